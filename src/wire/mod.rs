@@ -1,0 +1,6 @@
+//! Our SSH transport for the relay: bytes in, messages out, both roles, no sockets and no clock inside.
+//!
+//! This room knows RFC 4251 to 4254 and OpenSSH's PROTOCOL files and nothing of users, grants or recordings.
+//! It never waits, never spawns and never allocates more than its limits allow, whatever a peer sends.
+
+pub mod codec;
