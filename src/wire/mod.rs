@@ -4,3 +4,5 @@
 //! It never waits, never spawns and never allocates more than its limits allow, whatever a peer sends.
 
 pub mod codec;
+pub mod keys;
+pub mod verify;
