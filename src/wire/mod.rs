@@ -3,6 +3,7 @@
 //! This room knows RFC 4251 to 4254 and OpenSSH's PROTOCOL files and nothing of users, grants or recordings.
 //! It never waits, never spawns and never allocates more than its limits allow, whatever a peer sends.
 
+pub mod auth;
 pub mod channel;
 pub mod codec;
 pub mod keys;
