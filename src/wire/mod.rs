@@ -8,4 +8,5 @@ pub mod channel;
 pub mod codec;
 pub mod keys;
 pub mod number;
+pub mod trust;
 pub mod verify;
