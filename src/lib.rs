@@ -23,4 +23,5 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod config;
 pub mod wire;
