@@ -24,4 +24,5 @@
 
 pub mod access;
 pub mod config;
+pub mod session;
 pub mod wire;
