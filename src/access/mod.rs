@@ -2,5 +2,12 @@
 //!
 //! This room decides and never waits: no await, no SQL, no SSH, no clock of its own. Time is given to it.
 
+pub mod channels;
+pub mod grant;
+pub mod host;
 pub mod names;
+pub mod person;
+pub mod policy;
+pub mod refusal;
+pub mod request;
 pub mod time;

@@ -131,6 +131,12 @@ name! {
 }
 
 name! {
+    /// A firm whose people come in from outside.
+    Vendor, "vendor", "a lower-case letter, then up to 31 of a-z 0-9 . _ -",
+    |text| all(text, 32, lower, |c| lower_or_digit(c) || "._-".contains(c))
+}
+
+name! {
     /// An account on a host.
     Login, "login", "a letter, digit or _, then up to 63 of A-Z a-z 0-9 . _ -",
     |text| all(text, 64, |c| c.is_ascii_alphanumeric() || c == '_', |c| c.is_ascii_alphanumeric() || "._-".contains(c))

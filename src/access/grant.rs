@@ -1,0 +1,152 @@
+//! A grant: a right that ends.
+
+use serde::{Deserialize, Serialize};
+
+use super::channels::Channels;
+use super::names::{Actor, GrantId, HostName, Login, RequestId, RuleId, User};
+use super::refusal::Refusal;
+use super::time::{Span, Timestamp};
+
+/// The right that came out of one request, under exactly one rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Its id.
+    pub id: GrantId,
+    /// Where it came from.
+    pub request: RequestId,
+    /// Whose it is.
+    pub user: User,
+    /// Where to.
+    pub host: HostName,
+    /// As whom.
+    pub login: Login,
+    /// To open what.
+    pub channels: Channels,
+    /// The rule it is bound to, as the request keeps it.
+    pub rule: RuleId,
+    /// From this moment.
+    pub begins: Timestamp,
+    /// To this moment, which is outside.
+    pub ends: Timestamp,
+    /// Ended before its time.
+    pub finished: Option<Finished>,
+}
+
+/// How a grant ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// Closed by its holder, or revoked.
+    pub how: Finish,
+    /// By whom.
+    pub by: Actor,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Two ways to end a grant early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Finish {
+    /// The holder was done.
+    Closed,
+    /// Somebody took it away.
+    Revoked,
+}
+
+/// Where a grant stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GrantState {
+    /// It has not begun.
+    Waiting,
+    /// It admits.
+    Active,
+    /// Its time is up.
+    Ended,
+    /// Closed by its holder.
+    Closed,
+    /// Taken away.
+    Revoked,
+}
+
+impl GrantState {
+    /// The word in commands and pages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Active => "active",
+            Self::Ended => "ended",
+            Self::Closed => "closed",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// A visit that stands at the door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Visit {
+    /// Whose key was proven.
+    pub user: User,
+    /// The registered name.
+    pub host: HostName,
+    /// As whom.
+    pub login: Login,
+}
+
+impl Grant {
+    /// Where it stands at `now`.
+    pub fn state(&self, now: Timestamp) -> GrantState {
+        match &self.finished {
+            Some(Finished { how: Finish::Closed, .. }) => GrantState::Closed,
+            Some(Finished { how: Finish::Revoked, .. }) => GrantState::Revoked,
+            None if now >= self.ends => GrantState::Ended,
+            None if now < self.begins => GrantState::Waiting,
+            None => GrantState::Active,
+        }
+    }
+
+    /// Does it admit this visit now; and for how long still?
+    pub fn admits(&self, visit: &Visit, now: Timestamp) -> Result<Span, Refusal> {
+        if visit.user != self.user || visit.host != self.host || visit.login != self.login {
+            return Err(Refusal::new("other-grant", format!("{} is for {} as {} on {}", self.id, self.user, self.login, self.host)));
+        }
+        let again = || format!("ssh jit-bastion request {} --login {} --reason WHY", self.host, self.login);
+        match self.state(now) {
+            GrantState::Active => Ok(self.ends.since(now)),
+            GrantState::Waiting => Err(Refusal::new("not-yet", format!("{} begins at {}", self.id, self.begins)).hint("come back then")),
+            GrantState::Ended => Err(Refusal::new("ended", format!("{} ended at {}", self.id, self.ends)).hint(again())),
+            GrantState::Closed | GrantState::Revoked => Err(self.over().hint(again())),
+        }
+    }
+
+    /// The holder is done (or somebody on the bastion's own command line says so).
+    pub fn close(self, by: Actor, now: Timestamp) -> Result<Self, Refusal> {
+        match &by {
+            Actor::User(user) if *user != self.user => {
+                Err(Refusal::new("not-yours", format!("{} is the grant of {}", self.id, self.user)).hint(format!("`ssh jit-bastion revoke {} --note TEXT` takes it away, where a rule lets you", self.id)))
+            }
+            _ => self.finish(Finish::Closed, by, now),
+        }
+    }
+
+    /// Taken away. Whether `by` may is the caller's to ask.
+    pub fn revoke(self, by: Actor, now: Timestamp) -> Result<Self, Refusal> {
+        self.finish(Finish::Revoked, by, now)
+    }
+
+    fn finish(self, how: Finish, by: Actor, now: Timestamp) -> Result<Self, Refusal> {
+        match self.state(now) {
+            GrantState::Active | GrantState::Waiting => Ok(Self { finished: Some(Finished { how, by, at: now }), ..self }),
+            GrantState::Ended | GrantState::Closed | GrantState::Revoked => Err(self.over()),
+        }
+    }
+
+    fn over(&self) -> Refusal {
+        let refusal = match &self.finished {
+            Some(Finished { how: Finish::Closed, by, at }) => format!("{} was closed by {by} at {at}", self.id),
+            Some(Finished { how: Finish::Revoked, by, at }) => format!("{} was revoked by {by} at {at}", self.id),
+            None => format!("{} ended at {}", self.id, self.ends),
+        };
+        Refusal::new("already-over", refusal)
+    }
+}

@@ -1,0 +1,238 @@
+//! Judging: may this person ask for this, under which rule; and if not, why, and what would pass.
+
+use super::{Act, Allow, BoundRule, Deny, Policy, request_command};
+use crate::access::channels::{Channels, Kind};
+use crate::access::host::Host;
+use crate::access::names::Login;
+use crate::access::person::Person;
+use crate::access::refusal::Refusal;
+use crate::access::time::Span;
+
+/// What somebody wishes, before policy has filled in what they left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The account on the host.
+    pub login: Login,
+    /// The kinds they named; none means those that the rule gives.
+    pub channels: Option<Channels>,
+    /// How long; none means the rule's default.
+    pub length: Option<Span>,
+}
+
+/// A wish that one rule alone covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use]
+pub struct Verdict {
+    /// Every kind that was named, or those that the rule gives without what a deny takes.
+    pub channels: Channels,
+    /// The length asked for, or the rule's default.
+    pub length: Span,
+    /// The rule, as it stands now.
+    pub rule: BoundRule,
+}
+
+impl Allow {
+    fn matches(&self, who: &Person, host: &Host) -> bool {
+        self.who.iter().any(|w| w.matches(who)) && self.hosts.iter().any(|h| h.matches(host))
+    }
+
+    fn gives_login(&self, login: &Login) -> bool {
+        self.logins.iter().any(|glob| glob.matches(login.as_str()))
+    }
+}
+
+impl Deny {
+    fn matches(&self, who: &Person, host: &Host, login: &Login) -> bool {
+        self.who.as_ref().is_none_or(|list| list.iter().any(|w| w.matches(who)))
+            && self.hosts.as_ref().is_none_or(|list| list.iter().any(|h| h.matches(host)))
+            && self.logins.as_ref().is_none_or(|list| list.iter().any(|glob| glob.matches(login.as_str())))
+    }
+
+    fn hits(&self, kind: &Kind) -> bool {
+        self.channels.as_ref().is_none_or(|kinds| kinds.covers(kind))
+    }
+}
+
+impl Policy {
+    /// The rule that covers this wish, or why none does. Only for a host that is visible to `who` (see [`Policy::look`]): the refusals
+    /// give their full reasons.
+    pub fn judge(&self, who: &Person, host: &Host, wish: &Wish) -> Result<Verdict, Refusal> {
+        self.login_exists(who, host, &wish.login)?;
+        named_are_built(wish.channels.as_ref())?;
+        let denies: Vec<&Deny> = self.denies.iter().filter(|d| d.matches(who, host, &wish.login)).collect();
+        let allows: Vec<&Allow> = self.allows.iter().filter(|a| a.matches(who, host) && a.gives_login(&wish.login)).collect();
+        if allows.is_empty() {
+            return Err(self.no_login(who, host, &wish.login));
+        }
+        if let Some((deny, kind)) = wish.channels.as_ref().and_then(|named| first_hit(&denies, named)) {
+            return Err(self.denied(who, host, wish, deny, kind));
+        }
+        for allow in &allows {
+            if let Some((channels, length)) = covered(allow, &denies, wish) {
+                return Ok(Verdict { channels, length, rule: self.bind(allow) });
+            }
+        }
+        Err(near_miss(&allows, &denies, host, wish))
+    }
+
+    /// The door before every word about a host: it is visible if some allow covers any ask of theirs there (denies aside), if they ever
+    /// `held` a grant on it, or if they may see every host. Otherwise the same sentence as for a host that does not exist.
+    pub fn look<'h>(&self, who: &Person, host: Option<&'h Host>, held: bool, typed: &str) -> Result<&'h Host, Refusal> {
+        host.filter(|host| held || self.visible(who, host)).ok_or_else(|| Refusal::no_such_host(typed))
+    }
+
+    /// See [`Policy::look`]; without the grants of the past.
+    pub fn visible(&self, who: &Person, host: &Host) -> bool {
+        self.may(who, Act::Hosts, Some(host))
+            || self.allows.iter().any(|allow| allow.matches(who, host) && host.logins.iter().any(|login| allow.gives_login(login)))
+    }
+
+    /// May `who` do `act` on `host`; or, without a host, on any at all?
+    pub fn may(&self, who: &Person, act: Act, host: Option<&Host>) -> bool {
+        self.mays.iter().any(|may| {
+            may.acts.contains(&act)
+                && may.who.iter().any(|w| w.matches(who))
+                && host.is_none_or(|host| may.hosts.iter().any(|pattern| pattern.matches(host)))
+        })
+    }
+
+    /// The logins of `host` that `who` may ask for now, in the host's order.
+    pub fn logins_for(&self, who: &Person, host: &Host) -> Vec<Login> {
+        let passes = |login: &&Login| self.judge(who, host, &Wish { login: (*login).clone(), channels: None, length: None }).is_ok();
+        host.logins.iter().filter(passes).cloned().collect()
+    }
+
+    /// The login when none was named: the only one that `who` may ask for. Several are refused with the code `choose-login`.
+    pub fn only_login(&self, who: &Person, host: &Host) -> Result<Login, Refusal> {
+        let logins = self.logins_for(who, host);
+        match logins.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => match host.logins.first() {
+                // The judgement of the default login says best why nothing passes.
+                Some(login) => Err(match self.judge(who, host, &Wish { login: login.clone(), channels: None, length: None }) {
+                    Err(refusal) => refusal,
+                    Ok(_) => no_logins(host),
+                }),
+                None => Err(no_logins(host)),
+            },
+            [first, ..] => Err(Refusal::new("choose-login", format!("{} has several logins that you may ask for: {}", host.name, list(&logins)))
+                .hint(request_command(&host.name, Some(first), None, None))),
+        }
+    }
+
+    /// Do the denies of now leave all of this standing? Asked again at every approval and for every live grant.
+    pub fn denies_now(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
+        let denies: Vec<&Deny> = self.denies.iter().filter(|d| d.matches(who, host, login)).collect();
+        match first_hit(&denies, channels) {
+            Some((deny, kind)) => Err(Refusal::new("denied", format!("rule {} denies {kind} to {} on {}: {}", deny.id, who.user, host.name, deny.because))),
+            None => Ok(()),
+        }
+    }
+
+    /// Would policy still give all of this, to these roles, under any one rule? If not, a live grant is cut.
+    pub fn still_allows(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
+        self.denies_now(who, host, login, channels)?;
+        let covers = |allow: &Allow| allow.matches(who, host) && allow.gives_login(login) && channels.iter().all(|kind| allow.channels.covers(kind));
+        if self.allows.iter().any(covers) {
+            return Ok(());
+        }
+        Err(Refusal::new("not-covered", format!("no rule gives {channels} as {login} on {} to {} any more", host.name, who.user)))
+    }
+
+    fn login_exists(&self, who: &Person, host: &Host, login: &Login) -> Result<(), Refusal> {
+        if host.logins.contains(login) {
+            return Ok(());
+        }
+        let refusal = Refusal::new("no-such-login", format!("{} has no login {login}", host.name));
+        Err(match self.logins_for(who, host).as_slice() {
+            [] => refusal.hint("an administrator registers logins with `jit-bastion host add`"),
+            logins => refusal.hint(format!("you may ask for {}", list(logins))),
+        })
+    }
+
+    fn no_login(&self, who: &Person, host: &Host, login: &Login) -> Refusal {
+        let refusal = Refusal::new("not-covered", format!("no rule lets you ask for {login} on {}", host.name));
+        match self.logins_for(who, host).as_slice() {
+            [] => refusal.hint("an administrator would add an [[allow]] rule to the policy"),
+            [first, ..] => refusal.hint(request_command(&host.name, Some(first), None, None)),
+        }
+    }
+
+    fn denied(&self, who: &Person, host: &Host, wish: &Wish, deny: &Deny, kind: &Kind) -> Refusal {
+        let refusal = Refusal::new("denied", format!("rule {} denies {kind} as {} on {}: {}", deny.id, wish.login, host.name, deny.because));
+        let named = wish.channels.clone().unwrap_or_default();
+        let rest = named.only(|kind| self.denies_now(who, host, &wish.login, &std::iter::once(kind.clone()).collect()).is_ok());
+        let narrower = Wish { channels: Some(rest.clone()), ..wish.clone() };
+        if rest.is_empty() || self.judge(who, host, &narrower).is_err() {
+            return refusal.hint("an administrator can change the rule; nothing that you named is left without it");
+        }
+        refusal.hint(request_command(&host.name, Some(&wish.login), Some(&rest.to_string()), wish.length))
+    }
+}
+
+/// The first kind of `channels` that a deny hits, and that deny.
+fn first_hit<'a>(denies: &[&'a Deny], channels: &'a Channels) -> Option<(&'a Deny, &'a Kind)> {
+    channels.iter().find_map(|kind| denies.iter().find(|deny| deny.hits(kind)).map(|deny| (*deny, kind)))
+}
+
+/// What `allow` alone gives for this wish, if it covers the whole of it.
+fn covered(allow: &Allow, denies: &[&Deny], wish: &Wish) -> Option<(Channels, Span)> {
+    let channels = match &wish.channels {
+        Some(named) => named.iter().all(|kind| allow.channels.covers(kind)).then(|| named.clone())?,
+        None => default_channels(allow, denies),
+    };
+    let length = wish.length.unwrap_or(allow.default_duration);
+    (!channels.is_empty() && length <= allow.max_duration).then_some((channels, length))
+}
+
+fn default_channels(allow: &Allow, denies: &[&Deny]) -> Channels {
+    allow.channels.channels().only(|kind| !denies.iter().any(|deny| deny.hits(kind)))
+}
+
+fn named_are_built(named: Option<&Channels>) -> Result<(), Refusal> {
+    let Some(named) = named else { return Ok(()) };
+    let built = named.only(Kind::is_built);
+    match named.iter().find(|kind| !kind.is_built()) {
+        Some(kind) => {
+            let refusal = Refusal::new("not-built", format!("{kind} cannot be granted: forwards and the agent are not built in this version"));
+            Err(if built.is_empty() { refusal.hint("ask for shell, exec, sftp-read or sftp-write") } else { refusal.hint(format!("ask with --channels {built}")) })
+        }
+        None if named.is_empty() => Err(Refusal::new("not-covered", "no channel kind is asked for").hint("leave --channels out, or name shell, exec, sftp-read or sftp-write")),
+        None => Ok(()),
+    }
+}
+
+/// Rules match who, host and login, but none covers the rest: says what the nearest one would give.
+fn near_miss(allows: &[&Allow], denies: &[&Deny], host: &Host, wish: &Wish) -> Refusal {
+    let fits = |allow: &&&Allow| match &wish.channels {
+        Some(named) => named.iter().all(|kind| allow.channels.covers(kind)),
+        None => !default_channels(allow, denies).is_empty(),
+    };
+    let named = wish.channels.as_ref().map(ToString::to_string);
+    if let Some(longest) = allows.iter().filter(fits).max_by_key(|allow| allow.max_duration) {
+        let asked = wish.length.unwrap_or(longest.default_duration);
+        return Refusal::new("too-long", format!("{asked} is longer than the {} that rule {} gives", longest.max_duration, longest.id))
+            .hint(request_command(&host.name, Some(&wish.login), named.as_deref(), Some(longest.max_duration)));
+    }
+    let Some(named) = &wish.channels else {
+        let because = denies.first().map_or_else(String::new, |deny| format!(": {}", deny.because));
+        let id = denies.first().map_or_else(String::new, |deny| format!("rule {} ", deny.id));
+        return Refusal::new("denied", format!("{id}denies every channel kind as {} on {}{because}", wish.login, host.name))
+            .hint("an administrator can change the rule");
+    };
+    let given = allows.iter().map(|allow| named.only(|kind| allow.channels.covers(kind))).max_by_key(|set| set.iter().count()).unwrap_or_default();
+    let refusal = Refusal::new("not-covered", format!("no one rule covers {named} as {} on {}", wish.login, host.name));
+    if given.is_empty() {
+        let first = allows.first().map(|allow| default_channels(allow, denies)).unwrap_or_default();
+        return refusal.hint(format!("you may ask for {first} there"));
+    }
+    refusal.hint(request_command(&host.name, Some(&wish.login), Some(&given.to_string()), wish.length))
+}
+
+fn no_logins(host: &Host) -> Refusal {
+    Refusal::new("not-covered", format!("{} has no login that you may ask for", host.name)).hint("an administrator registers logins with `jit-bastion host add`")
+}
+
+fn list(logins: &[Login]) -> String {
+    logins.iter().map(Login::as_str).collect::<Vec<_>>().join(", ")
+}
