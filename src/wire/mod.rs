@@ -5,8 +5,14 @@
 
 pub mod auth;
 pub mod channel;
+pub mod cipher;
 pub mod codec;
+pub mod entropy;
+pub mod kex;
 pub mod keys;
 pub mod number;
+mod packet;
+mod role;
+pub mod transport;
 pub mod trust;
 pub mod verify;

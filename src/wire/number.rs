@@ -1,11 +1,29 @@
 //! Message numbers: RFC 4250 section 4.1.2 and, for the numbers shared between authentication methods, RFC 4252 and 4256.
 
+/// SSH_MSG_DISCONNECT.
+pub const DISCONNECT: u8 = 1;
+/// SSH_MSG_IGNORE.
+pub const IGNORE: u8 = 2;
+/// SSH_MSG_UNIMPLEMENTED.
+pub const UNIMPLEMENTED: u8 = 3;
+/// SSH_MSG_DEBUG.
+pub const DEBUG: u8 = 4;
 /// SSH_MSG_SERVICE_REQUEST.
 pub const SERVICE_REQUEST: u8 = 5;
 /// SSH_MSG_SERVICE_ACCEPT.
 pub const SERVICE_ACCEPT: u8 = 6;
 /// SSH_MSG_EXT_INFO, RFC 8308.
 pub const EXT_INFO: u8 = 7;
+/// SSH_MSG_KEXINIT.
+pub const KEXINIT: u8 = 20;
+/// SSH_MSG_NEWKEYS.
+pub const NEWKEYS: u8 = 21;
+/// SSH_MSG_KEX_ECDH_INIT (RFC 5656), and SSH_MSG_KEX_HYBRID_INIT.
+pub const KEX_INIT: u8 = 30;
+/// SSH_MSG_KEX_ECDH_REPLY, and SSH_MSG_KEX_HYBRID_REPLY.
+pub const KEX_REPLY: u8 = 31;
+/// The last of the numbers that belong to a key exchange.
+pub const KEX_LAST: u8 = 49;
 /// SSH_MSG_USERAUTH_REQUEST.
 pub const USERAUTH_REQUEST: u8 = 50;
 /// SSH_MSG_USERAUTH_FAILURE.
@@ -48,3 +66,7 @@ pub const CHANNEL_REQUEST: u8 = 98;
 pub const CHANNEL_SUCCESS: u8 = 99;
 /// SSH_MSG_CHANNEL_FAILURE.
 pub const CHANNEL_FAILURE: u8 = 100;
+/// SSH2_MSG_PING of OpenSSH's PROTOCOL, section 1.8.
+pub const PING: u8 = 192;
+/// SSH2_MSG_PONG.
+pub const PONG: u8 = 193;
