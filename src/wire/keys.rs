@@ -132,3 +132,42 @@ pub(super) fn certificate_algorithm(plain: &str) -> String {
 
 /// What OpenSSH's certificate names end in: PROTOCOL.certkeys.
 pub(super) const CERTIFICATE_SUFFIX: &str = "-cert-v01@openssh.com";
+
+#[cfg(test)]
+mod tests {
+    use super::super::keygen::Keygen;
+    use super::*;
+
+    #[test]
+    fn what_a_host_identity_signs_verifies_with_what_it_shows() {
+        let keygen = Keygen::new();
+        keygen.key("ca", "ed25519");
+        for (name, kind) in [("a", "ed25519"), ("b", "ecdsa:256"), ("c", "ecdsa:384"), ("d", "ecdsa:521")] {
+            let key = keygen.key(name, kind);
+            let certificate = keygen.certificate(name, "ca", &["-h", "-n", "phi-db"]);
+            let plain = HostIdentity::plain(&key).unwrap();
+            let certified = HostIdentity::certified(&key, &certificate).unwrap();
+            assert_eq!(plain.algorithm(), key.algorithm().as_str());
+            assert_eq!(certified.algorithm(), key.algorithm().to_certificate_type());
+            for round in 0u8..20 {
+                for identity in [&plain, &certified] {
+                    let signature = identity.sign(&[round]).unwrap();
+                    assert!(verify(identity.blob(), identity.algorithm(), &signature, &[round]).is_ok(), "{kind}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_of_another_key_or_for_users_is_no_identity() {
+        let keygen = Keygen::new();
+        keygen.key("ca", "ed25519");
+        let (a, b) = (keygen.key("a", "ed25519"), keygen.key("b", "ed25519"));
+        let host = keygen.certificate("a", "ca", &["-h", "-n", "phi-db"]);
+        assert!(HostIdentity::certified(&a, &host).is_ok());
+        assert!(HostIdentity::certified(&b, &host).is_err());
+        let user = keygen.certificate("a", "ca", &["-n", "phi-db"]);
+        assert!(HostIdentity::certified(&a, &user).is_err());
+        assert!(HostIdentity::plain(&keygen.key("r", "rsa:2048")).is_err());
+    }
+}

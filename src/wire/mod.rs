@@ -16,3 +16,6 @@ mod role;
 pub mod transport;
 pub mod trust;
 pub mod verify;
+
+#[cfg(test)]
+mod keygen;

@@ -131,3 +131,130 @@ fn principals(list: &[u8]) -> Result<Vec<String>, WireError> {
 const HOST: u32 = 2;
 /// As many as OpenSSH reads.
 const MAX_PRINCIPALS: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::keygen::Keygen;
+    use super::super::keys::certificate_algorithm;
+    use super::*;
+
+    /// 2026-06-01 in UTC, the time of the check.
+    const NOW: u64 = 1_780_272_000;
+    const VALID: &str = "20260501000000Z:20260701000000Z";
+
+    fn names() -> Vec<String> {
+        vec!["phi-db".to_owned(), "10.1.2.3".to_owned()]
+    }
+
+    fn reason(result: Result<(), WireError>) -> String {
+        match result {
+            Err(WireError::HostKey(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_pinned_key_is_compared_whole() {
+        let keygen = Keygen::new();
+        let (a, b) = (keygen.key("a", "ed25519"), keygen.key("b", "ecdsa:256"));
+        let trust = TrustedHost::new(&[keygen.public("a")], &[], names(), NOW).unwrap();
+        let (a, b) = (a.public_key().to_bytes().unwrap(), b.public_key().to_bytes().unwrap());
+        assert_eq!(trust.check(&a, "ssh-ed25519"), Ok(()));
+        assert!(reason(trust.check(&b, "ecdsa-sha2-nistp256")).contains("not the key"));
+        assert!(reason(trust.check(&a, "ssh-ed25519-cert-v01@openssh.com")).contains("algorithm"));
+        // an authority's own key is no host key
+        let trust = TrustedHost::new(&[], &[keygen.public("a")], names(), NOW).unwrap();
+        assert!(trust.check(&a, "ssh-ed25519").is_err());
+    }
+
+    #[test]
+    fn host_certificates_of_real_authorities() {
+        let keygen = Keygen::new();
+        for (index, (host, authority, signature)) in [
+            ("ed25519", "ed25519", None),
+            ("ecdsa:256", "ecdsa:256", None),
+            ("ed25519", "ecdsa:521", None),
+            ("rsa:3072", "rsa:3072", Some("rsa-sha2-512")),
+            ("ed25519", "rsa:3072", Some("rsa-sha2-256")),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (host_name, ca) = (format!("host{index}"), format!("ca{index}"));
+            let key = keygen.key(&host_name, host);
+            keygen.key(&ca, authority);
+            let mut options = vec!["-h", "-n", "other,PHI-db", "-V", VALID];
+            options.extend(signature.iter().flat_map(|algorithm| ["-t", algorithm]));
+            let blob = keygen.certificate(&host_name, &ca, &options).to_bytes().unwrap();
+            let algorithm = match host {
+                "rsa:3072" => "rsa-sha2-512-cert-v01@openssh.com".to_owned(),
+                _ => certificate_algorithm(key.algorithm().as_str()),
+            };
+            let trust = TrustedHost::new(&[], &[keygen.public(&ca)], names(), NOW).unwrap();
+            assert_eq!(trust.check(&blob, &algorithm), Ok(()), "{host} by {authority}");
+            for byte in (0..blob.len()).step_by(7) {
+                let mut changed = blob.clone();
+                changed[byte] ^= 0x10;
+                assert!(trust.check(&changed, &algorithm).is_err(), "byte {byte} of {host} by {authority}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_wrong_certificate_is_refused_for_its_reason() {
+        let keygen = Keygen::new();
+        for name in ["host", "ca", "stranger"] {
+            keygen.key(name, "ed25519");
+        }
+        let trust = TrustedHost::new(&[keygen.public("host")], &[keygen.public("ca")], names(), NOW).unwrap();
+        let check = |authority: &str, options: &[&str]| {
+            let blob = keygen.certificate("host", authority, options).to_bytes().unwrap();
+            trust.check(&blob, "ssh-ed25519-cert-v01@openssh.com")
+        };
+        assert_eq!(check("ca", &["-h", "-n", "10.1.2.3", "-V", VALID]), Ok(()));
+        for (authority, options, part) in [
+            ("ca", &["-n", "phi-db", "-V", VALID][..], "not a host certificate"),
+            ("stranger", &["-h", "-n", "phi-db", "-V", VALID], "do not trust"),
+            ("ca", &["-h", "-n", "phi-db", "-V", "20260401000000Z:20260501000000Z"], "expired"),
+            ("ca", &["-h", "-n", "phi-db", "-V", "20260401000000Z:20260601000000Z"], "expired"),
+            ("ca", &["-h", "-n", "phi-db", "-V", "20260601000001Z:20260701000000Z"], "not valid yet"),
+            ("ca", &["-h", "-n", "phi-db2", "-V", VALID], "other names"),
+            ("ca", &["-h", "-n", "phi-*", "-V", VALID], "other names"),
+            ("ca", &["-h", "-V", VALID], "other names"), // no principals: for every host, says OpenSSH; for none, say we
+            ("ca", &["-h", "-n", "phi-db", "-V", VALID, "-O", "critical:force-command=x"], "critical option"),
+        ] {
+            assert!(reason(check(authority, options)).contains(part), "{options:?}");
+        }
+        // the trusted plain key does not make its certificates right, nor the other way round
+        let blob = keygen.certificate("host", "ca", &["-h", "-n", "phi-db", "-V", VALID]).to_bytes().unwrap();
+        assert!(reason(trust.check(&blob, "ssh-ed25519")).contains("algorithm"));
+    }
+
+    #[test]
+    fn the_last_second_is_outside() {
+        let keygen = Keygen::new();
+        keygen.key("host", "ed25519");
+        keygen.key("ca", "ed25519");
+        let blob = keygen.certificate("host", "ca", &["-h", "-n", "phi-db", "-V", VALID]).to_bytes().unwrap();
+        let at = |now| {
+            let trust = TrustedHost::new(&[], &[keygen.public("ca")], names(), now).unwrap();
+            trust.check(&blob, "ssh-ed25519-cert-v01@openssh.com").is_ok()
+        };
+        let (first, end) = (1_777_593_600, 1_782_864_000);
+        assert_eq!([at(first - 1), at(first), at(end - 1), at(end)], [false, true, true, false]);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(tail in any::<Vec<u8>>()) {
+            use super::super::codec::Writer;
+            let name = b"ssh-ed25519-cert-v01@openssh.com";
+            let blob = Writer::new().string(name).string(&[1; 32]).string(&[7; 32]).raw(&tail).done();
+            let trust = TrustedHost::new(&[], &[], names(), NOW).unwrap();
+            prop_assert!(trust.check(&blob, "ssh-ed25519-cert-v01@openssh.com").is_err());
+            prop_assert!(trust.check(&tail, "ssh-ed25519").is_err());
+        }
+    }
+}

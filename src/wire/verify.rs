@@ -301,3 +301,143 @@ const MAX_BLOB: usize = 16 * 1024;
 const MAX_RSA_MODULUS: usize = 1024;
 /// 65537 needs three bytes; nobody uses more than five.
 const MAX_RSA_EXPONENT: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _};
+    use proptest::prelude::*;
+
+    use super::super::keygen::Keygen;
+    use super::*;
+
+    #[test]
+    fn real_keys_of_every_type_verify_and_nothing_else_does() {
+        let keygen = Keygen::new();
+        let kinds = [
+            ("ed25519", "ssh-ed25519"),
+            ("ecdsa:256", "ecdsa-sha2-nistp256"),
+            ("ecdsa:384", "ecdsa-sha2-nistp384"),
+            ("ecdsa:521", "ecdsa-sha2-nistp521"),
+            ("rsa:3072", "rsa-sha2-512"),
+        ];
+        keygen.key("ca", "ed25519");
+        for (index, (kind, algorithm)) in kinds.into_iter().enumerate() {
+            let name = format!("key{index}");
+            let blob = keygen.key(&name, kind).public_key().to_bytes().unwrap();
+            let certificate = keygen.certificate(&name, "ca", &["-n", "anna"]).to_bytes().unwrap();
+            let certified = certificate_algorithm(algorithm);
+            for round in 0u8..4 {
+                let (signature, data) = keygen.sign(&name, &[round; 100]);
+                assert_eq!(verify(&blob, algorithm, &signature, &data).unwrap().touch(), None, "{kind}");
+                assert!(verify(&certificate, &certified, &signature, &data).is_ok(), "{kind} certified");
+                // each fits its own kind of name only
+                assert!(verify(&blob, &certified, &signature, &data).is_err());
+                assert!(verify(&certificate, algorithm, &signature, &data).is_err());
+                for (_, other) in kinds.iter().filter(|(_, other)| *other != algorithm) {
+                    assert!(verify(&blob, other, &signature, &data).is_err(), "{kind} as {other}");
+                }
+                assert!(verify(&blob, "ssh-rsa", &signature, &data).is_err());
+                let mut changed = data.clone();
+                changed[round as usize] ^= 1;
+                assert_eq!(verify(&blob, algorithm, &signature, &changed), Err(WireError::Signature), "{kind}");
+                let mut longer = signature.clone();
+                longer.push(0);
+                assert!(verify(&blob, algorithm, &longer, &data).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn rsa_below_2048_bits_and_sha1_are_refused() {
+        let keygen = Keygen::new();
+        let blob = keygen.key("small", "rsa:1024").public_key().to_bytes().unwrap();
+        let (signature, data) = keygen.sign("small", b"hello");
+        assert_eq!(verify(&blob, "rsa-sha2-512", &signature, &data), Err(WireError::Signature));
+        let old = Writer::new().string(b"ssh-rsa").string(&[1; 128]).done();
+        assert!(verify(&blob, "ssh-rsa", &old, &data).is_err());
+        assert!(verify(&blob, "rsa-sha2-512", &old, &data).is_err());
+        assert!(!acceptable(&blob, "ssh-rsa"));
+        assert!(!acceptable(b"\0\0\0\x07ssh-dss", "ssh-dss"));
+    }
+
+    /// Blob and signer of a security key that we play ourselves.
+    fn security_keys() -> Vec<(&'static str, Vec<u8>, Box<dyn Fn(&[u8]) -> Vec<u8>>)> {
+        let ed25519 = Ed25519KeyPair::generate().unwrap();
+        let name = "sk-ssh-ed25519@openssh.com";
+        let point = ed25519.public_key().as_ref().to_vec();
+        let ed25519_blob = Writer::new().string(name.as_bytes()).string(&point).string(b"ssh:").done();
+        let ecdsa = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let other = "sk-ecdsa-sha2-nistp256@openssh.com";
+        let blob = Writer::new().string(other.as_bytes()).string(b"nistp256");
+        let ecdsa_blob = blob.string(ecdsa.public_key().as_ref()).string(b"ssh:").done();
+        vec![
+            (name, ed25519_blob, Box::new(move |data| ed25519.sign(data).as_ref().to_vec())),
+            (
+                other,
+                ecdsa_blob,
+                Box::new(move |data| {
+                    let fixed = ecdsa.sign(&SystemRandom::new(), data).unwrap();
+                    let (r, s) = fixed.as_ref().split_at(32);
+                    Writer::new().mpint(r).mpint(s).done()
+                }),
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_security_key_must_say_that_its_user_was_there() {
+        for (algorithm, blob, sign) in security_keys() {
+            let signed = |flags: u8, claimed: u8| {
+                let data = touched(b"ssh:", Some(Touch { flags, counter: 7 }), b"data").unwrap();
+                let head = Writer::new().string(algorithm.as_bytes()).string(&sign(&data));
+                head.u8(claimed).u32(7).done()
+            };
+            let touch = verify(&blob, algorithm, &signed(1, 1), b"data").unwrap().touch().unwrap();
+            assert!(touch.user_present() && !touch.user_verified());
+            assert_eq!(touch.counter(), 7);
+            let touch = verify(&blob, algorithm, &signed(5, 5), b"data").unwrap().touch().unwrap();
+            assert!(touch.user_present() && touch.user_verified());
+            // rightly signed, but nobody was there: Go's ssh took it, CVE-2026-39831
+            assert_eq!(verify(&blob, algorithm, &signed(0, 0), b"data"), Err(WireError::Signature));
+            assert_eq!(verify(&blob, algorithm, &signed(4, 4), b"data"), Err(WireError::Signature));
+            // the flags are part of what is signed
+            assert_eq!(verify(&blob, algorithm, &signed(0, 1), b"data"), Err(WireError::Signature));
+            assert_eq!(verify(&blob, algorithm, &signed(1, 5), b"data"), Err(WireError::Signature));
+            let without = Writer::new().string(algorithm.as_bytes()).string(&sign(b"data")).done();
+            assert_eq!(verify(&blob, algorithm, &without, b"data"), Err(WireError::Truncated));
+        }
+    }
+
+    #[test]
+    fn names_of_certificates() {
+        for (certified, plain) in [
+            ("ssh-ed25519-cert-v01@openssh.com", "ssh-ed25519"),
+            ("sk-ssh-ed25519-cert-v01@openssh.com", "sk-ssh-ed25519@openssh.com"),
+            ("rsa-sha2-256-cert-v01@openssh.com", "rsa-sha2-256"),
+            ("ssh-rsa-cert-v01@openssh.com", "ssh-rsa"),
+        ] {
+            assert_eq!(plain_algorithm(certified), Some(plain));
+            assert_eq!(plain_algorithm(plain), Some(plain));
+            assert_eq!(certificate_algorithm(plain), certified);
+        }
+        assert_eq!(plain_algorithm("ssh-dss"), None);
+        assert_eq!(plain_algorithm("-cert-v01@openssh.com"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn garbage_never_panics(mut blob in any::<Vec<u8>>(), signature in any::<Vec<u8>>(), kind in 0usize..8, cut in any::<usize>()) {
+            let algorithm = SIGNATURE_ALGORITHMS[kind];
+            let _ = verify(&blob, algorithm, &signature, b"data");
+            let mut named = Writer::new().string(algorithm.as_bytes()).done();
+            named.append(&mut blob);
+            let _ = verify(&named, algorithm, &signature, b"data");
+            let point = Writer::new().string(b"ssh-ed25519").string(&[7; 32]).done();
+            let inner = Writer::new().string(b"ssh-ed25519").string(&signature).done();
+            let _ = verify(&point, "ssh-ed25519", &inner, b"data");
+            let cut = cut % (point.len() + 1);
+            prop_assert_eq!(acceptable(&point[..cut], "ssh-ed25519"), cut == point.len());
+        }
+    }
+}
