@@ -23,6 +23,7 @@
 #![warn(missing_docs)]
 
 pub mod access;
+pub mod audit;
 pub mod config;
 pub mod session;
 pub mod wire;

@@ -1,0 +1,411 @@
+//! Reads a log again, offline, and tells everything that does not fit: a missing, doubled or changed entry, a wrong order, a head that
+//! was signed over something else, a log that is shorter than a head that left the machine.
+//!
+//! Trust comes from the [`NoteKey`] and from checkpoints that were kept somewhere else; everything else may be lies.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use super::canonical;
+use super::checkpoint::{Checkpoint, NoteError, NoteKey};
+use super::digest::Digest;
+use super::tree::{Frontier, leaf_hash};
+use crate::access::time::Timestamp;
+
+/// The most findings that are told one by one; a log that is wrong everywhere needs no list of it.
+const MOST_FINDINGS: usize = 100;
+
+/// One entry as it is stored.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// The stored sequence number.
+    pub seq: u64,
+    /// The entry's bytes, verbatim.
+    pub bytes: Vec<u8>,
+    /// The stored hash of its leaf, if the tree's rows are at hand: with it a changed entry is named, not only noticed.
+    pub leaf: Option<Digest>,
+}
+
+/// One signed head as it is stored, in the database or outside it.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Where it comes from, for the finding: `store`, or a file's name.
+    pub source: String,
+    /// The signed note.
+    pub note: String,
+}
+
+/// Something that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// Entries are missing.
+    Gap {
+        /// The first that is missing.
+        expected: u64,
+        /// The one that stands in its place.
+        found: u64,
+    },
+    /// An entry stands where an earlier or the same number should not be.
+    Order {
+        /// What should stand here.
+        expected: u64,
+        /// What does.
+        found: u64,
+    },
+    /// Bytes that are no canonical entry.
+    Unreadable {
+        /// Which entry.
+        seq: u64,
+        /// Why.
+        why: String,
+    },
+    /// The entry says another number, or another node, than the place it is stored at.
+    Misplaced {
+        /// Which entry.
+        seq: u64,
+        /// What it says about itself.
+        says: String,
+    },
+    /// The entry is older than the one before it.
+    Time {
+        /// Which entry.
+        seq: u64,
+    },
+    /// The entry's bytes are not those that its leaf was made from.
+    Changed {
+        /// Which entry.
+        seq: u64,
+    },
+    /// The entries do not give the root that was signed.
+    Root {
+        /// Entries under the signed head.
+        size: u64,
+        /// Entries under the last head before it that fits: the change lies at or after this number.
+        since: u64,
+        /// Where the head comes from.
+        source: String,
+    },
+    /// A head that cannot be read or trusted.
+    Head {
+        /// Where it comes from.
+        source: String,
+        /// Why.
+        why: NoteError,
+    },
+    /// A head over more entries than there are: the log was cut off.
+    Truncated {
+        /// Entries under the head.
+        size: u64,
+        /// Entries that are there.
+        entries: u64,
+        /// Where the head comes from.
+        source: String,
+    },
+    /// Two trusted heads over the same number of entries name different roots: somebody signed two histories.
+    Split {
+        /// Entries under both.
+        size: u64,
+        /// Where the second comes from.
+        source: String,
+    },
+    /// There are entries, and no head at all vouches for them.
+    NoHead,
+    /// And so many more.
+    More(usize),
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gap { expected, found } => write!(f, "entries {expected} to {} are missing", found.saturating_sub(1)),
+            Self::Order { expected, found } => write!(f, "entry {found} stands where entry {expected} should be"),
+            Self::Unreadable { seq, why } => write!(f, "entry {seq} cannot be read: {why}"),
+            Self::Misplaced { seq, says } => write!(f, "entry {seq} says about itself that it is {says}"),
+            Self::Time { seq } => write!(f, "entry {seq} is older than the one before it"),
+            Self::Changed { seq } => write!(f, "entry {seq} was changed after it was written"),
+            Self::Root { size, since, source } => {
+                write!(f, "the entries do not give the root that was signed over {size} of them ({source}); the change lies at or after entry {since}")
+            }
+            Self::Head { source, why } => write!(f, "the checkpoint in {source} cannot be trusted: {why}"),
+            Self::Truncated { size, entries, source } => {
+                write!(f, "the log has {entries} entries, but a checkpoint over {size} was signed ({source}): it was cut off")
+            }
+            Self::Split { size, source } => write!(f, "two checkpoints over {size} entries name different roots ({source})"),
+            Self::NoHead => f.write_str("no checkpoint vouches for these entries"),
+            Self::More(more) => write!(f, "and {more} more findings"),
+        }
+    }
+}
+
+/// What a verification came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Everything that does not fit; empty if all is well.
+    pub findings: Vec<Finding>,
+    /// Entries read.
+    pub entries: u64,
+    /// Entries under the largest head that fits. Those after it are not vouched for yet.
+    pub vouched: u64,
+    /// Heads that fit.
+    pub heads: usize,
+    /// The root over all entries.
+    pub root: Digest,
+}
+
+/// A verification in progress: feed it the rows in their stored order, then [`finish`](Self::finish). Memory does not grow with the log.
+pub struct LogCheck<'a> {
+    key: &'a NoteKey,
+    /// Heads that are signed by the key and not reached yet: size, then root and source.
+    heads: BTreeMap<u64, (Digest, String)>,
+    edge: Frontier,
+    next: u64,
+    time: Option<Timestamp>,
+    findings: Vec<Finding>,
+    more: usize,
+    vouched: u64,
+    fitting: usize,
+}
+
+impl<'a> LogCheck<'a> {
+    /// Begins the log whose name is `key`'s, against `heads` in any order.
+    pub fn new(key: &'a NoteKey, heads: impl IntoIterator<Item = Head>) -> Self {
+        let mut check = Self {
+            key,
+            heads: BTreeMap::new(),
+            edge: Frontier::new(),
+            next: 0,
+            time: None,
+            findings: Vec::new(),
+            more: 0,
+            vouched: 0,
+            fitting: 0,
+        };
+        heads.into_iter().for_each(|head| check.head(head));
+        check.reached();
+        check
+    }
+
+    /// The next entry.
+    pub fn row(&mut self, row: &Row) {
+        let seq = row.seq;
+        if seq > self.next {
+            self.found(Finding::Gap { expected: self.next, found: seq });
+        } else if seq < self.next {
+            self.found(Finding::Order { expected: self.next, found: seq });
+        }
+        self.next = seq.saturating_add(1);
+        self.read(seq, &row.bytes);
+        let leaf = leaf_hash(&row.bytes);
+        if row.leaf.is_some_and(|stored| stored != leaf) {
+            self.found(Finding::Changed { seq });
+        }
+        self.edge.append(leaf);
+        self.reached();
+    }
+
+    /// All entries were fed.
+    pub fn finish(mut self) -> Verdict {
+        let entries = self.edge.size();
+        let left: Vec<_> = std::mem::take(&mut self.heads).into_iter().collect();
+        let none = self.fitting == 0 && left.is_empty() && self.findings.is_empty();
+        for (size, (_, source)) in left {
+            self.found(Finding::Truncated { size, entries, source });
+        }
+        if none && entries > 0 {
+            self.found(Finding::NoHead);
+        }
+        if self.more > 0 {
+            self.findings.push(Finding::More(self.more));
+        }
+        Verdict { findings: self.findings, entries, vouched: self.vouched, heads: self.fitting, root: self.edge.root() }
+    }
+
+    fn head(&mut self, head: Head) {
+        let source = head.source;
+        match Checkpoint::open(&head.note, self.key) {
+            Err(why) => self.found(Finding::Head { source, why }),
+            Ok(Checkpoint { size, root, .. }) => match self.heads.get(&size) {
+                Some((other, _)) if *other != root => self.found(Finding::Split { size, source }),
+                Some(_) => {}
+                None => {
+                    self.heads.insert(size, (root, source));
+                }
+            },
+        }
+    }
+
+    /// Compares the root with the head over exactly the entries so far, if there is one.
+    fn reached(&mut self) {
+        let size = self.edge.size();
+        let Some((root, source)) = self.heads.remove(&size) else { return };
+        if root == self.edge.root() {
+            self.vouched = size;
+            self.fitting += 1;
+        } else {
+            self.found(Finding::Root { size, since: self.vouched, source });
+        }
+    }
+
+    fn read(&mut self, seq: u64, bytes: &[u8]) {
+        let value = match canonical::parse(bytes) {
+            Ok(value) => value,
+            Err(why) => return self.found(Finding::Unreadable { seq, why: why.to_string() }),
+        };
+        // Not `Entry::parse`: a newer version's events must verify here too.
+        let (number, node) = (value.get("seq").and_then(Value::as_u64), value.get("node").and_then(Value::as_str));
+        let (Some(number), Some(node)) = (number, node) else {
+            return self.found(Finding::Unreadable { seq, why: "it has no number or no node".into() });
+        };
+        if number != seq || node != self.key.name() {
+            let node = crate::access::names::escaped(node);
+            self.found(Finding::Misplaced { seq, says: format!("entry {number} of {node}") });
+        }
+        let Some(time) = value.get("time_us").and_then(Value::as_i64).map(Timestamp::from_micros) else {
+            return self.found(Finding::Unreadable { seq, why: "it has no time".into() });
+        };
+        if self.time.is_some_and(|before| time < before) {
+            self.found(Finding::Time { seq });
+        }
+        self.time = Some(time);
+    }
+
+    fn found(&mut self, finding: Finding) {
+        if self.findings.len() < MOST_FINDINGS {
+            self.findings.push(finding);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+/// Verifies a whole log at once: `rows` in their stored order, `heads` in any order, all of the log named by `key`.
+pub fn verify(key: &NoteKey, rows: impl IntoIterator<Item = Row>, heads: impl IntoIterator<Item = Head>) -> Verdict {
+    let mut check = LogCheck::new(key, heads);
+    rows.into_iter().for_each(|row| check.row(&row));
+    check.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::names::Actor;
+    use crate::audit::entry::Entry;
+    use crate::audit::event::Event;
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use proptest::prelude::*;
+    use std::convert::Infallible;
+
+    fn pair() -> (Ed25519KeyPair, NoteKey) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+        let key = NoteKey::new("bastion-1", pair.public_key().as_ref().try_into().unwrap()).unwrap();
+        (pair, key)
+    }
+
+    fn head(size: u64, root: Digest) -> Head {
+        let (pair, key) = pair();
+        let checkpoint = Checkpoint { origin: "bastion-1".into(), size, root };
+        let note = checkpoint.sign(&key, |bytes| Ok::<_, Infallible>(pair.sign(bytes).as_ref().try_into().unwrap()));
+        Head { source: "store".into(), note: note.unwrap().to_string() }
+    }
+
+    /// A log of `size` entries with a head after every third and at its end.
+    fn log(size: u64) -> (Vec<Row>, Vec<Head>) {
+        let mut edge = Frontier::new();
+        let (mut rows, mut heads) = (Vec::new(), Vec::new());
+        for seq in 0..size {
+            let time = Timestamp::from_micros(1_795_298_820_000_000 + seq as i64);
+            let event = Event::ClockAlarm { jump_ms: seq as i64 };
+            let bytes = Entry { seq, time, node: "bastion-1".into(), actor: Actor::System, event }.to_bytes().unwrap();
+            let leaf = edge.append(leaf_hash(&bytes))[0].1;
+            rows.push(Row { seq, bytes, leaf: Some(leaf) });
+            if (seq + 1) % 3 == 0 || seq + 1 == size {
+                heads.push(head(seq + 1, edge.root()));
+            }
+        }
+        (rows, heads)
+    }
+
+    fn findings(rows: Vec<Row>, heads: Vec<Head>) -> Vec<Finding> {
+        verify(&pair().1, rows, heads).findings
+    }
+
+    #[test]
+    fn a_true_log_verifies() {
+        let (rows, heads) = log(10);
+        let verdict = verify(&pair().1, rows, heads);
+        assert_eq!((verdict.findings, verdict.entries, verdict.vouched, verdict.heads), (vec![], 10, 10, 4));
+        assert_eq!(verify(&pair().1, [], []).findings, []);
+        let (rows, _) = log(2);
+        assert_eq!(findings(rows, vec![]), [Finding::NoHead]);
+    }
+
+    #[test]
+    fn a_missing_doubled_or_swapped_entry_is_found() {
+        let (mut rows, heads) = log(10);
+        rows.remove(4);
+        let found = findings(rows, heads);
+        assert_eq!(found[0], Finding::Gap { expected: 4, found: 5 });
+        assert!(found.contains(&Finding::Root { size: 6, since: 3, source: "store".into() }));
+        assert!(matches!(found.last(), Some(Finding::Truncated { size: 10, entries: 9, .. })));
+
+        let (mut rows, heads) = log(10);
+        rows.swap(4, 5);
+        assert!(findings(rows, heads).contains(&Finding::Order { expected: 6, found: 4 }));
+
+        // Swapped and renumbered by whoever holds the database, rows of the tree as well.
+        let (mut rows, heads) = log(10);
+        rows.swap(3, 4);
+        (rows[3].seq, rows[4].seq) = (3, 4);
+        let found = findings(rows, heads);
+        assert!(matches!(&found[0], Finding::Misplaced { seq: 3, says } if says == "entry 4 of bastion-1"));
+        assert!(found.contains(&Finding::Time { seq: 4 }));
+        assert!(found.contains(&Finding::Root { size: 6, since: 3, source: "store".into() }));
+    }
+
+    #[test]
+    fn a_truncated_log_is_found_by_a_head_that_left() {
+        let (mut rows, heads) = log(10);
+        rows.truncate(9);
+        let outside = vec![heads[3].clone()];
+        assert_eq!(findings(rows, outside), [Finding::Truncated { size: 10, entries: 9, source: "store".into() }]);
+    }
+
+    #[test]
+    fn lying_heads_are_found() {
+        let (rows, mut heads) = log(6);
+        heads.push(head(6, Digest::of(b"another history")));
+        assert_eq!(findings(rows.clone(), heads), [Finding::Split { size: 6, source: "store".into() }]);
+        let forged = Head { source: "x".into(), note: log(6).1[1].note.replace("\n6\n", "\n5\n") };
+        let found = findings(rows, vec![forged]);
+        assert_eq!(found, [Finding::Head { source: "x".into(), why: NoteError::Forged("bastion-1".into()) }]);
+    }
+
+    #[test]
+    fn findings_have_a_bound() {
+        let (rows, heads) = log(1);
+        let rows = (0..500).map(|_| rows[0].clone());
+        let found = findings(rows.collect(), heads);
+        assert_eq!(found.len(), MOST_FINDINGS + 1);
+        assert!(matches!(found.last(), Some(Finding::More(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_byte_is_found(size in 1u64..12, at in any::<prop::sample::Index>(), byte in any::<prop::sample::Index>(), flip in 1u8..) {
+            let (mut rows, heads) = log(size);
+            let seq = at.index(rows.len());
+            let place = byte.index(rows[seq].bytes.len());
+            rows[seq].bytes[place] ^= flip;
+            let found = findings(rows.clone(), heads.clone());
+            let named = found.contains(&Finding::Changed { seq: seq as u64 });
+            prop_assert!(named);
+            // Also when the tree's own rows were made to fit.
+            rows.iter_mut().for_each(|row| row.leaf = None);
+            let roots = |f: &Finding| matches!(f, Finding::Root { size, since, .. } if *since <= seq as u64 && (seq as u64) < *size);
+            let noticed = findings(rows, heads).iter().any(roots);
+            prop_assert!(noticed);
+        }
+    }
+}
