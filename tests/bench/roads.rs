@@ -1,0 +1,4 @@
+//! Against a plain OpenSSH jump host.
+
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time")]
+fn main() {}
