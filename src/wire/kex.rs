@@ -28,6 +28,7 @@ pub(super) struct Kex {
     state: State,
     /// H of the first exchange; empty before.
     session_id: Vec<u8>,
+    /// Shown, or accepted, in the first exchange.
     host_key: Option<Vec<u8>>,
     strict: bool,
     peer_wants_extensions: bool,
@@ -269,6 +270,7 @@ impl Kex {
             Writer::message(KEX_REPLY).string(identity.blob()).string(&reply).string(&signature).done();
         tools.out.seal(&answer)?;
         let first = self.session_id.is_empty();
+        self.host_key.get_or_insert_with(|| identity.blob().to_vec());
         self.change_keys(x, &secret, hash.as_ref(), tools)?;
         // RFC 8308 section 2.4: as the next packet after the server's first NEWKEYS.
         if first && self.peer_wants_extensions && !config.ext_info.is_empty() {

@@ -180,7 +180,8 @@ impl Transport {
         &self.peer_extensions
     }
 
-    /// As a client: the host key or certificate that was accepted.
+    /// The host key or certificate of the first key exchange: as a client the one that was accepted, as a server the
+    /// one that was shown (`publickey-hostbound-v00@openssh.com` names it).
     pub fn host_key(&self) -> Option<&[u8]> {
         self.kex.host_key()
     }
