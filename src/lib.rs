@@ -26,6 +26,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod cli;
 pub mod config;
 pub mod session;
 pub mod wire;

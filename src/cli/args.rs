@@ -1,0 +1,169 @@
+//! The words of the local command line, as clap reads them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// An SSH bastion that grants access just in time, records it, and cuts it to the second.
+#[derive(Debug, Parser)]
+#[command(name = "jit-bastion", version, about, max_term_width = 100, after_help = AFTER)]
+pub(super) struct Cli {
+    /// The config file [default: ./jit-bastion.toml, else /etc/jit-bastion/jit-bastion.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Answer as JSON: one object or one array
+    #[arg(long, global = true)]
+    pub json: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER: &str = "\
+The words of `ssh jit-bastion help` that only read, close, revoke or kill work here too, as local:YOU:
+  requests show grants sessions recordings hosts explain known-hosts close revoke kill
+
+Exit status: 0 done, 1 refused, 2 wrong usage, 70 a fault of the bastion.";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a new installation: folders, keys, store
+    Init(Init),
+    /// Look over config, policy, keys, store and folders, and say what is wrong
+    Check,
+    /// Run the bastion (SIGHUP reloads, SIGTERM stops)
+    Serve,
+    /// Make a whole world on loopback to try everything in, and run it
+    Demo(Demo),
+    /// The people
+    #[command(subcommand)]
+    User(UserCommand),
+    /// The machines behind the bastion
+    #[command(subcommand)]
+    Host(HostCommand),
+    /// Prove that the log and the recordings are as they were written
+    Verify(Verify),
+    /// Print a completion script
+    Completion {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// Into this folder; left out, the first page goes to the terminal
+        dir: Option<PathBuf>,
+    },
+    /// A verb, as over ssh
+    #[command(external_subcommand)]
+    Verb(Vec<String>),
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub(super) struct Init {
+    /// Make a first config and policy in this folder too
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `demo`.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// The folder that holds the demo's world
+    #[arg(long, value_name = "DIR", default_value = "demo")]
+    pub dir: PathBuf,
+    /// The bastion's port [default: 2222, or a free one]
+    #[arg(long, value_name = "N")]
+    pub port: Option<u16>,
+}
+
+/// `user ..`.
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Make a user known
+    Add {
+        /// A lower-case letter, then up to 31 of a-z 0-9 . _ -
+        name: String,
+        /// Their public keys, as in authorized_keys; - reads standard input
+        #[arg(long, value_name = "FILE", required = true)]
+        key: Vec<PathBuf>,
+        /// A role, as the policy names it
+        #[arg(long, value_name = "ROLE")]
+        role: Vec<String>,
+        /// The firm they come from, if they are not staff
+        #[arg(long, value_name = "FIRM")]
+        vendor: Option<String>,
+    },
+    /// List the users with their roles and keys
+    List,
+    /// Give a user one more key
+    Key {
+        /// Whose
+        name: String,
+        /// Public keys, as in authorized_keys; - reads standard input
+        #[arg(long, value_name = "FILE", required = true)]
+        add: Vec<PathBuf>,
+    },
+}
+
+/// `host ..`.
+#[derive(Debug, Subcommand)]
+pub(super) enum HostCommand {
+    /// Register a machine
+    Add(AddHost),
+    /// List the machines
+    List,
+    /// Print what the machine's sshd must be told, and where to put it
+    Setup {
+        /// A registered host
+        name: String,
+        /// `trust`: the bastion's certificates are accepted. `enforce`: for the registered logins, nothing else is
+        #[arg(long, value_enum)]
+        stage: Stage,
+    },
+}
+
+/// `host add`.
+#[derive(Debug, Args)]
+pub(super) struct AddHost {
+    /// Its name, as people will type it
+    pub name: String,
+    /// Where it is: a name or an address, with :PORT if it is not 22
+    #[arg(long, value_name = "ADDRESS[:PORT]")]
+    pub address: String,
+    /// An account on it; the first is the default
+    #[arg(long, value_name = "LOGIN", required = true)]
+    pub login: Vec<String>,
+    /// Its public host key: a file, a line, or - for standard input (`ssh-keyscan ADDRESS | jit-bastion host add .. --key -`)
+    #[arg(long, value_name = "FILE|LINE", required_unless_present = "host_ca")]
+    pub key: Vec<String>,
+    /// An authority whose host certificates it shows, instead of a key
+    #[arg(long, value_name = "FILE|LINE")]
+    pub host_ca: Vec<String>,
+    /// What policy may select it by: `phi` or `env=prod`
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    pub label: Vec<String>,
+    /// Another name that people may type
+    #[arg(long, value_name = "NAME")]
+    pub alias: Vec<String>,
+}
+
+/// How far a host has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Stage {
+    /// The bastion's certificates are accepted beside what was.
+    Trust,
+    /// For the registered logins, nothing else is accepted.
+    Enforce,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// Look at this folder of recordings alone, without config and store
+    #[arg(long, value_name = "DIR", requires = "key")]
+    pub recordings: Option<PathBuf>,
+    /// The public checkpoint key that signed them
+    #[arg(long, value_name = "FILE", requires = "recordings")]
+    pub key: Option<PathBuf>,
+}

@@ -1,0 +1,1 @@
+//! Runs the bastion until it is told to stop.
