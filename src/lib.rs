@@ -29,4 +29,5 @@ pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod session;
+pub mod ssh;
 pub mod wire;
