@@ -28,6 +28,7 @@ pub mod access;
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod recording;
 pub mod session;
 pub mod ssh;
 pub mod wire;

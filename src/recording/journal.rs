@@ -1,0 +1,529 @@
+//! The journal: one append-only file a session, in which everything is kept before it is shown.
+//!
+//! Used on the relay's thread, under the session's lock. One write call a run of frames; a short write or an error poisons the journal,
+//! and with it the session. What was written survives the death of the process (`kill -9`): the page cache has it.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, IoSlice, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::frames::{self, Body, Frame, HEAD, MAGIC, MAX_PAYLOAD, Parsed, Payload, Seq};
+use super::{RecordError, SessionMeta};
+
+/// A run of small frames is written when it is this long.
+const RUN: usize = 32 * 1024;
+/// A payload from here on is written from where it lies instead of being copied into the run.
+const LARGE: usize = 4 * 1024;
+/// Frames in one `writev`: two slices each, below the kernel's limit of 1024.
+const FRAMES_A_WRITE: usize = 256;
+/// What the reader asks the file for at a time, at most.
+const CHUNK: usize = 256 * 1024;
+/// And how much it holds while the session is quiet.
+const SMALL: usize = 8 * 1024;
+
+/// When something counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// When the kernel has it: survives the death of the process, not a power cut.
+    #[default]
+    Process,
+}
+
+/// One session's journal, open for appending. The file is locked (`flock`) as long as this lives.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+    meta: SessionMeta,
+    run: Vec<u8>,
+    next: u64,
+    len: u64,
+    last_at: u64,
+    bell: Bell,
+}
+
+impl Journal {
+    /// Makes `DIR/SESSION.journal` (0600; the folder 0700 if it is not there). Fails if the file exists.
+    pub fn create(dir: &Path, meta: &SessionMeta, level: Level) -> Result<Self, RecordError> {
+        let Level::Process = level;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(RecordError::io("make", dir))?;
+        let path = dir.join(format!("{}.journal", meta.session));
+        let open = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
+        let file = open.map_err(RecordError::io("make", &path))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| RecordError::io("lock", &path)(e.into()))?;
+        let json = serde_json::to_vec(meta).map_err(|e| RecordError::bad(&path, e.to_string()))?;
+        let mut journal =
+            Self { file, path, meta: meta.clone(), run: Vec::new(), next: 1, len: 0, last_at: 0, bell: Bell::default() };
+        let head = frames::meta_head(&json);
+        journal.write(&mut [IoSlice::new(MAGIC), IoSlice::new(&head), IoSlice::new(&json)])?;
+        Ok(journal)
+    }
+
+    /// Keeps frames now, in one write call together with what was added before. When this returns they may be shown.
+    pub fn keep(&mut self, frames: &[Frame<'_>]) -> Result<Seq, RecordError> {
+        for frames in frames.chunks(FRAMES_A_WRITE) {
+            let mut encoded = Vec::with_capacity(frames.len());
+            for frame in frames {
+                encoded.push(self.encode(frame)?);
+            }
+            let run = std::mem::take(&mut self.run);
+            let slices = encoded.iter().flat_map(|(head, payload)| [IoSlice::new(head), IoSlice::new(payload.as_ref())]);
+            let mut slices: Vec<_> = std::iter::once(IoSlice::new(&run)).chain(slices).collect();
+            self.write(&mut slices)?;
+            self.run = run;
+            self.run.clear();
+        }
+        self.commit()
+    }
+
+    /// Adds a frame to the run. It may be shown after the next [`Journal::commit`], not before. A large payload is written at once, from
+    /// where it lies.
+    pub fn add(&mut self, frame: &Frame<'_>) -> Result<(), RecordError> {
+        let (head, payload) = self.encode(frame)?;
+        let payload = payload.as_ref();
+        if payload.len() < LARGE {
+            self.run.extend_from_slice(&head);
+            self.run.extend_from_slice(payload);
+            return if self.run.len() < RUN { Ok(()) } else { self.commit().map(|_| ()) };
+        }
+        let run = std::mem::take(&mut self.run);
+        self.write(&mut [IoSlice::new(&run), IoSlice::new(&head), IoSlice::new(payload)])?;
+        self.run = run;
+        self.run.clear();
+        Ok(())
+    }
+
+    /// Writes the run, if there is one. Everything up to the number that comes back may be shown.
+    pub fn commit(&mut self) -> Result<Seq, RecordError> {
+        if self.failed() {
+            return Err(RecordError::Poisoned);
+        }
+        if !self.run.is_empty() {
+            let run = std::mem::take(&mut self.run);
+            self.write(&mut [IoSlice::new(&run)])?;
+            self.run = run;
+            self.run.clear();
+        }
+        Ok(Seq(self.next - 1))
+    }
+
+    /// The session is over: writes the last frame, so that a crash before the seal does not hide why it ended. Nothing can be kept after.
+    pub fn finish(&mut self, ending: &str, at: u64) -> Result<(), RecordError> {
+        let result = self.keep(&[Frame { channel: 0, at, body: Body::End(ending) }]);
+        self.bell.poison();
+        result.map(|_| ())
+    }
+
+    /// Whether an earlier failure, here or of the recorder, forbids to show anything more.
+    pub fn failed(&self) -> bool {
+        self.bell.poisoned()
+    }
+
+    /// Bytes in the file.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Never: a journal begins with its head. Clippy wants the pair.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whose journal this is.
+    pub fn meta(&self) -> &SessionMeta {
+        &self.meta
+    }
+
+    /// What wakes the recorder, and by which it can fail the session.
+    pub(super) fn bell(&self) -> Bell {
+        self.bell.clone()
+    }
+
+    fn encode<'a>(&mut self, frame: &Frame<'a>) -> Result<([u8; HEAD], Payload<'a>), RecordError> {
+        if self.failed() {
+            return Err(RecordError::Poisoned);
+        }
+        let (kind, payload) = frame.body.encode();
+        let bytes = payload.as_ref();
+        if bytes.len() > MAX_PAYLOAD {
+            // Frames before it in the same run have their numbers already: there is no way on.
+            self.bell.poison();
+            return Err(RecordError::TooLong(bytes.len()));
+        }
+        // Time in a recording never goes backwards, whatever two tasks measured.
+        self.last_at = self.last_at.max(frame.at);
+        let head = frames::head(self.next, self.last_at, frame.channel, kind, bytes);
+        self.next += 1;
+        Ok((head, payload))
+    }
+
+    fn write(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), RecordError> {
+        let want: usize = slices.iter().map(|s| s.len()).sum();
+        let wrote = loop {
+            match self.file.write_vectored(slices) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => break done,
+            }
+        };
+        let problem = match wrote {
+            Ok(n) => {
+                self.len += n as u64;
+                (n != want).then(|| io::Error::new(io::ErrorKind::WriteZero, format!("only {n} of {want} bytes were written")))
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = problem {
+            self.bell.poison();
+            return Err(RecordError::io("write", &self.path)(error));
+        }
+        self.bell.ring();
+        Ok(())
+    }
+}
+
+/// Between the relay's thread and the recorder's: the one tells that there is more, the other that it failed. No lock, and a system call
+/// only where the recorder sleeps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Bell(Arc<BellState>);
+
+#[derive(Debug, Default)]
+struct BellState {
+    poisoned: AtomicBool,
+    asleep: AtomicBool,
+    sleeper: OnceLock<Thread>,
+}
+
+impl Bell {
+    /// Nothing more may be kept, hence shown.
+    pub(super) fn poison(&self) {
+        self.0.poisoned.store(true, Ordering::Release);
+    }
+
+    pub(super) fn poisoned(&self) -> bool {
+        self.0.poisoned.load(Ordering::Acquire)
+    }
+
+    /// Wakes the recorder if it sleeps.
+    pub(super) fn ring(&self) {
+        if self.0.asleep.load(Ordering::SeqCst) && self.0.asleep.swap(false, Ordering::SeqCst) {
+            self.0.sleeper.get().inspect(|t| t.unpark());
+        }
+    }
+
+    /// Called by the recorder's thread: sleeps until the bell rings, unless `more()` says that there is something already.
+    pub(super) fn sleep(&self, more: impl FnOnce() -> bool) {
+        self.0.sleeper.get_or_init(std::thread::current);
+        self.0.asleep.store(true, Ordering::SeqCst);
+        if !more() {
+            while self.0.asleep.load(Ordering::SeqCst) {
+                std::thread::park();
+            }
+        }
+        self.0.asleep.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Reads a journal in bounded pieces, also one that still grows.
+#[derive(Debug)]
+pub struct JournalReader {
+    input: Input,
+    path: PathBuf,
+    meta: SessionMeta,
+    next: u64,
+    read: u64,
+}
+
+/// What comes next in a journal.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<'a> {
+    /// A frame and its number.
+    Frame(Seq, Frame<'a>),
+    /// Nothing more, or not a whole frame yet. How many bytes lie there that are not a whole frame.
+    Dry(u64),
+    /// What follows is not a frame, and why. Nothing after it can be read.
+    Torn(&'static str),
+}
+
+impl JournalReader {
+    /// Opens a journal and reads its head. An error if that is not whole and right.
+    pub fn open(path: &Path) -> Result<Self, RecordError> {
+        let file = File::open(path).map_err(RecordError::io("open", path))?;
+        let mut magic = [0; MAGIC.len()];
+        let bad = |why: &str| RecordError::bad(path, why);
+        (&file).read_exact(&mut magic).map_err(|_| bad("shorter than a journal's head"))?;
+        if magic != *MAGIC {
+            return Err(bad("not a journal of this version"));
+        }
+        let mut input = Input { file, buffer: vec![0; SMALL], start: 0, end: 0 };
+        if !input.fill_frame().map_err(RecordError::io("read", path))? {
+            return Err(bad("shorter than a journal's head"));
+        }
+        let (meta, used) = match frames::parse(input.filled()) {
+            Parsed::Meta(json, used) => (serde_json::from_slice(json).map_err(|e| bad(&e.to_string()))?, used),
+            Parsed::Wrong(why) => return Err(bad(why)),
+            Parsed::Whole(..) | Parsed::Short => return Err(bad("it does not begin with its head")),
+        };
+        input.start += used;
+        Ok(Self { path: path.to_owned(), meta, next: 1, read: (MAGIC.len() + used) as u64, input })
+    }
+
+    /// Whose journal this is.
+    pub fn meta(&self) -> &SessionMeta {
+        &self.meta
+    }
+
+    /// Bytes of whole frames read so far, head included.
+    pub fn position(&self) -> u64 {
+        self.read
+    }
+
+    /// The next frame. After [`Next::Dry`] it can be asked again, when the file has grown.
+    pub fn next_frame(&mut self) -> Result<Next<'_>, RecordError> {
+        if !self.input.fill_frame().map_err(RecordError::io("read", &self.path))? {
+            self.input.shrink();
+            return Ok(Next::Dry((self.input.end - self.input.start) as u64));
+        }
+        let Input { buffer, start, end, .. } = &mut self.input;
+        match frames::parse(buffer.get(*start..*end).unwrap_or_default()) {
+            Parsed::Whole(seq, frame, used) if seq == self.next => {
+                self.next += 1;
+                *start += used;
+                self.read += used as u64;
+                Ok(Next::Frame(Seq(seq), frame))
+            }
+            Parsed::Whole(..) => Ok(Next::Torn("a frame's number is not the next one")),
+            Parsed::Meta(..) => Ok(Next::Torn("a second head")),
+            Parsed::Wrong(why) => Ok(Next::Torn(why)),
+            Parsed::Short => Ok(Next::Dry((*end - *start) as u64)),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Input {
+    file: File,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Input {
+    fn filled(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Reads until a whole frame is there. False: the file ends before that.
+    fn fill_frame(&mut self) -> io::Result<bool> {
+        loop {
+            let need = frames::need(self.filled());
+            if self.end - self.start >= need {
+                return Ok(true);
+            }
+            if self.start > 0 {
+                self.buffer.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            }
+            if self.buffer.len() < need {
+                self.buffer.resize(need, 0);
+            }
+            match self.file.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
+                Ok(0) => return Ok(false),
+                Ok(n) => self.end += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+            // There is much to read: read more at a time.
+            if self.end == self.buffer.len() && self.end < CHUNK {
+                self.buffer.resize(self.end * 2, 0);
+            }
+        }
+    }
+
+    /// Gives memory back while the session is quiet.
+    fn shrink(&mut self) {
+        if self.start == self.end && self.buffer.len() > SMALL {
+            self.buffer = vec![0; SMALL];
+            (self.start, self.end) = (0, 0);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::recording::{ChannelKind, ChannelMeta, TerminalMeta, sample};
+
+    type Owned = (u32, u64, String);
+
+    /// Everything that can be read, as text, and what ended it.
+    fn read(path: &Path) -> Result<(Vec<Owned>, &'static str), RecordError> {
+        let mut reader = JournalReader::open(path)?;
+        assert_eq!(reader.meta(), &sample::meta());
+        let mut frames = Vec::new();
+        loop {
+            match reader.next_frame()? {
+                Next::Frame(seq, f) => {
+                    assert_eq!(seq.0, frames.len() as u64 + 1);
+                    frames.push((f.channel, f.at, format!("{:?}", f.body)));
+                }
+                Next::Dry(0) => return Ok((frames, "whole")),
+                Next::Dry(_) => return Ok((frames, "short")),
+                Next::Torn(why) => return Ok((frames, why)),
+            }
+        }
+    }
+
+    fn bodies() -> Vec<Body<'static>> {
+        let terminal = Some(TerminalMeta { term: "xterm".into(), cols: 80, rows: 24 });
+        vec![
+            Body::Open(ChannelMeta { kind: ChannelKind::Shell, command: None, terminal }),
+            Body::Out(b"hello\r\n"),
+            Body::Err(&[0xff, 0, 1]),
+            Body::In(b""),
+            Body::Resize { cols: 100, rows: u32::MAX },
+            Body::Marker("exit status 3"),
+            Body::Count { up: u64::MAX, down: 7 },
+            Body::Close,
+            Body::End("time-up"),
+        ]
+    }
+
+    #[test]
+    fn every_kind_of_frame_comes_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
+        let frames: Vec<_> = bodies().into_iter().zip(0..).map(|(body, n)| Frame { channel: n, at: u64::from(n) * 1000, body }).collect();
+        assert_eq!(journal.keep(&frames[..3]).unwrap(), Seq(3));
+        for frame in &frames[3..] {
+            journal.add(frame).unwrap();
+        }
+        assert_eq!(read(journal.path()).unwrap().0.len(), 3, "what was added is not kept yet");
+        assert_eq!(journal.commit().unwrap(), Seq(9));
+        let (back, end) = read(journal.path()).unwrap();
+        let want: Vec<_> = frames.iter().map(|f| (f.channel, f.at, format!("{:?}", f.body))).collect();
+        assert_eq!((back, end), (want, "whole"));
+        assert_eq!(std::fs::metadata(journal.path()).unwrap().len(), journal.len());
+        assert_eq!(std::fs::metadata(journal.path()).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = Journal::create(dir.path(), &sample::meta(), Level::Process);
+        assert!(again.is_err_and(|e| e.to_string().contains("s-000001.journal")));
+    }
+
+    #[test]
+    fn cut_at_every_byte_it_reads_up_to_the_last_whole_frame() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
+        let head = journal.len() as usize;
+        let mut ends = Vec::new();
+        for body in bodies() {
+            journal.keep(&[Frame { channel: 1, at: 5, body }]).unwrap();
+            ends.push(journal.len() as usize);
+        }
+        let whole = std::fs::read(journal.path()).unwrap();
+        let torn = dir.path().join("torn");
+        for cut in 0..=whole.len() {
+            std::fs::write(&torn, &whole[..cut]).unwrap();
+            match read(&torn) {
+                Err(_) => assert!(cut < head, "{cut}"),
+                Ok((frames, _)) => assert_eq!(frames.len(), ends.iter().filter(|e| **e <= cut).count(), "{cut}"),
+            }
+            // And with another byte there, or one that is wrong.
+            let mut wrong = whole.clone();
+            if let Some(byte) = wrong.get_mut(cut) {
+                *byte ^= 0x40;
+                std::fs::write(&torn, &wrong).unwrap();
+                match read(&torn) {
+                    Err(_) => assert!(cut < head, "{cut}"),
+                    Ok((frames, end)) => {
+                        assert!(end != "whole", "{cut}");
+                        assert_eq!(frames.len(), ends.iter().filter(|e| **e <= cut).count(), "{cut}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_poisons() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
+        journal.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let frame = Frame { channel: 1, at: 0, body: Body::Out(b"x") };
+        assert!(matches!(journal.keep(std::slice::from_ref(&frame)), Err(RecordError::Io { .. })));
+        assert!(journal.failed());
+        for result in [journal.add(&frame), journal.keep(std::slice::from_ref(&frame)).map(|_| ()), journal.commit().map(|_| ())] {
+            assert!(matches!(result, Err(RecordError::Poisoned)));
+        }
+    }
+
+    #[test]
+    fn a_frame_that_is_too_long_is_refused_for_good() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
+        let long = vec![0; MAX_PAYLOAD + 1];
+        assert!(matches!(journal.add(&Frame { channel: 1, at: 0, body: Body::Out(&long) }), Err(RecordError::TooLong(_))));
+        assert!(journal.failed());
+    }
+
+    #[test]
+    fn times_never_go_back_and_a_finished_journal_keeps_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
+        for at in [5, 9, 2] {
+            journal.add(&Frame { channel: 1, at, body: Body::Close }).unwrap();
+        }
+        journal.finish("left", 3).unwrap();
+        assert!(journal.keep(&[]).is_err());
+        let times: Vec<_> = read(journal.path()).unwrap().0.into_iter().map(|f| f.1).collect();
+        assert_eq!(times, [5, 9, 9, 9]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_frames_come_back_from_any_mix_of_calls(
+            payloads in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..9000)), 0..40),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let dir = tempfile::tempdir().unwrap();
+            let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
+            let head = journal.len();
+            for (at_once, payload) in &payloads {
+                let frame = Frame { channel: 3, at: 0, body: Body::Out(payload) };
+                if *at_once { journal.keep(&[frame]).unwrap(); } else { journal.add(&frame).unwrap(); }
+            }
+            journal.commit().unwrap();
+            let want: Vec<_> = payloads.iter().map(|(_, p)| format!("{:?}", Body::Out(p))).collect();
+            let (back, end) = read(journal.path()).unwrap();
+            prop_assert_eq!(back.iter().map(|f| &f.2).collect::<Vec<_>>(), want.iter().collect::<Vec<_>>());
+            prop_assert_eq!(end, "whole");
+            // Cut anywhere behind the head: a prefix.
+            let at = head + cut.index((journal.len() - head + 1) as usize) as u64;
+            journal.file.set_len(at).unwrap();
+            let (back, _) = read(journal.path()).unwrap();
+            prop_assert!(back.iter().map(|f| &f.2).eq(want.iter().take(back.len())));
+        }
+
+        #[test]
+        fn no_bytes_upset_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), [MAGIC.as_slice(), &bytes].concat()).unwrap();
+            prop_assert!(JournalReader::open(file.path()).is_err());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What was seen: kept before it is shown, written out as plain asciicast, sealed with a signed manifest, replayed and verified.
+//!
+//! The way of a byte: the relay's thread appends it to the session's [`journal`] as a raw frame, and only then passes it on. A
+//! [`recorder`] thread reads the journal and writes one asciicast file a channel. When the session is over the files are sealed: hashed,
+//! synced, named in a signed [`manifest`]. The journal goes when the sealed session is in the audit log ([`SealedSession::let_go`]); one
+//! that is found at start belongs to a bastion that was killed, and [`recover`] finishes it. This room never drops a frame and never goes
+//! on after a write that failed; it knows nothing of SSH, of policy or of the store.
+
+pub mod frames;
+pub mod journal;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+use crate::access::time::Timestamp;
+
+pub use frames::{Body, Frame, Seq};
+pub use journal::{Journal, Level};
+
+/// What a recording says about its session. Written at the journal's head, into every file's `x_jit` and into the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionMeta {
+    /// The session.
+    pub session: SessionId,
+    /// The grant it ran under.
+    pub grant: GrantId,
+    /// The request that the grant came from.
+    pub request: RequestId,
+    /// Who.
+    pub user: User,
+    /// Where.
+    pub host: HostName,
+    /// As which account.
+    pub login: Login,
+    /// The rule that bound the request.
+    pub rule: RuleId,
+    /// When it began; names the folder (UTC date) and is the zero of every frame's time.
+    pub started: Timestamp,
+}
+
+impl SessionMeta {
+    /// Where the session's files lie under the recordings' root: `YYYY/MM/DD/SESSION`.
+    pub fn folder(&self) -> PathBuf {
+        Path::new(&self.started.date_path()).join(self.session.as_str())
+    }
+}
+
+/// What kind of channel a recording is of; its name ends the file's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelKind {
+    /// A shell, with or without a terminal.
+    Shell,
+    /// A command.
+    Exec,
+    /// The sftp subsystem: counted, its bytes are not kept.
+    Sftp,
+}
+
+impl ChannelKind {
+    /// `shell`, `exec`, `sftp`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Shell => "shell",
+            Self::Exec => "exec",
+            Self::Sftp => "sftp",
+        }
+    }
+}
+
+/// What a recording says about its channel; the payload of its first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelMeta {
+    /// Shell, exec or sftp.
+    pub kind: ChannelKind,
+    /// The command line of an exec. Bytes that are not UTF-8 are shown as U+FFFD.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The terminal, where one was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terminal: Option<TerminalMeta>,
+}
+
+/// A terminal as the client asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TerminalMeta {
+    /// `xterm-256color`.
+    pub term: String,
+    /// Columns; 0 is unknown.
+    pub cols: u32,
+    /// Rows; 0 is unknown.
+    pub rows: u32,
+}
+
+/// A recording that cannot be written, read or believed. These are faults of ours or of the disk, never of the user.
+#[derive(Debug, Error)]
+pub enum RecordError {
+    /// The disk said no.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// The verb: `write`.
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An earlier failure: nothing more is kept, so nothing more may be shown.
+    #[error("the recording failed earlier, nothing more is kept")]
+    Poisoned,
+    /// A frame longer than [`frames::MAX_PAYLOAD`], or one that cannot be told in JSON.
+    #[error("a frame of {0} bytes is too long to keep")]
+    TooLong(usize),
+    /// A file that is not what its name says.
+    #[error("{}: {why}", path.display())]
+    Bad {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The manifest could not be signed.
+    #[error("cannot sign the manifest: {0}")]
+    Sign(String),
+}
+
+impl RecordError {
+    pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { what, path, source }
+    }
+
+    pub(crate) fn bad(path: &Path, why: impl Into<String>) -> Self {
+        Self::Bad { path: path.to_owned(), why: why.into() }
+    }
+}
+
+#[cfg(test)]
+mod sample {
+    use super::*;
+
+    /// A session for tests.
+    pub(super) fn meta() -> SessionMeta {
+        SessionMeta {
+            session: SessionId::parse("s-000001").unwrap(),
+            grant: GrantId::parse("g-7k2m9q").unwrap(),
+            request: RequestId::parse("r-7k2m9q").unwrap(),
+            user: User::parse("alice").unwrap(),
+            host: HostName::parse("phi-db").unwrap(),
+            login: Login::parse("postgres").unwrap(),
+            rule: RuleId::parse("dba-phi").unwrap(),
+            started: Timestamp::from_micros(1_795_298_820_000_000),
+        }
+    }
+}
