@@ -1,28 +1,31 @@
 //! Our transport against the OpenSSH of this machine, in both roles.
 
+mod wire_line;
 mod wire_pair;
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use jit_bastion::wire::auth;
 use jit_bastion::wire::auth::{AuthStep, ClientAuth, ClientStep, ServerAuth};
 use jit_bastion::wire::channel::{self, Message, RequestKind};
 use jit_bastion::wire::cipher::Cipher;
 use jit_bastion::wire::codec::{WireError, Writer};
-use jit_bastion::wire::entropy::SystemEntropy;
+use jit_bastion::wire::entropy::SeededEntropy;
 use jit_bastion::wire::kex::agreement::Agreement;
 use jit_bastion::wire::kex::offer::Algorithms;
 use jit_bastion::wire::transport::{RekeyBudget, Transport};
 use ssh_key::certificate::{Builder, CertType};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{Certificate, LineEnding, PrivateKey};
+use wire_line::{Line, NonBlocking};
 use wire_pair::*;
 
 /// OpenSSH 9.2 does not speak it; russh's tests do.
@@ -34,8 +37,8 @@ fn spoken_by_openssh_9_2() -> impl Iterator<Item = Agreement> {
 fn a_real_sshd_lets_us_in_with_every_algorithm() {
     for kex in spoken_by_openssh_9_2() {
         for cipher in Cipher::ALL {
-            let mut line = log_in(speak(kex, cipher), RekeyBudget::default(), "");
-            assert_eq!(exec(&mut line, "cat", 1000), 1000);
+            let mut host = log_in(speak(kex, cipher), RekeyBudget::default(), "");
+            assert_eq!(exec(&mut host.line, "cat", 1000), 1000);
         }
     }
 }
@@ -44,9 +47,9 @@ fn a_real_sshd_lets_us_in_with_every_algorithm() {
 fn a_real_sshd_rekeys_with_us_under_full_duplex_load() {
     for cipher in [Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305] {
         let ours = RekeyBudget { bytes: 3 << 20, packets: 1 << 20 };
-        let mut line = log_in(speak(Agreement::Curve25519, cipher), ours, "RekeyLimit 1M\n");
-        assert_eq!(exec(&mut line, "cat", 24 << 20), 24 << 20);
-        assert!(line.rekeys > 20, "{} rekeys", line.rekeys);
+        let mut host = log_in(speak(Agreement::Curve25519, cipher), ours, "RekeyLimit 1M\n");
+        assert_eq!(exec(&mut host.line, "cat", 24 << 20), 24 << 20);
+        assert!(host.line.rekeys > 20, "{} rekeys", host.line.rekeys);
     }
 }
 
@@ -54,8 +57,8 @@ fn a_real_sshd_rekeys_with_us_under_full_duplex_load() {
 fn a_real_sshd_with_another_host_key_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let other = PrivateKey::new(ed25519(99), "other").unwrap();
-    let (mut line, _) = sshd(folder.path(), &other, quick(), RekeyBudget::default(), "");
-    assert_eq!(line.until(|_, _| false), Err(WireError::HostKey("another one".into())));
+    let mut host = sshd(folder.path(), &other, quick(), RekeyBudget::default(), "");
+    assert_eq!(host.line.until(|_, _| false), Err(WireError::HostKey("another one".into())));
 }
 
 #[test]
@@ -63,7 +66,7 @@ fn a_real_ssh_talks_to_us_with_every_algorithm() {
     for kex in spoken_by_openssh_9_2() {
         for cipher in Cipher::ALL {
             let config = speak(kex, cipher);
-            assert_eq!(serve_cat(config, RekeyBudget::default(), &["-oRekeyLimit=default"], 1000), 0);
+            assert_eq!(serve_cat(config, RekeyBudget::default(), &[], 1000).rekeys, 0);
         }
     }
 }
@@ -73,7 +76,7 @@ fn a_real_ssh_rekeys_with_us_under_full_duplex_load() {
     for cipher in ["aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"] {
         let ours = RekeyBudget { bytes: 3 << 20, packets: 1 << 20 };
         let options = ["-oRekeyLimit=1M", "-c", cipher];
-        assert!(serve_cat(Algorithms::default(), ours, &options, 24 << 20) > 20);
+        assert!(serve_cat(Algorithms::default(), ours, &options, 24 << 20).rekeys > 20);
     }
 }
 
@@ -92,92 +95,37 @@ fn a_real_ssh_gets_aes_gcm_though_it_prefers_chacha20() {
     assert!(said.contains("Received disconnect from 127.0.0.1 port") && said.contains("enough"), "{said}");
 }
 
-/// A transport on a socket, driven without blocking.
-struct Line<S> {
-    stream: S,
-    transport: Transport,
-    unsent: Vec<u8>,
-    rekeys: u32,
-    was_rekeying: bool,
-    // Stops the sshd at the other end when the line goes.
-    _peer: Option<Reaped>,
-}
-
-impl<S: Read + Write + NonBlocking> Line<S> {
-    fn new(stream: S, transport: Transport) -> Self {
-        stream.non_blocking();
-        Self { stream, transport, unsent: Vec::new(), rekeys: 0, was_rekeying: false, _peer: None }
-    }
-
-    /// Works until `enough` says so, which is asked for every message, and once a round with an empty one.
-    fn until(&mut self, mut enough: impl FnMut(&mut Transport, &[u8]) -> bool) -> Result<(), WireError> {
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let mut message = Vec::new();
-        loop {
-            assert!(Instant::now() < deadline, "the peer says nothing");
-            let moved = self.flush() | self.read();
-            while let Some(payload) = self.transport.next()? {
-                message.clear();
-                message.extend_from_slice(payload);
-                if enough(&mut self.transport, &message) {
-                    return Ok(());
-                }
-            }
-            if self.transport.wants_rekey() {
-                self.transport.start_rekey()?;
-            }
-            let rekeying = self.transport.established() && self.transport.in_kex();
-            self.rekeys += u32::from(!self.was_rekeying && rekeying);
-            self.was_rekeying = rekeying;
-            if enough(&mut self.transport, &[]) {
-                return Ok(());
-            }
-            if !moved {
-                std::thread::sleep(Duration::from_micros(200));
-            }
-        }
-    }
-
-    fn flush(&mut self) -> bool {
-        self.transport.take_output(&mut self.unsent);
-        match self.stream.write(&self.unsent) {
-            Ok(n) => {
-                self.unsent.drain(..n);
-                n > 0
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    fn read(&mut self) -> bool {
-        match self.stream.read(self.transport.space()) {
-            Ok(0) => panic!("the peer closed the line"),
-            Ok(n) => {
-                self.transport.filled(n);
-                true
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(error) => panic!("{error}"),
-        }
+/// Writes `tests/fixtures/wire`: what a real peer said to us, and what it came to. Our half repeats itself from its seed,
+/// so tests/wire_recorded.rs can play it to a new transport.
+#[test]
+#[ignore = "writes the fixtures of wire_recorded"]
+fn record() {
+    for (name, cipher) in [("gcm", Cipher::Aes256Gcm), ("chacha", Cipher::ChaCha20Poly1305)] {
+        let algorithms = speak(Agreement::Curve25519, cipher);
+        let mut host = log_in(algorithms.clone(), RekeyBudget::default(), "RekeyLimit 4K\n");
+        assert_eq!(exec(&mut host.line, "cat", 6000), 6000);
+        write_fixture(&format!("sshd-{name}"), "client", cipher, &host.line);
+        let line = serve_cat(algorithms, RekeyBudget::default(), &["-oRekeyLimit=4K"], 6000);
+        write_fixture(&format!("ssh-{name}"), "server", cipher, &line);
     }
 }
 
-trait NonBlocking {
-    fn non_blocking(&self);
+fn write_fixture<S>(name: &str, role: &str, cipher: Cipher, line: &Line<S>) {
+    assert!(line.rekeys > 0, "{name}: a rekey is part of it");
+    let messages: String = line.messages.iter().map(|m| format!("message {}\n", BASE64.encode(m))).collect();
+    let text = format!(
+        "# {}, recorded by `cargo test --test wire_openssh -- --ignored record`\nrole {role}\nseed {SEED}\ncipher {}\nheard {}\n{messages}",
+        line.transport.peer_id(),
+        cipher.name(),
+        BASE64.encode(&line.heard),
+    );
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/wire");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join(name), text).unwrap();
 }
 
-impl NonBlocking for UnixStream {
-    fn non_blocking(&self) {
-        self.set_nonblocking(true).unwrap();
-    }
-}
-
-impl NonBlocking for std::net::TcpStream {
-    fn non_blocking(&self) {
-        self.set_nonblocking(true).unwrap();
-    }
-}
+/// Of our own randomness: guessable, on connections that carry nothing.
+const SEED: u64 = 2;
 
 /// A child that never outlives its test.
 struct Reaped(Child);
@@ -202,14 +150,16 @@ fn ed25519(seed: u8) -> KeypairData {
     KeypairData::Ed25519(Ed25519Keypair::from_seed(&[seed; 32]))
 }
 
-/// A real sshd on one end of a socket pair (`sshd -i`), us on the other, and a certificate that it accepts for root.
-fn sshd(
-    folder: &Path,
-    host_key: &PrivateKey,
-    algorithms: Algorithms,
-    rekey: RekeyBudget,
-    config: &str,
-) -> (Line<UnixStream>, (Certificate, PrivateKey)) {
+/// A real sshd on one end of a socket pair, us on the other.
+struct Host {
+    line: Line<UnixStream>,
+    certificate: Certificate,
+    key: PrivateKey,
+    _sshd: Reaped,
+}
+
+/// Starts `sshd -i` with a configuration that accepts our certificate for root.
+fn sshd(folder: &Path, host_key: &PrivateKey, algorithms: Algorithms, rekey: RekeyBudget, config: &str) -> Host {
     // sshd's privilege separation wants it; a machine that runs an sshd has it.
     let _ = std::fs::create_dir_all("/run/sshd");
     let authority = PrivateKey::new(ed25519(7), "authority").unwrap();
@@ -238,18 +188,17 @@ fn sshd(
         .unwrap();
     let mut config = client_config(algorithms);
     config.rekey = rekey;
-    let transport = Transport::client(Arc::new(config), Box::new(SystemEntropy));
-    let mut line = Line::new(ours, transport);
-    line._peer = Some(Reaped(child));
-    (line, (certificate, user))
+    let transport = Transport::client(Arc::new(config), Box::new(SeededEntropy::new(SEED)));
+    Host { line: Line::new(ours, transport), certificate, key: user, _sshd: Reaped(child) }
 }
 
-/// A line on which a real sshd has accepted our certificate.
-fn log_in(algorithms: Algorithms, rekey: RekeyBudget, config: &str) -> Line<UnixStream> {
+/// A real sshd that has accepted our certificate.
+fn log_in(algorithms: Algorithms, rekey: RekeyBudget, config: &str) -> Host {
     let folder = tempfile::tempdir().unwrap();
-    let (mut line, (certificate, key)) = sshd(folder.path(), &host_key(), algorithms, rekey, config);
+    let mut host = sshd(folder.path(), &host_key(), algorithms, rekey, config);
+    let line = &mut host.line;
     line.until(|t, _| t.established()).unwrap();
-    let mut auth = ClientAuth::new("root", &certificate, &key, line.transport.session_id()).unwrap();
+    let mut auth = ClientAuth::new("root", &host.certificate, &host.key, line.transport.session_id()).unwrap();
     line.transport.send(&auth.start()).unwrap();
     line.until(|t, message| {
         if message.is_empty() {
@@ -265,7 +214,7 @@ fn log_in(algorithms: Algorithms, rekey: RekeyBudget, config: &str) -> Line<Unix
     })
     .unwrap();
     assert!(line.transport.peer_ext_info().iter().any(|(name, _)| name == "server-sig-algs"));
-    line
+    host
 }
 
 /// Runs `command` on a session channel, sends it `total` bytes and counts what comes back.
@@ -312,7 +261,7 @@ fn our_server(algorithms: Algorithms, rekey: RekeyBudget) -> Transport {
     let mut config = server_config(algorithms);
     config.ext_info = auth::server_ext_info();
     config.rekey = rekey;
-    Transport::server(Arc::new(config), Box::new(SystemEntropy))
+    Transport::server(Arc::new(config), Box::new(SeededEntropy::new(SEED)))
 }
 
 /// A real ssh that runs `cat` at our server, with its key made in `folder`.
@@ -334,8 +283,8 @@ fn ssh(folder: &Path, port: u16, options: &[&str]) -> Reaped {
     Reaped(child)
 }
 
-/// Serves one real ssh: accepts its key and echoes `total` bytes of channel data. The number of rekeys comes back.
-fn serve_cat(algorithms: Algorithms, rekey: RekeyBudget, options: &[&str], total: usize) -> u32 {
+/// Serves one real ssh: accepts its key and echoes `total` bytes of channel data. The line comes back when it is over.
+fn serve_cat(algorithms: Algorithms, rekey: RekeyBudget, options: &[&str], total: usize) -> Line<TcpStream> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut child = ssh(folder.path(), listener.local_addr().unwrap().port(), options);
@@ -362,11 +311,11 @@ fn serve_cat(algorithms: Algorithms, rekey: RekeyBudget, options: &[&str], total
     })
     .unwrap();
     echo(&mut line);
-    let rekeys = line.rekeys;
-    drop(line);
+    line.transport.disconnect(11, "done");
+    line.flush();
     writer.join().unwrap();
     assert_eq!(reader.join().unwrap() as usize, total);
-    rekeys
+    line
 }
 
 /// One session channel whose every byte comes back.

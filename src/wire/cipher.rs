@@ -81,8 +81,15 @@ pub enum Framing {
 pub(super) enum Sealer {
     /// Before the first NEWKEYS.
     Clear,
-    Gcm { key: Box<LessSafeKey>, nonce: GcmNonce, block: usize },
-    ChaCha { key: Box<chacha::SealingKey>, block: usize },
+    Gcm {
+        key: Box<LessSafeKey>,
+        nonce: GcmNonce,
+        block: usize,
+    },
+    ChaCha {
+        key: Box<chacha::SealingKey>,
+        block: usize,
+    },
 }
 
 impl Sealer {
@@ -90,15 +97,9 @@ impl Sealer {
     pub(super) fn new(cipher: Cipher, key: &[u8], iv: &[u8]) -> Result<Self, WireError> {
         let block = cipher.block();
         Ok(match cipher {
-            Cipher::Aes256Gcm => {
-                Self::Gcm { key: gcm_key(&AES_256_GCM, key)?, nonce: GcmNonce::new(iv)?, block }
-            }
-            Cipher::Aes128Gcm => {
-                Self::Gcm { key: gcm_key(&AES_128_GCM, key)?, nonce: GcmNonce::new(iv)?, block }
-            }
-            Cipher::ChaCha20Poly1305 => {
-                Self::ChaCha { key: Box::new(chacha::SealingKey::new(&fixed(key)?)), block }
-            }
+            Cipher::Aes256Gcm => Self::Gcm { key: gcm_key(&AES_256_GCM, key)?, nonce: GcmNonce::new(iv)?, block },
+            Cipher::Aes128Gcm => Self::Gcm { key: gcm_key(&AES_128_GCM, key)?, nonce: GcmNonce::new(iv)?, block },
+            Cipher::ChaCha20Poly1305 => Self::ChaCha { key: Box::new(chacha::SealingKey::new(&fixed(key)?)), block },
         })
     }
 
@@ -117,11 +118,7 @@ impl Sealer {
     }
 
     /// Seals `packet` (length, padding length, payload, padding) in place and returns its tag, if it has one.
-    pub(super) fn seal(
-        &mut self,
-        sequence: u32,
-        packet: &mut [u8],
-    ) -> Result<Option<[u8; TAG]>, WireError> {
+    pub(super) fn seal(&mut self, sequence: u32, packet: &mut [u8]) -> Result<Option<[u8; TAG]>, WireError> {
         match self {
             Self::Clear => Ok(None),
             Self::Gcm { key, nonce, .. } => {
@@ -144,8 +141,15 @@ impl Sealer {
 pub(super) enum Opener {
     /// Before the first NEWKEYS.
     Clear,
-    Gcm { key: Box<LessSafeKey>, nonce: GcmNonce, block: usize },
-    ChaCha { key: Box<chacha::OpeningKey>, block: usize },
+    Gcm {
+        key: Box<LessSafeKey>,
+        nonce: GcmNonce,
+        block: usize,
+    },
+    ChaCha {
+        key: Box<chacha::OpeningKey>,
+        block: usize,
+    },
 }
 
 impl Opener {
@@ -153,15 +157,9 @@ impl Opener {
     pub(super) fn new(cipher: Cipher, key: &[u8], iv: &[u8]) -> Result<Self, WireError> {
         let block = cipher.block();
         Ok(match cipher {
-            Cipher::Aes256Gcm => {
-                Self::Gcm { key: gcm_key(&AES_256_GCM, key)?, nonce: GcmNonce::new(iv)?, block }
-            }
-            Cipher::Aes128Gcm => {
-                Self::Gcm { key: gcm_key(&AES_128_GCM, key)?, nonce: GcmNonce::new(iv)?, block }
-            }
-            Cipher::ChaCha20Poly1305 => {
-                Self::ChaCha { key: Box::new(chacha::OpeningKey::new(&fixed(key)?)), block }
-            }
+            Cipher::Aes256Gcm => Self::Gcm { key: gcm_key(&AES_256_GCM, key)?, nonce: GcmNonce::new(iv)?, block },
+            Cipher::Aes128Gcm => Self::Gcm { key: gcm_key(&AES_128_GCM, key)?, nonce: GcmNonce::new(iv)?, block },
+            Cipher::ChaCha20Poly1305 => Self::ChaCha { key: Box::new(chacha::OpeningKey::new(&fixed(key)?)), block },
         })
     }
 
@@ -191,8 +189,7 @@ impl Opener {
             Self::Clear => Ok(()),
             Self::Gcm { key, nonce, .. } => {
                 let (length, sealed) = split(packet)?;
-                key.open_in_place(nonce.next(), Aad::from(length), sealed)
-                    .map_err(|_| WireError::Corrupt)?;
+                key.open_in_place(nonce.next(), Aad::from(length), sealed).map_err(|_| WireError::Corrupt)?;
                 Ok(())
             }
             Self::ChaCha { key, .. } => {

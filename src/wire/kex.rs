@@ -129,12 +129,7 @@ impl Kex {
     }
 
     /// Takes in a message of the numbers 20 to 49. An opener comes back where the peer's packets change keys.
-    pub(super) fn handle(
-        &mut self,
-        message: &[u8],
-        packet: &Packet,
-        tools: &mut Tools,
-    ) -> Result<Option<Opener>, WireError> {
+    pub(super) fn handle(&mut self, message: &[u8], packet: &Packet, tools: &mut Tools) -> Result<Option<Opener>, WireError> {
         let number = message.first().copied().ok_or(WireError::Truncated)?;
         if self.skip_guess && number >= KEX_INIT {
             self.skip_guess = false;
@@ -190,30 +185,19 @@ impl Kex {
     }
 
     /// Both KEXINITs are here: what they come to. A client goes on at once.
-    fn agree(
-        &mut self,
-        ours: Vec<u8>,
-        message: &[u8],
-        packet: &Packet,
-        tools: &mut Tools,
-    ) -> Result<(), WireError> {
+    fn agree(&mut self, ours: Vec<u8>, message: &[u8], packet: &Packet, tools: &mut Tools) -> Result<(), WireError> {
         let theirs = Offer::parse(message)?;
         if self.session_id.is_empty() {
             self.read_markers(&theirs, packet)?;
         }
         let our_offer = Offer::parse(&ours)?;
         let server = matches!(self.role, Role::Server(_));
-        let agreed = if server {
-            Agreed::between(&theirs, &our_offer)?
-        } else {
-            Agreed::between(&our_offer, &theirs)?
-        };
+        let agreed = if server { Agreed::between(&theirs, &our_offer)? } else { Agreed::between(&our_offer, &theirs)? };
         if agreed.needs_strict() && !self.strict {
             let why = "chacha20-poly1305 without strict key exchange (CVE-2023-48795)";
             return Err(WireError::NoCommon("safe cipher", why.to_owned()));
         }
-        self.skip_guess =
-            if server { agreed.client_guessed_wrong } else { agreed.server_guessed_wrong };
+        self.skip_guess = if server { agreed.client_guessed_wrong } else { agreed.server_guessed_wrong };
         let theirs = message.to_vec();
         let (client_offer, server_offer, initiator) = if server {
             (theirs, ours, None)
@@ -249,11 +233,7 @@ impl Kex {
         r.u8()?;
         let init = r.string()?;
         r.end()?;
-        let identity = config
-            .host_keys
-            .iter()
-            .find(|k| k.algorithm() == x.agreed.host_key)
-            .ok_or(WireError::Crypto("host key"))?;
+        let identity = config.host_keys.iter().find(|k| k.algorithm() == x.agreed.host_key).ok_or(WireError::Crypto("host key"))?;
         let (reply, secret) = respond(x.agreed.agreement, init, tools.rng)?;
         let hash = Transcript {
             client_id: self.peer_id.as_bytes(),
@@ -266,8 +246,7 @@ impl Kex {
         }
         .hash(x.agreed.agreement, &secret);
         let signature = identity.sign(hash.as_ref())?;
-        let answer =
-            Writer::message(KEX_REPLY).string(identity.blob()).string(&reply).string(&signature).done();
+        let answer = Writer::message(KEX_REPLY).string(identity.blob()).string(&reply).string(&signature).done();
         tools.out.seal(&answer)?;
         let first = self.session_id.is_empty();
         self.host_key.get_or_insert_with(|| identity.blob().to_vec());
@@ -314,28 +293,15 @@ impl Kex {
     }
 
     /// Sends NEWKEYS, seals under the new keys from there on, and waits for the peer to do the same.
-    fn change_keys(
-        &mut self,
-        x: &Exchange,
-        secret: &Secret,
-        hash: &[u8],
-        tools: &mut Tools,
-    ) -> Result<(), WireError> {
+    fn change_keys(&mut self, x: &Exchange, secret: &Secret, hash: &[u8], tools: &mut Tools) -> Result<(), WireError> {
         if self.session_id.is_empty() {
             self.session_id = hash.to_vec();
         }
-        let keys =
-            Keys { agreement: x.agreed.agreement, secret, hash, session_id: &self.session_id };
+        let keys = Keys { agreement: x.agreed.agreement, secret, hash, session_id: &self.session_id };
         let (to_server, to_client) = (x.agreed.to_server, x.agreed.to_client);
         let (sealer, opener) = match self.role {
-            Role::Server(_) => (
-                keys.sealer(to_client, Direction::ToClient)?,
-                keys.opener(to_server, Direction::ToServer)?,
-            ),
-            Role::Client(_) => (
-                keys.sealer(to_server, Direction::ToServer)?,
-                keys.opener(to_client, Direction::ToClient)?,
-            ),
+            Role::Server(_) => (keys.sealer(to_client, Direction::ToClient)?, keys.opener(to_server, Direction::ToServer)?),
+            Role::Client(_) => (keys.sealer(to_server, Direction::ToServer)?, keys.opener(to_client, Direction::ToClient)?),
         };
         tools.out.seal(&[NEWKEYS])?;
         tools.out.switch(sealer, self.strict);

@@ -148,12 +148,7 @@ pub(super) struct Outbound {
 
 impl Outbound {
     pub(super) fn new(id_line: &[u8]) -> Self {
-        Self {
-            sealed: id_line.to_vec(),
-            sealer: Sealer::Clear,
-            sequence: 0,
-            spent: Spent::default(),
-        }
+        Self { sealed: id_line.to_vec(), sealer: Sealer::Clear, sequence: 0, spent: Spent::default() }
     }
 
     /// Seals one message: its payload is copied once, behind what waits already, and sealed there.

@@ -11,9 +11,7 @@ use super::codec::{Reader, WireError, Writer};
 use super::entropy::Entropy;
 use super::kex::offer::printable;
 use super::kex::{Kex, Tools};
-use super::number::{
-    DEBUG, DISCONNECT, EXT_INFO, IGNORE, KEX_LAST, KEXINIT, PING, PONG, UNIMPLEMENTED, USERAUTH_SUCCESS,
-};
+use super::number::{DEBUG, DISCONNECT, EXT_INFO, IGNORE, KEX_LAST, KEXINIT, PING, PONG, UNIMPLEMENTED, USERAUTH_SUCCESS};
 use super::packet::{Inbound, Outbound, Packet};
 use super::role::Role;
 
@@ -136,9 +134,8 @@ impl Transport {
 
     /// A budget has been passed in either direction and no key exchange is running: time for [`Self::start_rekey`].
     pub fn wants_rekey(&self) -> bool {
-        let over = [self.inbound.spent(), self.outbound.spent()]
-            .iter()
-            .any(|s| s.bytes >= self.rekey.bytes || s.packets >= self.rekey.packets);
+        let over =
+            [self.inbound.spent(), self.outbound.spent()].iter().any(|s| s.bytes >= self.rekey.bytes || s.packets >= self.rekey.packets);
         over && self.established() && self.kex.idle() && !self.said_goodbye
     }
 
@@ -315,8 +312,7 @@ impl Transport {
     /// One line before the first packet: the identification, or as a client what a server may say before it.
     fn read_id(&mut self, line: Range<usize>) -> Result<(), WireError> {
         let line = self.inbound.bytes(line);
-        let version = line.starts_with(b"SSH-2.0-")
-            || (self.kex.is_client() && line.starts_with(b"SSH-1.99-"));
+        let version = line.starts_with(b"SSH-2.0-") || (self.kex.is_client() && line.starts_with(b"SSH-1.99-"));
         if !version {
             self.id_lines += 1;
             if !self.kex.is_client() || self.id_lines > MAX_LINES_BEFORE_ID || line.starts_with(b"SSH-") {

@@ -67,15 +67,14 @@ pub fn client(algorithms: Algorithms, seed: u64) -> Transport {
     Transport::client(Arc::new(client_config(algorithms)), rng)
 }
 
-/// Gives `bytes` to `to` and collects the messages that come out.
-pub fn feed(to: &mut Transport, mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
-    let mut messages = Vec::new();
+/// Gives `bytes` to `to` and collects the messages that come out, also those before an error.
+pub fn feed_into(to: &mut Transport, mut bytes: &[u8], messages: &mut Vec<Vec<u8>>) -> Result<(), WireError> {
     loop {
         while let Some(message) = to.next()? {
             messages.push(message.to_vec());
         }
         if bytes.is_empty() {
-            return Ok(messages);
+            return Ok(());
         }
         let space = to.space();
         let n = space.len().min(bytes.len());
@@ -83,6 +82,13 @@ pub fn feed(to: &mut Transport, mut bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireEr
         to.filled(n);
         bytes = &bytes[n..];
     }
+}
+
+/// The same where no error is expected to leave messages behind.
+pub fn feed(to: &mut Transport, bytes: &[u8]) -> Result<Vec<Vec<u8>>, WireError> {
+    let mut messages = Vec::new();
+    feed_into(to, bytes, &mut messages)?;
+    Ok(messages)
 }
 
 /// Everything that waits at `from` goes to `to`.

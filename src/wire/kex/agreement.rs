@@ -1,8 +1,6 @@
 //! The key agreements: what each side sends, and the secret that both then hold.
 
-use aws_lc_rs::agreement::{
-    Algorithm, ECDH_P256, ECDH_P384, PrivateKey, UnparsedPublicKey, X25519, agree,
-};
+use aws_lc_rs::agreement::{Algorithm, ECDH_P256, ECDH_P384, PrivateKey, UnparsedPublicKey, X25519, agree};
 use aws_lc_rs::digest::{self, SHA256, SHA384};
 use aws_lc_rs::kem::{Ciphertext, DecapsulationKey, EncapsulationKey, ML_KEM_768};
 use zeroize::Zeroizing;
@@ -27,13 +25,7 @@ pub enum Agreement {
 
 impl Agreement {
     /// All of them, the preferred first; the NIST curves are for FIPS-mode peers, who refuse X25519.
-    pub const ALL: [Self; 5] = [
-        Self::MlKem768X25519,
-        Self::Curve25519,
-        Self::Curve25519LibSsh,
-        Self::NistP256,
-        Self::NistP384,
-    ];
+    pub const ALL: [Self; 5] = [Self::MlKem768X25519, Self::Curve25519, Self::Curve25519LibSsh, Self::NistP256, Self::NistP384];
 
     /// Its name in a KEXINIT.
     pub fn name(self) -> &'static str {
@@ -60,9 +52,7 @@ impl Agreement {
         match self {
             Self::NistP256 => Curve { algorithm: &ECDH_P256, private: 32, public: 65 },
             Self::NistP384 => Curve { algorithm: &ECDH_P384, private: 48, public: 97 },
-            Self::MlKem768X25519 | Self::Curve25519 | Self::Curve25519LibSsh => {
-                Curve { algorithm: &X25519, private: 32, public: 32 }
-            }
+            Self::MlKem768X25519 | Self::Curve25519 | Self::Curve25519LibSsh => Curve { algorithm: &X25519, private: 32, public: 32 },
         }
     }
 }
@@ -108,11 +98,7 @@ impl Initiator {
 }
 
 /// The server's half: its message (`S_REPLY`, or `Q_S`) and the secret, from what the client sent.
-pub(super) fn respond(
-    agreement: Agreement,
-    init: &[u8],
-    rng: &mut dyn Entropy,
-) -> Result<(Vec<u8>, Secret), WireError> {
+pub(super) fn respond(agreement: Agreement, init: &[u8], rng: &mut dyn Entropy) -> Result<(Vec<u8>, Secret), WireError> {
     let curve = agreement.curve();
     let (private, public) = curve.fresh(rng)?;
     if agreement != Agreement::MlKem768X25519 {
@@ -178,9 +164,7 @@ impl Curve {
         if public.len() != self.public || compressed {
             return Err(BAD_SHARE);
         }
-        agree(private, UnparsedPublicKey::new(self.algorithm, public), BAD_SHARE, |shared| {
-            Ok(Zeroizing::new(shared.to_vec()))
-        })
+        agree(private, UnparsedPublicKey::new(self.algorithm, public), BAD_SHARE, |shared| Ok(Zeroizing::new(shared.to_vec())))
     }
 }
 

@@ -22,15 +22,7 @@ impl Transcript<'_> {
     /// H.
     pub(super) fn hash(&self, agreement: Agreement, secret: &Secret) -> Digest {
         let mut hash = Context::new(agreement.hash());
-        for part in [
-            self.client_id,
-            self.server_id,
-            self.client_offer,
-            self.server_offer,
-            self.host_key,
-            self.init,
-            self.reply,
-        ] {
+        for part in [self.client_id, self.server_id, self.client_offer, self.server_offer, self.host_key, self.init, self.reply] {
             // All of them are messages or parts of one, far below 4 GiB.
             hash.update(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
             hash.update(part);

@@ -52,15 +52,7 @@ impl<'a> Offer<'a> {
         let guess_follows = r.bool()?;
         r.u32()?;
         r.end()?;
-        Ok(Self {
-            kex,
-            host_keys,
-            to_server,
-            to_client,
-            compression_to_server,
-            compression_to_client,
-            guess_follows,
-        })
+        Ok(Self { kex, host_keys, to_server, to_client, compression_to_server, compression_to_client, guess_follows })
     }
 
     /// Whether the list of key agreements names `name`: markers of protocol extensions stand there.
@@ -72,8 +64,7 @@ impl<'a> Offer<'a> {
     /// AES-GCM until 9.9 at five times the cost: so only AES-GCM is offered to who has it, both ways.
     pub(super) fn fit(&self, ours: &[Cipher]) -> Vec<Cipher> {
         let has = |c: &Cipher| self.to_server.contains(&c.name()) && self.to_client.contains(&c.name());
-        let fast: Vec<Cipher> =
-            ours.iter().copied().filter(|c| *c != Cipher::ChaCha20Poly1305 && has(c)).collect();
+        let fast: Vec<Cipher> = ours.iter().copied().filter(|c| *c != Cipher::ChaCha20Poly1305 && has(c)).collect();
         if fast.is_empty() { ours.to_vec() } else { fast }
     }
 }
@@ -95,21 +86,16 @@ impl Agreed {
     /// The client's order decides, among what both have.
     pub(super) fn between(client: &Offer, server: &Offer) -> Result<Self, WireError> {
         let agreement = choose("key exchange", &client.kex, &server.kex, Agreement::from_name)?;
-        let host_key =
-            choose("host key algorithm", &client.host_keys, &server.host_keys, |n| Some(n.to_owned()))?;
-        let to_server =
-            choose("cipher", &client.to_server, &server.to_server, Cipher::from_name)?;
-        let to_client =
-            choose("cipher", &client.to_client, &server.to_client, Cipher::from_name)?;
-        for (c, s) in [
-            (&client.compression_to_server, &server.compression_to_server),
-            (&client.compression_to_client, &server.compression_to_client),
-        ] {
+        let host_key = choose("host key algorithm", &client.host_keys, &server.host_keys, |n| Some(n.to_owned()))?;
+        let to_server = choose("cipher", &client.to_server, &server.to_server, Cipher::from_name)?;
+        let to_client = choose("cipher", &client.to_client, &server.to_client, Cipher::from_name)?;
+        for (c, s) in
+            [(&client.compression_to_server, &server.compression_to_server), (&client.compression_to_client, &server.compression_to_client)]
+        {
             choose("compression", c, s, |n| (n == "none").then_some(()))?;
         }
         // RFC 4253 section 7.1: a guess is right if both sides prefer the same key agreement and host key.
-        let same = client.kex.first() == server.kex.first()
-            && client.host_keys.first() == server.host_keys.first();
+        let same = client.kex.first() == server.kex.first() && client.host_keys.first() == server.host_keys.first();
         Ok(Self {
             agreement,
             host_key,
@@ -126,12 +112,7 @@ impl Agreed {
     }
 }
 
-fn choose<T>(
-    what: &'static str,
-    client: &[&str],
-    server: &[&str],
-    known: impl Fn(&str) -> Option<T>,
-) -> Result<T, WireError> {
+fn choose<T>(what: &'static str, client: &[&str], server: &[&str], known: impl Fn(&str) -> Option<T>) -> Result<T, WireError> {
     let common = client.iter().find(|name| server.contains(name));
     common.and_then(|name| known(name)).ok_or_else(|| {
         // One of the two lists is ours; both together are short and show what is missing.
@@ -146,12 +127,7 @@ pub(crate) fn printable(text: &str, most: usize) -> String {
 }
 
 /// Composes a KEXINIT with these names.
-pub(super) fn compose(
-    kex: &[&str],
-    host_keys: &[&str],
-    ciphers: &[Cipher],
-    rng: &mut dyn Entropy,
-) -> Vec<u8> {
+pub(super) fn compose(kex: &[&str], host_keys: &[&str], ciphers: &[Cipher], rng: &mut dyn Entropy) -> Vec<u8> {
     let mut cookie = [0; COOKIE];
     rng.fill(&mut cookie);
     let ciphers: Vec<&str> = ciphers.iter().map(|c| c.name()).collect();
