@@ -259,10 +259,7 @@ mod tests {
         [b"SSH-2.0-client\r\n".to_vec(), kexinit(ciphers, ciphers)].concat()
     }
 
-    async fn meet(
-        said: &[u8],
-        patience: Duration,
-    ) -> (DuplexStream, Result<Peeked<DuplexStream>, Unseen<DuplexStream>>) {
+    async fn meet(said: &[u8], patience: Duration) -> (DuplexStream, Result<Peeked<DuplexStream>, Unseen<DuplexStream>>) {
         let (mut client, server) = duplex(1 << 20);
         client.write_all(said).await.unwrap();
         (client, peek(server, OURS, patience).await)

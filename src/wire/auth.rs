@@ -9,3 +9,6 @@ mod server;
 pub use client::{ClientAuth, ClientStep};
 pub use compose::{banner, failure, pk_ok, server_ext_info, success};
 pub use server::{Answers, AuthStep, Echo, ServerAuth};
+
+#[cfg(test)]
+mod tests;

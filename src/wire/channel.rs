@@ -351,3 +351,6 @@ pub const CONNECT_FAILED: u32 = 2;
 pub const UNKNOWN_CHANNEL_TYPE: u32 = 3;
 /// Reason code of an open beyond a limit.
 pub const RESOURCE_SHORTAGE: u32 = 4;
+
+#[cfg(test)]
+mod tests;

@@ -2,8 +2,7 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair,
-    Ed25519KeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
 };
 use ssh_key::certificate::CertType;
 use ssh_key::private::KeypairData;
@@ -90,8 +89,7 @@ impl Signer {
                     EcdsaCurve::NistP521 => ("ecdsa-sha2-nistp521", &ECDSA_P521_SHA512_FIXED_SIGNING),
                 };
                 let (private, public) = (pair.private_key_bytes(), pair.public_key_bytes());
-                EcdsaKeyPair::from_private_key_and_public_key(signing, private, public)
-                    .map(|pair| SigningKey::Ecdsa { algorithm, pair })
+                EcdsaKeyPair::from_private_key_and_public_key(signing, private, public).map(|pair| SigningKey::Ecdsa { algorithm, pair })
             }
             _ => {
                 return Err(WireError::Malformed("signing key: Ed25519 or ECDSA is needed"));
@@ -111,9 +109,7 @@ impl Signer {
     /// Signs `data`; the signature blob of RFC 4253 section 6.6 (for ECDSA: RFC 5656 section 3.1.2).
     pub fn sign(&self, data: &[u8]) -> Result<Vec<u8>, WireError> {
         let inner = match &self.key {
-            SigningKey::Ed25519(pair) => {
-                pair.try_sign(data).map_err(|_| WireError::Crypto("Ed25519 signature"))?.as_ref().to_vec()
-            }
+            SigningKey::Ed25519(pair) => pair.try_sign(data).map_err(|_| WireError::Crypto("Ed25519 signature"))?.as_ref().to_vec(),
             SigningKey::Ecdsa { pair, .. } => {
                 let fixed = pair.sign(&SystemRandom::new(), data).map_err(|_| WireError::Crypto("ECDSA signature"))?;
                 let fixed = fixed.as_ref();

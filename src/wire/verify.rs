@@ -30,9 +30,7 @@ pub fn verify(key_blob: &[u8], algorithm: &str, signature: &[u8], data: &[u8]) -
     }
     let inner = reader.string()?;
     let touch = match key.material {
-        Material::SkEd25519 { .. } | Material::SkEcdsa { .. } => {
-            Some(Touch { flags: reader.u8()?, counter: reader.u32()? })
-        }
+        Material::SkEd25519 { .. } | Material::SkEcdsa { .. } => Some(Touch { flags: reader.u8()?, counter: reader.u32()? }),
         _ => None,
     };
     reader.end()?;
@@ -156,12 +154,8 @@ impl<'a> Material<'a> {
         Ok(match plain {
             "ssh-ed25519" => Self::Ed25519(ed25519_key(reader)?),
             "ssh-rsa" => Self::Rsa { exponent: positive(reader.string()?)?, modulus: positive(reader.string()?)? },
-            "sk-ssh-ed25519@openssh.com" => {
-                Self::SkEd25519 { key: ed25519_key(reader)?, application: reader.string()? }
-            }
-            "sk-ecdsa-sha2-nistp256@openssh.com" => {
-                Self::SkEcdsa { point: P256.point(reader)?, application: reader.string()? }
-            }
+            "sk-ssh-ed25519@openssh.com" => Self::SkEd25519 { key: ed25519_key(reader)?, application: reader.string()? },
+            "sk-ecdsa-sha2-nistp256@openssh.com" => Self::SkEcdsa { point: P256.point(reader)?, application: reader.string()? },
             name => {
                 let curve = [&P256, &P384, &P521].into_iter().find(|curve| curve.algorithm == name);
                 let curve = curve.ok_or(WireError::Malformed("public key type"))?;
@@ -230,12 +224,9 @@ impl Curve {
     }
 }
 
-static P256: Curve =
-    Curve { algorithm: "ecdsa-sha2-nistp256", name: "nistp256", size: 32, verification: &ECDSA_P256_SHA256_FIXED };
-static P384: Curve =
-    Curve { algorithm: "ecdsa-sha2-nistp384", name: "nistp384", size: 48, verification: &ECDSA_P384_SHA384_FIXED };
-static P521: Curve =
-    Curve { algorithm: "ecdsa-sha2-nistp521", name: "nistp521", size: 66, verification: &ECDSA_P521_SHA512_FIXED };
+static P256: Curve = Curve { algorithm: "ecdsa-sha2-nistp256", name: "nistp256", size: 32, verification: &ECDSA_P256_SHA256_FIXED };
+static P384: Curve = Curve { algorithm: "ecdsa-sha2-nistp384", name: "nistp384", size: 48, verification: &ECDSA_P384_SHA384_FIXED };
+static P521: Curve = Curve { algorithm: "ecdsa-sha2-nistp521", name: "nistp521", size: 66, verification: &ECDSA_P521_SHA512_FIXED };
 
 /// The name of the key or signature inside a certificate name; any other name as it is. `None`: we never heard of it.
 pub(super) fn plain_algorithm(name: &str) -> Option<&str> {

@@ -135,9 +135,7 @@ impl ServerAuth {
             .string(instruction.as_bytes())
             .string(b"")
             .u32(u32::try_from(prompts.len()).unwrap_or(u32::MAX));
-        let message = prompts
-            .iter()
-            .fold(head, |message, (prompt, echo)| message.string(prompt.as_bytes()).bool(*echo == Echo::Show));
+        let message = prompts.iter().fold(head, |message, (prompt, echo)| message.string(prompt.as_bytes()).bool(*echo == Echo::Show));
         message.done()
     }
 

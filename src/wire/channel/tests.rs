@@ -1,0 +1,169 @@
+use proptest::prelude::*;
+
+use super::super::codec::Writer;
+use super::*;
+
+fn named(message: u8, recipient: u32, name: &str, want_reply: bool) -> Writer {
+    Writer::message(message).u32(recipient).string(name.as_bytes()).bool(want_reply)
+}
+
+/// Every request that is taken apart, as it stands in its RFC.
+fn requests() -> Vec<(Vec<u8>, RequestKind<'static>)> {
+    let request = |name: &str| named(number::CHANNEL_REQUEST, 3, name, true);
+    let pty = request("pty-req").string(b"xterm").u32(80).u32(24).u32(640).u32(480).string(&[1, 0, 0, 0, 2, 0]);
+    let exit_signal = request("exit-signal").string(b"TERM").bool(true).string(b"killed\xff");
+    vec![
+        (pty.done(), RequestKind::Pty { term: b"xterm", cols: 80, rows: 24, width: 640, height: 480, modes: &[1, 0, 0, 0, 2, 0] }),
+        (request("env").string(b"LANG").string(b"C\xff").done(), RequestKind::Env { name: b"LANG", value: b"C\xff" }),
+        (request("shell").done(), RequestKind::Shell),
+        (request("exec").string(b"ls \xff").done(), RequestKind::Exec { command: b"ls \xff" }),
+        (request("subsystem").string(b"sftp").done(), RequestKind::Subsystem { name: b"sftp" }),
+        (request("window-change").u32(100).u32(50).u32(1).u32(2).done(), RequestKind::WindowChange { cols: 100, rows: 50 }),
+        (request("signal").string(b"INT").done(), RequestKind::Signal { name: b"INT" }),
+        (request("break").u32(500).done(), RequestKind::Break { length: 500 }),
+        (request("exit-status").u32(255).done(), RequestKind::ExitStatus(255)),
+        (exit_signal.string(b"en").done(), RequestKind::ExitSignal { name: b"TERM", core: true, message: b"killed\xff" }),
+        (request("eow@openssh.com").done(), RequestKind::Eow),
+        (request("xon-xoff").bool(true).done(), RequestKind::XonXoff { client_can_do: true }),
+        (request("auth-agent-req@openssh.com").done(), RequestKind::Agent),
+    ]
+}
+
+#[test]
+fn every_request_is_taken_apart_and_its_length_is_held() {
+    for (payload, kind) in requests() {
+        let Ok(Message::Request(request)) = parse(&payload) else { panic!("{kind:?}") };
+        assert_eq!((request.recipient, request.kind, request.want_reply), (3, kind, true));
+        for cut in 0..payload.len() {
+            // the language tag of exit-signal is the one field that may be missing
+            let tagless = matches!(kind, RequestKind::ExitSignal { .. }) && cut == payload.len() - 6;
+            assert_eq!(parse(&payload[..cut]).is_ok(), tagless, "{kind:?} cut to {cut}");
+        }
+        let longer = [&payload[..], b"x"].concat();
+        assert!(parse(&longer).is_err(), "{kind:?} with a byte too many");
+    }
+}
+
+#[test]
+fn what_we_do_not_know_is_told_not_refused() {
+    let odd = named(number::CHANNEL_REQUEST, 1, "new@example.com", false).raw(b"anything").done();
+    let Ok(Message::Request(request)) = parse(&odd) else { panic!() };
+    assert_eq!((request.kind, request.name), (RequestKind::Other, &b"new@example.com"[..]));
+    let x11 = named(number::CHANNEL_REQUEST, 1, "x11-req", true).raw(b"its own form").done();
+    assert!(matches!(parse(&x11), Ok(Message::Request(Request { kind: RequestKind::X11, .. }))));
+    assert_eq!(parse(&[101, 1, 2]), Ok(Message::Unknown(101)));
+    assert_eq!(parse(&[0]), Ok(Message::Unknown(0)));
+    let keepalive = Writer::message(80).string(b"keepalive@openssh.com").bool(true).done();
+    assert_eq!(parse(&keepalive), Ok(Message::GlobalRequest { name: "keepalive@openssh.com", want_reply: true, rest: b"" }));
+    assert_eq!(parse(&[81, 0, 0, 1, 2]), Ok(Message::RequestSuccess));
+    assert_eq!(parse(&[82]), Ok(Message::RequestFailure));
+    assert_eq!(parse(&[]), Err(WireError::Truncated));
+}
+
+#[test]
+fn messages_of_ours_read_back() {
+    for (payload, message) in [
+        (data(7, b"abc"), Message::Data { recipient: 7, data: b"abc" }),
+        (extended_data(7, STDERR, b"no"), Message::ExtendedData { recipient: 7, code: 1, data: b"no" }),
+        (eof(7), Message::Eof { recipient: 7 }),
+        (close(7), Message::Close { recipient: 7 }),
+        (window_adjust(7, 9), Message::WindowAdjust { recipient: 7, bytes: 9 }),
+        (open_failure(7, 1, "no"), Message::OpenFailure { recipient: 7, code: 1, reason: b"no" }),
+        (success(7), Message::Success { recipient: 7 }),
+        (failure(7), Message::Failure { recipient: 7 }),
+        (request_failure(), Message::RequestFailure),
+        (
+            signal(7, "TERM"),
+            Message::Request(Request { recipient: 7, kind: RequestKind::Signal { name: b"TERM" }, name: b"signal", want_reply: false }),
+        ),
+    ] {
+        assert_eq!(parse(&payload), Ok(message));
+        assert!(parse(&[&payload[..], b"x"].concat()).is_err(), "{message:?} with a byte too many");
+    }
+}
+
+#[test]
+fn a_vetoed_request_keeps_its_place_and_nothing_else() {
+    for (payload, _) in requests() {
+        let Ok(Message::Request(request)) = parse(&payload) else { panic!() };
+        let vetoed = vetoed(&request);
+        let expected = Request { recipient: 3, kind: RequestKind::Other, name: b"vetoed@jit-bastion", want_reply: true };
+        assert_eq!(parse(&vetoed), Ok(Message::Request(expected)));
+    }
+}
+
+#[test]
+fn where_a_forward_wants_to_go() {
+    let open = |kind: &'static str, rest: &[u8]| {
+        let payload = Writer::message(90).string(kind.as_bytes()).u32(1).u32(2).u32(3).raw(rest).done();
+        let Ok(Message::Open(open)) = parse(&payload) else { panic!() };
+        open.direct_tcpip().map(|to| to.map(|to| (to.host.to_owned(), to.port)))
+    };
+    let to = |port: u32| Writer::new().string(b"db").u32(port).string(b"::1").u32(0).done();
+    assert_eq!(open("direct-tcpip", &to(22)), Ok(Some(("db".to_owned(), 22))));
+    assert_eq!(open("session", b""), Ok(None));
+    assert!(open("direct-tcpip", &to(65_536)).is_err());
+    assert!(open("direct-tcpip", &to(22)[..9]).is_err());
+    assert!(open("direct-tcpip", &[&to(22)[..], b"x"].concat()).is_err());
+}
+
+fn confirmation(window: u32, max_packet: u32) -> Vec<u8> {
+    Writer::message(91).u32(1).u32(2).u32(window).u32(max_packet).raw(b"rest").done()
+}
+
+fn open(kind: &str, window: u32, max_packet: u32) -> Vec<u8> {
+    Writer::message(90).string(kind.as_bytes()).u32(1).u32(window).u32(max_packet).raw(b"rest").done()
+}
+
+#[test]
+fn numbers_change_in_place() {
+    for (before, after) in [(65_536, 32_768), (32_768, 32_768), (1000, 1000), (u32::MAX, 32_768)] {
+        for (mut payload, expected) in
+            [(open("session", 5, before), open("session", 5, after)), (confirmation(5, before), confirmation(5, after))]
+        {
+            clamp_max_packet(&mut payload, 32_768);
+            assert_eq!(payload, expected);
+        }
+    }
+    for (mut payload, expected) in [
+        (open("session", 5, 9), open("session", 77, 9)),
+        (confirmation(5, 9), confirmation(77, 9)),
+        (window_adjust(1, 5), window_adjust(1, 77)),
+        (data(1, b"twelve bytes"), data(1, b"twelve bytes")),
+    ] {
+        set_window(&mut payload, 77);
+        assert_eq!(payload, expected);
+    }
+}
+
+proptest! {
+    #[test]
+    fn garbage_never_panics(number in 80u8..102, mut payload in any::<Vec<u8>>(), limit in any::<u32>()) {
+        payload.insert(0, number);
+        let _ = parse(&payload);
+        let before = payload.clone();
+        set_window(&mut payload, limit);
+        clamp_max_packet(&mut payload, limit);
+        prop_assert_eq!(before.len(), payload.len());
+        if !matches!(number, 90 | 91 | 93) {
+            prop_assert_eq!(before, payload);
+        }
+    }
+
+    #[test]
+    fn data_is_the_data(recipient in any::<u32>(), code in any::<u32>(), bytes in any::<Vec<u8>>()) {
+        let plain = data(recipient, &bytes);
+        prop_assert_eq!(parse(&plain), Ok(Message::Data { recipient, data: &bytes }));
+        let extended = extended_data(recipient, code, &bytes);
+        prop_assert_eq!(parse(&extended), Ok(Message::ExtendedData { recipient, code, data: &bytes }));
+    }
+
+    #[test]
+    fn an_open_survives_its_changes(kind in "[a-z@.]{0,40}", sender in any::<u32>(), window in any::<u32>(), max in any::<u32>(), rest in any::<Vec<u8>>()) {
+        let mut payload = Writer::message(90).string(kind.as_bytes()).u32(sender).u32(window).u32(max).raw(&rest).done();
+        clamp_max_packet(&mut payload, 1000);
+        set_window(&mut payload, 12);
+        let expected = Open { kind: &kind, sender, window: 12, max_packet: max.min(1000), rest: &rest };
+        prop_assert_eq!(parse(&payload), Ok(Message::Open(expected)));
+    }
+}
