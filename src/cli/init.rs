@@ -12,7 +12,7 @@ use crate::config::Config;
 
 /// A first config and policy, to be read and changed.
 const FIRST_CONFIG: &str = include_str!("first/jit-bastion.toml");
-const FIRST_POLICY: &str = include_str!("first/policy.toml");
+const FIRST_POLICY: &str = include_str!("../../systemd/policy.toml");
 
 /// `init`.
 pub(super) fn run(init: &Init, named: Option<&Path>) -> Outcome {

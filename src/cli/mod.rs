@@ -4,6 +4,7 @@
 mod args;
 mod check;
 mod daemon;
+mod demo;
 mod failure;
 mod init;
 mod manual;

@@ -27,14 +27,14 @@ impl Setup {
     /// from; empty when nobody has said.
     pub fn new(host: &Host, stage: Stage, session_ca: &str, sources: &[String]) -> Self {
         let drop_in = match stage {
-            Stage::Trust => trust(host),
-            Stage::Enforce => format!("{}{}", trust(host), enforce(&host.logins, sources)),
+            Stage::Trust => format!("{TRUST}TrustedUserCAKeys {CA_FILE}\n"),
+            Stage::Enforce => format!("{TRUST}TrustedUserCAKeys {CA_FILE}\n{}", enforce(&host.logins, sources)),
         };
         Self {
             host: host.name.to_string(),
             stage,
             files: [(CA_FILE, format!("{}\n", session_ca.trim_end())), (DROP_IN, drop_in)],
-            notes: notes(stage, sources),
+            notes: notes(stage, &host.logins, sources),
         }
     }
 
@@ -68,42 +68,44 @@ impl Setup {
     }
 }
 
-fn trust(host: &Host) -> String {
-    let mut out = format!(
-        "# jit-bastion: certificates for one session, signed by the bastion, open the login that they name.\nTrustedUserCAKeys {CA_FILE}\n"
-    );
-    if host.logins.iter().any(|login| login.as_str() == "root") {
-        out.push_str("PermitRootLogin prohibit-password\n");
-    }
-    out
-}
+const TRUST: &str = "# jit-bastion: certificates for one session, signed by the bastion, open the login that they name.\n";
 
 fn enforce(logins: &[Login], sources: &[String]) -> String {
-    let names: Vec<&str> = logins.iter().map(Login::as_str).collect();
-    let logins = names.join(",");
+    let names = logins.iter().map(Login::as_str).collect::<Vec<_>>().join(",");
     let mut out = String::new();
     if !sources.is_empty() {
         let not: Vec<String> = sources.iter().map(|source| format!("!{source}")).collect();
         let _ = write!(
             out,
-            "\n# These logins come from the bastion's addresses or not at all.\nMatch User {logins} Address *,{}\n    PubkeyAuthentication no\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n",
+            "\n# These logins come from the bastion's addresses or not at all.\nMatch User {names} Address *,{}\n    PubkeyAuthentication no\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n",
             not.join(",")
         );
     }
     let _ = write!(
         out,
-        "\n# These logins open by the bastion's certificates alone: no standing keys, no passwords.\nMatch User {logins}\n    AuthorizedKeysFile none\n    AuthorizedKeysCommand none\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n    AuthenticationMethods publickey\n\nMatch all\n"
+        "\n# These logins open by the bastion's certificates alone: no standing keys, no passwords.\nMatch User {names}\n    AuthorizedKeysFile none\n    AuthorizedKeysCommand none\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n    AuthenticationMethods publickey\n"
     );
+    if has_root(logins) {
+        out.push_str("\nMatch User root\n    PermitRootLogin prohibit-password\n");
+    }
+    out.push_str("\nMatch all\n");
     out
 }
 
-fn notes(stage: Stage, sources: &[String]) -> Vec<String> {
+fn has_root(logins: &[Login]) -> bool {
+    logins.iter().any(|login| login.as_str() == "root")
+}
+
+fn notes(stage: Stage, logins: &[Login], sources: &[String]) -> Vec<String> {
     let addresses = if sources.is_empty() { "ADDRESS-OF-THE-BASTION".to_owned() } else { sources.join(",") };
     let mut notes = vec![
         format!("{DROP_IN} is read because sshd_config says `Include /etc/ssh/sshd_config.d/*.conf` near its top, as Debian, Ubuntu\nand RHEL ship it. Where it does not, put the lines at the top of sshd_config."),
         format!("sshd 9.8 and newer: failed handshakes of one user would lock out the bastion's address for all. There, add\nPerSourcePenaltyExemptList {addresses}"),
         "Many sessions that begin at once: a line `MaxStartups 100:30:300` (and no PerSourceMaxStartups for the bastion).".to_owned(),
     ];
+    if has_root(logins) && stage == Stage::Trust {
+        notes.push("root is a login here: `PermitRootLogin no` would refuse it. The default, prohibit-password, is right.".to_owned());
+    }
     match stage {
         Stage::Trust => notes.push("Standing keys and passwords still open this host. When sessions through the bastion work: --stage enforce".to_owned()),
         Stage::Enforce => {
@@ -115,4 +117,71 @@ fn notes(stage: Stage, sources: &[String]) -> Vec<String> {
         }
     }
     notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CA: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2CgMHhvYgVdTkQd3RhyfhuHFKeGTbrNzLCbGbGiCTu";
+
+    fn host() -> Host {
+        Host {
+            name: "phi-db".parse().unwrap(),
+            aliases: vec![],
+            address: "10.0.0.5".parse().unwrap(),
+            trust: vec![],
+            labels: std::collections::BTreeMap::new(),
+            logins: vec!["postgres".parse().unwrap(), "root".parse().unwrap()],
+        }
+    }
+
+    /// What `sshd -T` says for `user` from `address` with this drop-in included as distributions do.
+    fn effective(setup: &Setup, user: &str, address: &str) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        std::fs::write(at("ca.pub"), &setup.files[0].1).unwrap();
+        std::fs::write(at("drop-in.conf"), setup.files[1].1.replace(CA_FILE, &at("ca.pub"))).unwrap();
+        let key = ssh_key::PrivateKey::random(&mut rand::rng(), ssh_key::Algorithm::Ed25519).unwrap();
+        super::super::place::new_file(&dir.path().join("key"), 0o600, &key.to_openssh(ssh_key::LineEnding::LF).unwrap()).unwrap();
+        let main = format!("Include {}\nHostKey {}\nPasswordAuthentication yes\nPermitRootLogin no\nUsePAM yes\n", at("drop-in.conf"), at("key"));
+        std::fs::write(at("sshd_config"), main).unwrap();
+        let connection = format!("user={user},addr={address},host=client,laddr=10.0.0.5,lport=22");
+        let _ = std::fs::create_dir("/run/sshd");
+        let run = std::process::Command::new("/usr/sbin/sshd").args(["-T", "-f", &at("sshd_config"), "-C", &connection]).output().unwrap();
+        assert!(run.status.success() && run.stderr.is_empty(), "{}", String::from_utf8_lossy(&run.stderr));
+        String::from_utf8(run.stdout).unwrap()
+    }
+
+    #[test]
+    fn trust_changes_nothing_else() {
+        let said = effective(&Setup::new(&host(), Stage::Trust, CA, &[]), "postgres", "192.0.2.99");
+        assert!(said.contains("\ntrustedusercakeys /") && said.contains("\npasswordauthentication yes"), "{said}");
+        assert!(said.contains("\nauthorizedkeysfile .ssh/authorized_keys"), "{said}");
+    }
+
+    #[test]
+    fn enforce_leaves_certificates_from_the_bastion_alone() {
+        let setup = Setup::new(&host(), Stage::Enforce, CA, &["192.0.2.7".into(), "2001:db8::/64".into()]);
+        let from_bastion = effective(&setup, "postgres", "192.0.2.7");
+        for line in ["pubkeyauthentication yes", "passwordauthentication no", "kbdinteractiveauthentication no", "authorizedkeysfile none"] {
+            assert!(from_bastion.contains(&format!("\n{line}\n")), "{line} in\n{from_bastion}");
+        }
+        assert!(from_bastion.contains("\nauthenticationmethods publickey\n"));
+        assert!(effective(&setup, "root", "2001:db8::9").contains("\npubkeyauthentication yes\n"));
+        assert!(effective(&setup, "root", "192.0.2.99").contains("\npubkeyauthentication no\n"));
+        assert!(effective(&setup, "root", "192.0.2.7").contains("\npermitrootlogin without-password\n"));
+        let other = effective(&setup, "backup", "192.0.2.99");
+        assert!(other.contains("\npubkeyauthentication yes\n") && other.contains("\npasswordauthentication yes\n"));
+    }
+
+    #[test]
+    fn the_text_names_both_files_and_the_advice() {
+        let setup = Setup::new(&host(), Stage::Enforce, CA, &[]);
+        let text = setup.text();
+        for word in [CA_FILE, DROP_IN, CA, "PerSourcePenaltyExemptList", "KillUserProcesses", "MaxStartups", "sshd -t"] {
+            assert!(text.contains(word), "{word}");
+        }
+        assert_eq!(setup.json()["files"][0]["path"], CA_FILE);
+    }
 }
