@@ -30,5 +30,6 @@ pub mod cli;
 pub mod config;
 pub mod recording;
 pub mod session;
+pub mod store;
 pub mod ssh;
 pub mod wire;

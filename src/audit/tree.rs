@@ -92,6 +92,11 @@ impl Frontier {
         self.size
     }
 
+    /// The hashes of [`root_nodes`], in their order: what [`Frontier::restore`] needs.
+    pub fn peaks(&self) -> &[Digest] {
+        &self.peaks
+    }
+
     /// Appends a leaf by its hash. Returns the rows to store: the leaf's, and those of the perfect subtrees that it completes.
     pub fn append(&mut self, leaf: Digest) -> Vec<(NodeId, Digest)> {
         let mut id = NodeId { level: 0, index: self.size };

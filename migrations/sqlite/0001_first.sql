@@ -1,0 +1,220 @@
+-- The first shape of the store. Times are microseconds since 1970 in UTC; ids and names are text; free text that a person typed lies
+-- in `texts` alone, found by its commitment, so that it can be erased without touching anything else.
+
+CREATE TABLE meta (
+    name  TEXT PRIMARY KEY NOT NULL,
+    value TEXT NOT NULL
+) STRICT;
+
+INSERT INTO meta (name, value) VALUES ('instance', lower(hex(randomblob(16))));
+
+CREATE TABLE sealed_keys (
+    name       TEXT PRIMARY KEY NOT NULL,
+    sealed     TEXT NOT NULL,
+    version    INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE texts (
+    id   TEXT PRIMARY KEY NOT NULL,
+    salt TEXT NOT NULL,
+    body TEXT
+) STRICT;
+
+CREATE TABLE users (
+    name        TEXT PRIMARY KEY NOT NULL,
+    vendor      TEXT,
+    added_at    INTEGER NOT NULL,
+    disabled_at INTEGER
+) STRICT;
+
+CREATE TABLE user_roles (
+    user_name TEXT NOT NULL REFERENCES users (name),
+    role      TEXT NOT NULL,
+    PRIMARY KEY (user_name, role)
+) STRICT;
+
+CREATE TABLE user_keys (
+    fingerprint    TEXT PRIMARY KEY NOT NULL,
+    user_name      TEXT NOT NULL REFERENCES users (name),
+    authorized_key TEXT NOT NULL,
+    name           TEXT NOT NULL,
+    added_at       INTEGER NOT NULL,
+    last_used      INTEGER
+) STRICT;
+
+CREATE INDEX user_keys_by_user ON user_keys (user_name);
+
+CREATE TABLE hosts (
+    name         TEXT PRIMARY KEY NOT NULL,
+    address      TEXT NOT NULL,
+    port         INTEGER NOT NULL,
+    added_at     INTEGER NOT NULL,
+    changed_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX hosts_by_address ON hosts (address, port);
+
+-- Every name that leads to a host, its own (position 0) and its aliases: one namespace.
+CREATE TABLE host_names (
+    name     TEXT PRIMARY KEY NOT NULL,
+    host     TEXT NOT NULL REFERENCES hosts (name),
+    position INTEGER NOT NULL,
+    UNIQUE (host, position)
+) STRICT;
+
+CREATE TABLE host_trust (
+    host     TEXT NOT NULL REFERENCES hosts (name),
+    position INTEGER NOT NULL,
+    line     TEXT NOT NULL,
+    PRIMARY KEY (host, position)
+) STRICT;
+
+CREATE TABLE host_labels (
+    host  TEXT NOT NULL REFERENCES hosts (name),
+    label TEXT NOT NULL,
+    value TEXT NOT NULL,
+    PRIMARY KEY (host, label)
+) STRICT;
+
+CREATE TABLE host_logins (
+    host     TEXT NOT NULL REFERENCES hosts (name),
+    position INTEGER NOT NULL,
+    login    TEXT NOT NULL,
+    PRIMARY KEY (host, position),
+    UNIQUE (host, login)
+) STRICT;
+
+CREATE TABLE requests (
+    id         TEXT PRIMARY KEY NOT NULL,
+    user_name  TEXT NOT NULL,
+    host       TEXT NOT NULL,
+    login      TEXT NOT NULL,
+    channels   TEXT NOT NULL,
+    -- Null: from the approval on.
+    begins_at  INTEGER,
+    length     INTEGER NOT NULL,
+    reason     TEXT NOT NULL REFERENCES texts (id),
+    ticket     TEXT,
+    -- The rule that bound when it was filed, with the policy's digest: JSON.
+    rule       TEXT NOT NULL,
+    filed_at   INTEGER NOT NULL,
+    lapses_at  INTEGER NOT NULL,
+    state      TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'denied', 'withdrawn', 'lapsed')),
+    settled_at INTEGER,
+    version    INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX requests_by_user ON requests (user_name, filed_at);
+CREATE INDEX requests_pending ON requests (lapses_at) WHERE state = 'pending';
+-- One pending request for the same user, host and login is enough.
+CREATE UNIQUE INDEX requests_one_pending ON requests (user_name, host, login) WHERE state = 'pending';
+
+CREATE TABLE approvals (
+    request   TEXT NOT NULL REFERENCES requests (id),
+    user_name TEXT NOT NULL,
+    position  INTEGER NOT NULL,
+    verdict   TEXT NOT NULL CHECK (verdict IN ('yes', 'no')),
+    note      TEXT REFERENCES texts (id),
+    length    INTEGER,
+    channels  TEXT,
+    at        INTEGER NOT NULL,
+    PRIMARY KEY (request, position),
+    UNIQUE (request, user_name, verdict)
+) STRICT;
+
+CREATE TABLE grants (
+    id         TEXT PRIMARY KEY NOT NULL,
+    request    TEXT NOT NULL UNIQUE REFERENCES requests (id),
+    user_name  TEXT NOT NULL,
+    host       TEXT NOT NULL,
+    login      TEXT NOT NULL,
+    channels   TEXT NOT NULL,
+    begins_at  INTEGER NOT NULL,
+    ends_at    INTEGER NOT NULL,
+    granted_at INTEGER NOT NULL,
+    rule       TEXT NOT NULL,
+    -- 'open' is waiting or active, as the clock says.
+    state      TEXT NOT NULL CHECK (state IN ('open', 'ended', 'closed', 'revoked')),
+    settled_at INTEGER,
+    settled_by TEXT,
+    note       TEXT REFERENCES texts (id)
+) STRICT;
+
+CREATE INDEX grants_by_user ON grants (user_name, host);
+CREATE INDEX grants_open ON grants (ends_at) WHERE state = 'open';
+
+CREATE TABLE sessions (
+    id             TEXT PRIMARY KEY NOT NULL,
+    node           TEXT NOT NULL,
+    grant_id       TEXT NOT NULL REFERENCES grants (id),
+    request        TEXT NOT NULL REFERENCES requests (id),
+    user_name      TEXT NOT NULL,
+    host           TEXT NOT NULL,
+    login          TEXT NOT NULL,
+    rule           TEXT NOT NULL,
+    client         TEXT NOT NULL,
+    serial         TEXT NOT NULL,
+    started_at     INTEGER NOT NULL,
+    state          TEXT NOT NULL CHECK (state IN ('live', 'ended')),
+    killed_at      INTEGER,
+    ended_at       INTEGER,
+    ending         TEXT,
+    late_host_ms   INTEGER,
+    late_client_ms INTEGER,
+    -- Where its recordings lie, below the recordings' root, and the SHA-256 of their manifest.
+    folder         TEXT,
+    manifest       TEXT
+) STRICT;
+
+CREATE INDEX sessions_by_start ON sessions (started_at);
+CREATE INDEX sessions_live ON sessions (node) WHERE state = 'live';
+
+CREATE TABLE channels (
+    session  TEXT NOT NULL REFERENCES sessions (id),
+    number   INTEGER NOT NULL,
+    kind     TEXT NOT NULL,
+    file     TEXT NOT NULL,
+    sha256   TEXT NOT NULL,
+    bytes    INTEGER NOT NULL,
+    duration INTEGER NOT NULL,
+    PRIMARY KEY (session, number)
+) STRICT;
+
+-- The audit log: canonical bytes verbatim, dense from 0 for each node.
+CREATE TABLE events (
+    node TEXT NOT NULL,
+    seq  INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (node, seq)
+) STRICT;
+
+CREATE INDEX events_by_time ON events (time);
+
+-- Hashes of the perfect subtrees of each node's tree (RFC 6962), level 0 being the leaves.
+CREATE TABLE tree (
+    node  TEXT NOT NULL,
+    level INTEGER NOT NULL,
+    idx   INTEGER NOT NULL,
+    hash  TEXT NOT NULL,
+    PRIMARY KEY (node, level, idx)
+) STRICT;
+
+-- How far each node's log has come: what the next append needs to know.
+CREATE TABLE heads (
+    node TEXT PRIMARY KEY NOT NULL,
+    size INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    -- The roots of the perfect subtrees, largest first, joined with commas.
+    edge TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE checkpoints (
+    node TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    time INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (node, size)
+) STRICT;

@@ -1,0 +1,196 @@
+//! Hosts: one name space of names and aliases, trust lines, labels, logins in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sqlx::FromRow;
+
+use super::{Conn, Reader, StoreError, Tx, name};
+use crate::access::host::{Address, Host, HostTrust};
+use crate::access::names::{HostName, Login};
+
+#[derive(FromRow)]
+struct Raw {
+    name: String,
+    address: String,
+    port: i64,
+}
+
+impl Reader {
+    /// The host that `typed` means: its name, an alias, or its registered address with `port`. Whether the asker may see it is policy's.
+    pub async fn find_host(&self, typed: &str, port: u16) -> Result<Option<Host>, StoreError> {
+        let mut conn = self.moment().await?;
+        let typed = typed.to_ascii_lowercase();
+        match named(&mut conn, &typed).await? {
+            Some(found) => load(&mut conn, &found).await,
+            None => match addressed(&mut conn, &typed, port).await? {
+                Some(found) => load(&mut conn, &found).await,
+                None => Ok(None),
+            },
+        }
+    }
+
+    /// The host of this name (not an alias).
+    pub async fn host(&self, host: &HostName) -> Result<Option<Host>, StoreError> {
+        let mut conn = self.moment().await?;
+        load(&mut conn, host.as_str()).await
+    }
+
+    /// Every host by name.
+    pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
+        let mut conn = self.moment().await?;
+        let names: Vec<(String,)> = sqlx::query_as("SELECT name FROM hosts ORDER BY name").fetch_all(&mut *conn).await?;
+        let mut hosts = Vec::with_capacity(names.len());
+        for (name,) in names {
+            hosts.extend(load(&mut conn, &name).await?);
+        }
+        Ok(hosts)
+    }
+
+    /// The addresses under which hosts are registered, as written (names or IPs): nobody may come in from there.
+    pub async fn host_addresses(&self) -> Result<BTreeSet<String>, StoreError> {
+        let rows: Vec<(String,)> = sqlx::query_as("SELECT address FROM hosts").fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|(address,)| address).collect())
+    }
+}
+
+impl Tx {
+    /// The host of this name (not an alias).
+    pub async fn host(&mut self, host: &HostName) -> Result<Option<Host>, StoreError> {
+        load(self.conn(), host.as_str()).await
+    }
+
+    /// Which host a name or alias leads to.
+    pub async fn host_named(&mut self, typed: &HostName) -> Result<Option<HostName>, StoreError> {
+        let found = named(self.conn(), typed.as_str()).await?;
+        found.map(|host| name("host_names", typed.as_str(), &host)).transpose()
+    }
+
+    /// Which host is registered at an address.
+    pub async fn host_addressed(&mut self, at: &Address) -> Result<Option<HostName>, StoreError> {
+        let found = addressed(self.conn(), &at.host, at.port).await?;
+        found.map(|host| name("hosts", &host, &host)).transpose()
+    }
+
+    /// A new host.
+    pub async fn add_host(&mut self, host: &Host) -> Result<(), StoreError> {
+        let now = self.now.micros();
+        sqlx::query("INSERT INTO hosts (name, address, port, added_at, changed_at) VALUES ($1, $2, $3, $4, $4)")
+            .bind(host.name.as_str())
+            .bind(&host.address.host)
+            .bind(i64::from(host.address.port))
+            .bind(now)
+            .execute(self.conn())
+            .await?;
+        self.add_parts(host).await
+    }
+
+    /// A registered host is this from here on.
+    pub async fn change_host(&mut self, host: &Host) -> Result<(), StoreError> {
+        let now = self.now.micros();
+        let done = sqlx::query("UPDATE hosts SET address = $2, port = $3, changed_at = $4 WHERE name = $1")
+            .bind(host.name.as_str())
+            .bind(&host.address.host)
+            .bind(i64::from(host.address.port))
+            .bind(now)
+            .execute(self.conn())
+            .await?;
+        super::one(done.rows_affected(), &host.name)?;
+        self.remove_parts(&host.name).await?;
+        self.add_parts(host).await
+    }
+
+    /// A host is no longer registered. What happened on it stays told.
+    pub async fn remove_host(&mut self, host: &HostName) -> Result<(), StoreError> {
+        self.remove_parts(host).await?;
+        let done = sqlx::query("DELETE FROM hosts WHERE name = $1").bind(host.as_str()).execute(self.conn()).await?;
+        super::one(done.rows_affected(), host)
+    }
+
+    async fn add_parts(&mut self, host: &Host) -> Result<(), StoreError> {
+        for (position, called) in (0_i64..).zip(host.names()) {
+            sqlx::query("INSERT INTO host_names (name, host, position) VALUES ($1, $2, $3)")
+                .bind(called.as_str())
+                .bind(host.name.as_str())
+                .bind(position)
+                .execute(self.conn())
+                .await?;
+        }
+        for (position, trust) in (0_i64..).zip(&host.trust) {
+            sqlx::query("INSERT INTO host_trust (host, position, line) VALUES ($1, $2, $3)")
+                .bind(host.name.as_str())
+                .bind(position)
+                .bind(trust.to_string())
+                .execute(self.conn())
+                .await?;
+        }
+        for (label, value) in &host.labels {
+            sqlx::query("INSERT INTO host_labels (host, label, value) VALUES ($1, $2, $3)")
+                .bind(host.name.as_str())
+                .bind(label)
+                .bind(value)
+                .execute(self.conn())
+                .await?;
+        }
+        for (position, login) in (0_i64..).zip(&host.logins) {
+            sqlx::query("INSERT INTO host_logins (host, position, login) VALUES ($1, $2, $3)")
+                .bind(host.name.as_str())
+                .bind(position)
+                .bind(login.as_str())
+                .execute(self.conn())
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_parts(&mut self, host: &HostName) -> Result<(), StoreError> {
+        let statements = [
+            "DELETE FROM host_names WHERE host = $1",
+            "DELETE FROM host_trust WHERE host = $1",
+            "DELETE FROM host_labels WHERE host = $1",
+            "DELETE FROM host_logins WHERE host = $1",
+        ];
+        for statement in statements {
+            sqlx::query(statement).bind(host.as_str()).execute(self.conn()).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn named(conn: &mut Conn, typed: &str) -> Result<Option<String>, StoreError> {
+    let row: Option<(String,)> = sqlx::query_as("SELECT host FROM host_names WHERE name = $1").bind(typed).fetch_optional(conn).await?;
+    Ok(row.map(|(host,)| host))
+}
+
+/// The first by name, where several are registered at one address.
+async fn addressed(conn: &mut Conn, address: &str, port: u16) -> Result<Option<String>, StoreError> {
+    let row: Option<(String,)> = sqlx::query_as("SELECT name FROM hosts WHERE address = $1 AND port = $2 ORDER BY name LIMIT 1")
+        .bind(address)
+        .bind(i64::from(port))
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.map(|(host,)| host))
+}
+
+async fn load(conn: &mut Conn, host: &str) -> Result<Option<Host>, StoreError> {
+    let raw: Option<Raw> =
+        sqlx::query_as("SELECT name, address, port FROM hosts WHERE name = $1").bind(host).fetch_optional(&mut *conn).await?;
+    let Some(raw) = raw else { return Ok(None) };
+    let aliases: Vec<(String,)> = sqlx::query_as("SELECT name FROM host_names WHERE host = $1 AND position > 0 ORDER BY position")
+        .bind(host)
+        .fetch_all(&mut *conn)
+        .await?;
+    let trust: Vec<(String,)> =
+        sqlx::query_as("SELECT line FROM host_trust WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
+    let labels: Vec<(String, String)> =
+        sqlx::query_as("SELECT label, value FROM host_labels WHERE host = $1").bind(host).fetch_all(&mut *conn).await?;
+    let logins: Vec<(String,)> =
+        sqlx::query_as("SELECT login FROM host_logins WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
+    Ok(Some(Host {
+        name: name("hosts", host, &raw.name)?,
+        aliases: aliases.iter().map(|(a,)| name("host_names", host, a)).collect::<Result<Vec<HostName>, _>>()?,
+        address: Address { host: raw.address, port: u16::try_from(raw.port).map_err(|e| StoreError::row("hosts", host, e))? },
+        trust: trust.iter().map(|(line,)| name("host_trust", host, line)).collect::<Result<Vec<HostTrust>, _>>()?,
+        labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
+        logins: logins.iter().map(|(l,)| name("host_logins", host, l)).collect::<Result<Vec<Login>, _>>()?,
+    }))
+}

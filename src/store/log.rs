@@ -1,0 +1,126 @@
+//! The audit log in the store: append inside a change, read back, roots.
+
+use std::collections::BTreeMap;
+
+use super::{Conn, Reader, StoreError, count, stored};
+use crate::access::names::Actor;
+use crate::access::time::Timestamp;
+use crate::audit::digest::Digest;
+use crate::audit::entry::Entry;
+use crate::audit::event::Event;
+use crate::audit::tree::{Frontier, NodeId, leaf_hash, root_nodes};
+use crate::audit::verify::Row;
+
+/// How far a node's log has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    /// The log's node.
+    pub node: String,
+    /// Entries in it.
+    pub size: u64,
+    /// The newest entry's time; none is later.
+    pub time: Timestamp,
+    /// RFC 6962 root.
+    pub root: Digest,
+}
+
+/// The head as its row holds it: size, time, edge.
+type HeadRow = (i64, i64, String);
+
+/// Appends one entry; must run in the transaction of the change that it tells of.
+pub(super) async fn append(conn: &mut Conn, node: &str, actor: Actor, event: Event, now: Timestamp) -> Result<Entry, StoreError> {
+    let (size, last, edge) = head(conn, node).await?.unwrap_or((0, i64::MIN, String::new()));
+    let mut edge = frontier(node, size, &edge)?;
+    // The log's times never go back, whatever the clock does.
+    let time = now.max(Timestamp::from_micros(last));
+    let entry = Entry { seq: edge.size(), time, node: node.to_owned(), actor, event };
+    let body = entry.to_bytes()?;
+    sqlx::query("INSERT INTO events (node, seq, time, name, body) VALUES ($1, $2, $3, $4, $5)")
+        .bind(node)
+        .bind(stored(entry.seq))
+        .bind(time.micros())
+        .bind(entry.event.name())
+        .bind(&body)
+        .execute(&mut *conn)
+        .await?;
+    for (id, hash) in edge.append(leaf_hash(&body)) {
+        sqlx::query("INSERT INTO tree (node, level, idx, hash) VALUES ($1, $2, $3, $4)")
+            .bind(node)
+            .bind(i64::from(id.level))
+            .bind(stored(id.index))
+            .bind(hash.to_string())
+            .execute(&mut *conn)
+            .await?;
+    }
+    keep_head(conn, node, &edge, time).await?;
+    Ok(entry)
+}
+
+async fn head(conn: &mut Conn, node: &str) -> Result<Option<HeadRow>, StoreError> {
+    Ok(sqlx::query_as("SELECT size, time, edge FROM heads WHERE node = $1").bind(node).fetch_optional(conn).await?)
+}
+
+async fn keep_head(conn: &mut Conn, node: &str, edge: &Frontier, time: Timestamp) -> Result<(), StoreError> {
+    let peaks: Vec<String> = edge.peaks().iter().map(ToString::to_string).collect();
+    let size = stored(edge.size());
+    let done = sqlx::query(
+        "INSERT INTO heads (node, size, time, edge) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (node) DO UPDATE SET size = $2, time = $3, edge = $4 WHERE heads.size = $5",
+    )
+    .bind(node)
+    .bind(size)
+    .bind(time.micros())
+    .bind(peaks.join(","))
+    .bind(size - 1)
+    .execute(conn)
+    .await?;
+    super::one(done.rows_affected(), "the log's head")
+}
+
+fn frontier(node: &str, size: i64, edge: &str) -> Result<Frontier, StoreError> {
+    let size = count("heads", node, size)?;
+    let hashes = edge.split(',').filter(|text| !text.is_empty()).map(str::parse);
+    let hashes = hashes.collect::<Result<Vec<Digest>, _>>().map_err(|e| StoreError::row("heads", node, e))?;
+    let nodes: BTreeMap<NodeId, Digest> = root_nodes(size).into_iter().zip(hashes).collect();
+    Ok(Frontier::restore(size, &nodes)?)
+}
+
+impl Reader {
+    /// The head of this node's log; none while it is empty.
+    pub async fn head(&self) -> Result<Option<Head>, StoreError> {
+        let mut conn = self.moment().await?;
+        let Some((size, time, edge)) = head(&mut conn, &self.node).await? else { return Ok(None) };
+        let edge = frontier(&self.node, size, &edge)?;
+        Ok(Some(Head { node: self.node.clone(), size: edge.size(), time: Timestamp::from_micros(time), root: edge.root() }))
+    }
+
+    /// How many entries each node's log has, by node: what a watcher compares.
+    pub async fn sizes(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT node, size FROM heads").fetch_all(&self.pool).await?;
+        rows.into_iter().map(|(node, size)| Ok((node.clone(), count("heads", &node, size)?))).collect()
+    }
+
+    /// The time of the newest entry of all logs: the clock may not stand before it.
+    pub async fn newest(&self) -> Result<Option<Timestamp>, StoreError> {
+        let (time,): (Option<i64>,) = sqlx::query_as("SELECT MAX(time) FROM heads").fetch_one(&self.pool).await?;
+        Ok(time.map(Timestamp::from_micros))
+    }
+
+    /// Up to `most` entries of this node's log from number `from` on, verbatim, with the stored hash of each leaf.
+    pub async fn events(&self, from: u64, most: u32) -> Result<Vec<Row>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>, Option<String>)> = sqlx::query_as(
+            "SELECT e.seq, e.body, t.hash FROM events e LEFT JOIN tree t ON t.node = e.node AND t.level = 0 AND t.idx = e.seq
+             WHERE e.node = $1 AND e.seq >= $2 ORDER BY e.seq LIMIT $3",
+        )
+        .bind(&self.node)
+        .bind(stored(from))
+        .bind(i64::from(most))
+        .fetch_all(&self.pool)
+        .await?;
+        let row = |(seq, bytes, leaf): (i64, _, Option<String>)| {
+            let leaf = leaf.and_then(|hash| hash.parse().ok());
+            Ok(Row { seq: count("events", &self.node, seq)?, bytes, leaf })
+        };
+        rows.into_iter().map(row).collect()
+    }
+}

@@ -1,0 +1,319 @@
+//! All SQL, and the only room that names sqlx. Everyone may read ([`Reader`]); only the broker writes, through [`Store::change`].
+//!
+//! Never: a statement outside this folder, a value in a statement's text, a change without its event, state of the log that only one
+//! process knows. A second process (a local verb beside `serve`) writes through the same function on the same file, so sequence numbers
+//! and tree are read inside each transaction.
+//!
+//! The statements run on SQLite and PostgreSQL alike: `$1`, TEXT ids, integers of 64 bits for times (microseconds), no vendor's types.
+
+mod checkpoints;
+mod grants;
+mod hosts;
+mod keys;
+mod log;
+mod open;
+mod requests;
+mod sessions;
+mod texts;
+mod users;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use sqlx::sqlite::{SqliteConnection, SqlitePool};
+use sqlx::{Sqlite, Transaction};
+use thiserror::Error;
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
+
+use crate::access::names::{Actor, BadName};
+use crate::access::time::Timestamp;
+use crate::audit::checkpoint::NoteError;
+use crate::audit::entry::{Entry, EntryError};
+use crate::audit::event::Event;
+use crate::audit::tree::TreeError;
+
+pub use checkpoints::CheckpointFile;
+pub use grants::GrantFilter;
+pub use log::Head;
+pub use requests::{Kept, RequestFilter};
+pub use sessions::{ChannelRow, ClosedSession, LiveRow, NewSession, SessionFilter, SessionRow};
+pub use users::{KeyRow, UserRow};
+
+/// One connection, in a transaction or not. The next database becomes a second case behind this name.
+type Conn = SqliteConnection;
+
+/// The store. Clones are the same store.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    pools: open::Pools,
+    node: String,
+    /// Held for the length of one write; [`Urgency`] says how it is reached.
+    writer: Semaphore,
+    /// Ordinary writes queue here first, so that at most one of them stands before an urgent one.
+    ordinary: Semaphore,
+    entries: broadcast::Sender<Arc<Entry>>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("node", &self.0.node).finish_non_exhaustive()
+    }
+}
+
+/// What went wrong below. A fault: nobody outside the broker reads its words.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The URL names no database that is built.
+    #[error("the store \"{0}\" cannot be opened: write sqlite:PATH")]
+    Url(String),
+    /// The file or its folder.
+    #[error("the store's file {path} cannot be opened: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The database said no.
+    #[error("database: {0}")]
+    Sql(#[from] sqlx::Error),
+    /// Its shape could not be brought to ours: a newer version's, or damaged.
+    #[error("the store's shape: {0}")]
+    Shape(#[from] sqlx::migrate::MigrateError),
+    /// A row that makes no sense.
+    #[error("row {row} of {table} makes no sense: {why}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The row's key.
+        row: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A write expected one row in a certain state and did not find it.
+    #[error("{0} is not in the state that this change expects")]
+    Moved(String),
+    /// Every id drawn was taken.
+    #[error("no free id was drawn")]
+    Ids,
+    /// An event that has no canonical form.
+    #[error("event: {0}")]
+    Entry(#[from] EntryError),
+    /// The log's tree lacks rows.
+    #[error("tree: {0}")]
+    Tree(#[from] TreeError),
+    /// A checkpoint could not be signed.
+    #[error("checkpoint: {0}")]
+    Note(#[from] NoteError),
+    /// The file of checkpoints.
+    #[error("the file of checkpoints: {0}")]
+    Checkpoints(std::io::Error),
+    /// The task of a change ended early.
+    #[error("a change ended early: {0}")]
+    Task(String),
+}
+
+impl StoreError {
+    /// A text of `row` in `table` that its type refuses.
+    fn row(table: &'static str, row: &str, why: impl std::fmt::Display) -> Self {
+        Self::Row { table, row: row.to_owned(), why: why.to_string() }
+    }
+}
+
+/// Which queue a change stands in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Urgency {
+    /// Everything else.
+    Ordinary,
+    /// What takes access away: waits for the write that runs now and for at most one more.
+    Urgent,
+}
+
+/// What an act made of its transaction.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// Something changed, and this is its one event.
+    Changed(T, Event),
+    /// Two things happened that must not come apart: a request filed and granted at once.
+    Both(T, [Event; 2]),
+    /// Nothing is to be changed: everything is rolled back.
+    Same(T),
+}
+
+/// The future of an act inside its transaction.
+pub type Act<'t, T, E> = Pin<Box<dyn Future<Output = Result<Outcome<T>, E>> + Send + 't>>;
+
+/// The future of bookkeeping inside its transaction.
+type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>;
+
+/// A transaction that writes. Made by [`Store::change`] alone.
+pub struct Tx {
+    inner: Transaction<'static, Sqlite>,
+    now: Timestamp,
+}
+
+impl Tx {
+    fn conn(&mut self) -> &mut Conn {
+        &mut self.inner
+    }
+
+    /// When this change happens.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+impl Store {
+    /// Opens the store at `url` (`sqlite:PATH`), makes it if it is missing, and brings it to the newest shape. `node` is the name of the
+    /// log that this process writes: the node's name, which other processes on the same machine share.
+    pub async fn open(url: &str, node: &str) -> Result<Self, StoreError> {
+        let open::Place::Sqlite(path) = open::Place::parse(url)?;
+        let pools = open::sqlite(&path).await?;
+        let (entries, _) = broadcast::channel(ENTRIES);
+        Ok(Self(Arc::new(Inner { pools, node: node.to_owned(), writer: Semaphore::new(1), ordinary: Semaphore::new(1), entries })))
+    }
+
+    /// For reading.
+    pub fn reader(&self) -> Reader {
+        Reader { pool: self.0.pools.read.clone(), node: self.0.node.clone() }
+    }
+
+    /// The node whose log this process writes.
+    pub fn node(&self) -> &str {
+        &self.0.node
+    }
+
+    /// Entries that this process commits from now on. A hint: who lags behind loses some and reads them from the tables.
+    pub fn entries(&self) -> broadcast::Receiver<Arc<Entry>> {
+        self.0.entries.subscribe()
+    }
+
+    /// The one way to write: runs `act` in a transaction, appends its event in the same transaction, commits, and publishes the entry.
+    /// All or nothing, also when the caller's future is dropped half way: the transaction runs in a task of its own.
+    pub async fn change<T, E, F>(&self, urgency: Urgency, actor: Actor, now: Timestamp, act: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, E> + Send + 'static,
+    {
+        let store = self.clone();
+        let task = tokio::spawn(async move { store.transact(urgency, actor, now, act).await });
+        task.await.unwrap_or_else(|e| Err(StoreError::Task(e.to_string()).into()))
+    }
+
+    async fn transact<T, E, F>(&self, urgency: Urgency, actor: Actor, now: Timestamp, act: F) -> Result<T, E>
+    where
+        E: From<StoreError>,
+        F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, E>,
+    {
+        let turn = self.turn(urgency).await?;
+        let mut tx = self.begin(now).await?;
+        let (value, events) = match act(&mut tx).await {
+            Ok(Outcome::Changed(value, event)) => (Ok(value), vec![event]),
+            Ok(Outcome::Both(value, events)) => (Ok(value), events.into()),
+            Ok(Outcome::Same(value)) => (Ok(value), Vec::new()),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        if events.is_empty() {
+            tx.inner.rollback().await.map_err(StoreError::from)?;
+            return value;
+        }
+        let mut entries = Vec::with_capacity(events.len());
+        for event in events {
+            entries.push(log::append(tx.conn(), &self.0.node, actor.clone(), event, now).await?);
+        }
+        tx.inner.commit().await.map_err(StoreError::from)?;
+        drop(turn);
+        for entry in entries {
+            // Nobody listening is no failure.
+            let _ = self.0.entries.send(Arc::new(entry));
+        }
+        value
+    }
+
+    /// A write of bookkeeping that is no change of the world (a key's last use, a checkpoint): no event.
+    async fn note<T, F>(&self, now: Timestamp, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
+    {
+        let store = self.clone();
+        let task = tokio::spawn(async move {
+            let _turn = store.turn(Urgency::Ordinary).await?;
+            let mut tx = store.begin(now).await?;
+            let value = work(&mut tx).await?;
+            tx.inner.commit().await?;
+            Ok(value)
+        });
+        task.await.unwrap_or_else(|e| Err(StoreError::Task(e.to_string())))
+    }
+
+    async fn begin(&self, now: Timestamp) -> Result<Tx, StoreError> {
+        Ok(Tx { inner: self.0.pools.write.begin_with("BEGIN IMMEDIATE").await?, now })
+    }
+
+    async fn turn(&self, urgency: Urgency) -> Result<SemaphorePermit<'_>, StoreError> {
+        let closed = |e: tokio::sync::AcquireError| StoreError::Task(e.to_string());
+        let _place = match urgency {
+            Urgency::Ordinary => Some(self.0.ordinary.acquire().await.map_err(closed)?),
+            Urgency::Urgent => None,
+        };
+        self.0.writer.acquire().await.map_err(closed)
+    }
+
+    /// Closes both pools; SQLite folds its write-ahead log into the file.
+    pub async fn close(&self) {
+        self.0.pools.read.close().await;
+        self.0.pools.write.close().await;
+    }
+}
+
+/// Reads. Clones are cheap.
+#[derive(Clone)]
+pub struct Reader {
+    pool: SqlitePool,
+    node: String,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// A transaction that reads: everything in it is of one moment. Dropping it ends it.
+    async fn moment(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+}
+
+/// Demands that exactly one row was written; `what` names it.
+fn one(written: u64, what: impl std::fmt::Display) -> Result<(), StoreError> {
+    if written == 1 { Ok(()) } else { Err(StoreError::Moved(what.to_string())) }
+}
+
+/// Reads a name of `row` in `table` back into its type.
+fn name<T: std::str::FromStr<Err = BadName>>(table: &'static str, row: &str, text: &str) -> Result<T, StoreError> {
+    text.parse().map_err(|e| StoreError::row(table, row, e))
+}
+
+/// Reads a count back.
+fn count(table: &'static str, row: &str, n: i64) -> Result<u64, StoreError> {
+    u64::try_from(n).map_err(|e| StoreError::row(table, row, e))
+}
+
+/// A count for the database; beyond its range the largest.
+fn stored(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// Entries that a slow listener may lag behind before it must read the tables instead.
+const ENTRIES: usize = 1024;
+
+#[cfg(test)]
+mod tests;

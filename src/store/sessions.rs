@@ -1,0 +1,396 @@
+//! Sessions, and what was recorded of their channels.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use sqlx::FromRow;
+
+use super::{Conn, Reader, StoreError, Tx, count, name, one, stored};
+use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+use crate::access::time::Timestamp;
+use crate::audit::digest::Digest;
+use crate::session::Ending;
+
+/// A session that begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The grant that admits it.
+    pub grant: GrantId,
+    /// The request behind the grant.
+    pub request: RequestId,
+    /// Who.
+    pub user: User,
+    /// Where.
+    pub host: HostName,
+    /// As which account.
+    pub login: Login,
+    /// The grant's rule.
+    pub rule: RuleId,
+    /// Where the client comes from.
+    pub client: SocketAddr,
+    /// Its certificate's serial.
+    pub serial: u64,
+}
+
+/// How a session ended and what it left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedSession {
+    /// Which.
+    pub id: SessionId,
+    /// Why.
+    pub ending: Ending,
+    /// Lateness of the cut on the host's side, in milliseconds.
+    pub late_host_ms: Option<u64>,
+    /// And on the client's.
+    pub late_client_ms: Option<u64>,
+    /// Where its recordings lie below their root, and their manifest's digest; none if nothing could be sealed.
+    pub sealed: Option<(String, Digest)>,
+    /// Its recordings.
+    pub channels: Vec<ChannelRow>,
+}
+
+/// One recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// The channel's number in its session.
+    pub number: u32,
+    /// `shell`, `exec`, `sftp`..
+    pub kind: String,
+    /// The file in the session's folder.
+    pub file: String,
+    /// Its digest.
+    pub sha256: Digest,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// How long it plays.
+    pub duration: Duration,
+}
+
+/// A session as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionRow {
+    /// Its id.
+    pub id: SessionId,
+    /// The node that it lives or lived on.
+    pub node: String,
+    /// Its grant.
+    pub grant: GrantId,
+    /// The request behind it.
+    pub request: RequestId,
+    /// Who.
+    pub user: User,
+    /// Where.
+    pub host: HostName,
+    /// As which account.
+    pub login: Login,
+    /// The grant's rule.
+    pub rule: RuleId,
+    /// Where the client came from: `ADDRESS:PORT`.
+    pub client: String,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// Until when and why; none while it is live.
+    pub ended: Option<(Timestamp, Ending)>,
+    /// Lateness of the cut on the host's side, in milliseconds.
+    pub late_host_ms: Option<u64>,
+    /// And on the client's.
+    pub late_client_ms: Option<u64>,
+    /// Where its recordings lie below their root, and their manifest's digest.
+    pub sealed: Option<(String, Digest)>,
+    /// Its recordings.
+    pub channels: Vec<ChannelRow>,
+}
+
+/// What the watcher must know of a live session: whether its right still stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveRow {
+    /// Which.
+    pub id: SessionId,
+    /// Its grant.
+    pub grant: GrantId,
+    /// `open`, `ended`, `closed` or `revoked`.
+    pub grant_state: String,
+    /// When the grant ends now.
+    pub ends: Timestamp,
+    /// Its user was disabled.
+    pub user_disabled: bool,
+    /// Its host is no longer registered.
+    pub host_gone: bool,
+    /// Somebody killed it.
+    pub killed: bool,
+}
+
+/// Which sessions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SessionFilter {
+    /// Of this user.
+    pub user: Option<User>,
+    /// On this host.
+    pub host: Option<HostName>,
+    /// As this account.
+    pub login: Option<Login>,
+    /// Begun at this time or later.
+    pub since: Option<Timestamp>,
+    /// Begun before this time.
+    pub until: Option<Timestamp>,
+    /// Live ones only.
+    pub live: bool,
+    /// Those with sealed recordings only.
+    pub recorded: bool,
+    /// The newest so many; none means [`MOST`].
+    pub most: Option<u32>,
+}
+
+#[derive(FromRow)]
+struct Raw {
+    id: String,
+    node: String,
+    grant_id: String,
+    request: String,
+    user_name: String,
+    host: String,
+    login: String,
+    rule: String,
+    client: String,
+    started_at: i64,
+    ended_at: Option<i64>,
+    ending: Option<String>,
+    late_host_ms: Option<i64>,
+    late_client_ms: Option<i64>,
+    folder: Option<String>,
+    manifest: Option<String>,
+}
+
+#[derive(FromRow)]
+struct RawChannel {
+    number: i64,
+    kind: String,
+    file: String,
+    sha256: String,
+    bytes: i64,
+    duration: i64,
+}
+
+#[derive(FromRow)]
+struct RawLive {
+    id: String,
+    grant_id: String,
+    grant_state: String,
+    ends_at: i64,
+    disabled_at: Option<i64>,
+    host_name: Option<String>,
+    killed_at: Option<i64>,
+}
+
+impl Reader {
+    /// One session with its recordings.
+    pub async fn session(&self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
+        let mut conn = self.moment().await?;
+        load(&mut conn, id).await
+    }
+
+    /// Sessions with their recordings, the newest first.
+    pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
+        let mut conn = self.moment().await?;
+        let raws: Vec<Raw> = sqlx::query_as(
+            "SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
+                    late_host_ms, late_client_ms, folder, manifest
+             FROM sessions
+             WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
+               AND (CAST($3 AS TEXT) IS NULL OR login = $3) AND (CAST($4 AS BIGINT) IS NULL OR started_at >= $4)
+               AND (CAST($5 AS BIGINT) IS NULL OR started_at < $5) AND (CAST($6 AS TEXT) IS NULL OR state = $6)
+               AND (CAST($7 AS BIGINT) IS NULL OR manifest IS NOT NULL)
+             ORDER BY started_at DESC, id LIMIT $8",
+        )
+        .bind(filter.user.as_ref().map(User::as_str))
+        .bind(filter.host.as_ref().map(HostName::as_str))
+        .bind(filter.login.as_ref().map(Login::as_str))
+        .bind(filter.since.map(Timestamp::micros))
+        .bind(filter.until.map(Timestamp::micros))
+        .bind(filter.live.then_some("live"))
+        .bind(filter.recorded.then_some(1_i64))
+        .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut sessions = Vec::with_capacity(raws.len());
+        for raw in raws {
+            let channels = channels(&mut conn, &raw.id).await?;
+            sessions.push(built(raw, channels)?);
+        }
+        Ok(sessions)
+    }
+
+    /// How the rights of this node's live sessions stand now.
+    pub async fn live(&self) -> Result<Vec<LiveRow>, StoreError> {
+        let raws: Vec<RawLive> = sqlx::query_as(
+            "SELECT s.id, s.grant_id, g.state AS grant_state, g.ends_at, u.disabled_at, h.name AS host_name, s.killed_at
+             FROM sessions s JOIN grants g ON g.id = s.grant_id LEFT JOIN users u ON u.name = s.user_name LEFT JOIN hosts h ON h.name = s.host
+             WHERE s.state = 'live' AND s.node = $1",
+        )
+        .bind(&self.node)
+        .fetch_all(&self.pool)
+        .await?;
+        raws.into_iter().map(RawLive::read).collect()
+    }
+}
+
+impl RawLive {
+    fn read(self) -> Result<LiveRow, StoreError> {
+        Ok(LiveRow {
+            id: name("sessions", &self.id, &self.id)?,
+            grant: name("sessions", &self.id, &self.grant_id)?,
+            grant_state: self.grant_state,
+            ends: Timestamp::from_micros(self.ends_at),
+            user_disabled: self.disabled_at.is_some(),
+            host_gone: self.host_name.is_none(),
+            killed: self.killed_at.is_some(),
+        })
+    }
+}
+
+impl Tx {
+    /// One session with its recordings.
+    pub async fn session(&mut self, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
+        load(self.conn(), id).await
+    }
+
+    /// A session begins on `node`.
+    pub async fn add_session(&mut self, session: &NewSession, node: &str) -> Result<(), StoreError> {
+        let now = self.now.micros();
+        sqlx::query(
+            "INSERT INTO sessions (id, node, grant_id, request, user_name, host, login, rule, client, serial, started_at, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'live')",
+        )
+        .bind(session.id.as_str())
+        .bind(node)
+        .bind(session.grant.as_str())
+        .bind(session.request.as_str())
+        .bind(session.user.as_str())
+        .bind(session.host.as_str())
+        .bind(session.login.as_str())
+        .bind(session.rule.as_str())
+        .bind(session.client.to_string())
+        .bind(session.serial.to_string())
+        .bind(now)
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+
+    /// Marks a live session as killed; its node cuts it.
+    pub async fn kill_session(&mut self, id: &SessionId) -> Result<(), StoreError> {
+        let now = self.now.micros();
+        let done = sqlx::query("UPDATE sessions SET killed_at = $2 WHERE id = $1 AND state = 'live' AND killed_at IS NULL")
+            .bind(id.as_str())
+            .bind(now)
+            .execute(self.conn())
+            .await?;
+        one(done.rows_affected(), id)
+    }
+
+    /// A live session is over.
+    pub async fn close_session(&mut self, closed: &ClosedSession) -> Result<(), StoreError> {
+        let now = self.now.micros();
+        let done = sqlx::query(
+            "UPDATE sessions SET state = 'ended', ended_at = $2, ending = $3, late_host_ms = $4, late_client_ms = $5, folder = $6, manifest = $7
+             WHERE id = $1 AND state = 'live'",
+        )
+        .bind(closed.id.as_str())
+        .bind(now)
+        .bind(closed.ending.as_str())
+        .bind(closed.late_host_ms.map(stored))
+        .bind(closed.late_client_ms.map(stored))
+        .bind(closed.sealed.as_ref().map(|(folder, _)| folder.as_str()))
+        .bind(closed.sealed.as_ref().map(|(_, manifest)| manifest.to_string()))
+        .execute(self.conn())
+        .await?;
+        one(done.rows_affected(), &closed.id)?;
+        for channel in &closed.channels {
+            self.add_channel(&closed.id, channel).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_channel(&mut self, session: &SessionId, channel: &ChannelRow) -> Result<(), StoreError> {
+        let micros = u64::try_from(channel.duration.as_micros()).unwrap_or(u64::MAX);
+        sqlx::query("INSERT INTO channels (session, number, kind, file, sha256, bytes, duration) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+            .bind(session.as_str())
+            .bind(i64::from(channel.number))
+            .bind(&channel.kind)
+            .bind(&channel.file)
+            .bind(channel.sha256.to_string())
+            .bind(stored(channel.bytes))
+            .bind(stored(micros))
+            .execute(self.conn())
+            .await?;
+        Ok(())
+    }
+}
+
+async fn load(conn: &mut Conn, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
+    let raw: Option<Raw> = sqlx::query_as(
+        "SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
+                late_host_ms, late_client_ms, folder, manifest
+         FROM sessions WHERE id = $1",
+    )
+    .bind(id.as_str())
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(raw) = raw else { return Ok(None) };
+    let channels = channels(conn, &raw.id).await?;
+    built(raw, channels).map(Some)
+}
+
+async fn channels(conn: &mut Conn, id: &str) -> Result<Vec<ChannelRow>, StoreError> {
+    let raws: Vec<RawChannel> =
+        sqlx::query_as("SELECT number, kind, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number")
+            .bind(id)
+            .fetch_all(conn)
+            .await?;
+    let read = |raw: RawChannel| {
+        Ok(ChannelRow {
+            number: u32::try_from(raw.number).map_err(|e| StoreError::row("channels", id, e))?,
+            kind: raw.kind,
+            file: raw.file,
+            sha256: raw.sha256.parse().map_err(|e| StoreError::row("channels", id, e))?,
+            bytes: count("channels", id, raw.bytes)?,
+            duration: Duration::from_micros(count("channels", id, raw.duration)?),
+        })
+    };
+    raws.into_iter().map(read).collect()
+}
+
+fn built(raw: Raw, channels: Vec<ChannelRow>) -> Result<SessionRow, StoreError> {
+    let id = raw.id.as_str();
+    let late = |ms: Option<i64>| ms.map(|ms| count("sessions", id, ms)).transpose();
+    let ended = match (raw.ended_at, &raw.ending) {
+        (Some(at), Some(ending)) => Some((Timestamp::from_micros(at), name("sessions", id, ending)?)),
+        _ => None,
+    };
+    let sealed = match (raw.folder, raw.manifest) {
+        (Some(folder), Some(manifest)) => Some((folder, manifest.parse().map_err(|e| StoreError::row("sessions", id, e))?)),
+        _ => None,
+    };
+    Ok(SessionRow {
+        id: name("sessions", id, id)?,
+        node: raw.node,
+        grant: name("sessions", id, &raw.grant_id)?,
+        request: name("sessions", id, &raw.request)?,
+        user: name("sessions", id, &raw.user_name)?,
+        host: name("sessions", id, &raw.host)?,
+        login: name("sessions", id, &raw.login)?,
+        rule: name("sessions", id, &raw.rule)?,
+        client: raw.client,
+        started_at: Timestamp::from_micros(raw.started_at),
+        ended,
+        late_host_ms: late(raw.late_host_ms)?,
+        late_client_ms: late(raw.late_client_ms)?,
+        sealed,
+        channels,
+    })
+}
+
+/// The most sessions that one reading gives.
+pub const MOST: u32 = 1000;
