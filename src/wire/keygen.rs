@@ -38,11 +38,11 @@ impl Keygen {
             arguments.extend(["-b", bits]);
         }
         self.run(&arguments);
-        PrivateKey::read_openssh_file(&self.path(name)).unwrap()
+        PrivateKey::read_openssh_file(self.path(name)).unwrap()
     }
 
     pub(crate) fn public(&self, name: &str) -> PublicKey {
-        PublicKey::read_openssh_file(&self.path(&format!("{name}.pub"))).unwrap()
+        PublicKey::read_openssh_file(self.path(&format!("{name}.pub"))).unwrap()
     }
 
     /// A certificate for key `name`, signed by key `authority`; `options` go to `ssh-keygen -s` as they are.

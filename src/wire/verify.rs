@@ -352,8 +352,10 @@ mod tests {
         assert!(!acceptable(b"\0\0\0\x07ssh-dss", "ssh-dss"));
     }
 
-    /// Blob and signer of a security key that we play ourselves.
-    fn security_keys() -> Vec<(&'static str, Vec<u8>, Box<dyn Fn(&[u8]) -> Vec<u8>>)> {
+    type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
+    /// Algorithm, blob and signer of each security key that we play ourselves.
+    fn security_keys() -> Vec<(&'static str, Vec<u8>, Sign)> {
         let ed25519 = Ed25519KeyPair::generate().unwrap();
         let name = "sk-ssh-ed25519@openssh.com";
         let point = ed25519.public_key().as_ref().to_vec();
