@@ -309,7 +309,15 @@ mod tests {
             assert!(text.parse::<Checkpoint>().is_err(), "{text:?}");
         }
         assert!(format!("n\n18446744073709551615\n{root}\nextension\n").parse::<Checkpoint>().is_ok());
-        for note in ["", "\n\n", "a\n\n", "a\n\n\u{2014} n AAAA\n", "a\n\n\u{2014} n AAAAAAA=", "a\r\n\n\u{2014} n AAAAAAA=\n", "a\n\n- n AAAAAAA=\n"] {
+        for note in [
+            "",
+            "\n\n",
+            "a\n\n",
+            "a\n\n\u{2014} n AAAA\n",
+            "a\n\n\u{2014} n AAAAAAA=",
+            "a\r\n\n\u{2014} n AAAAAAA=\n",
+            "a\n\n- n AAAAAAA=\n",
+        ] {
             assert!(Note::parse(note).is_err(), "{note:?}");
         }
         let many = format!("a\n\n{}", "\u{2014} n AAAAAAA=\n".repeat(MOST_SIGNATURES + 1));

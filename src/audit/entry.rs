@@ -71,10 +71,7 @@ mod tests {
 
     #[test]
     fn the_form_on_disk_is_fixed() {
-        let event = Event::RequestDenied {
-            request: RequestId::parse("r-7k2m9q").unwrap(),
-            note: Commitment::make("no", &[0; 16]),
-        };
+        let event = Event::RequestDenied { request: RequestId::parse("r-7k2m9q").unwrap(), note: Commitment::make("no", &[0; 16]) };
         let bytes = entry(event).to_bytes().unwrap();
         let note = Commitment::make("no", &[0; 16]);
         let expected = format!(

@@ -8,30 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::commitment::Commitment;
 use super::digest::Digest;
+use super::words::events;
 pub use super::words::{Begin, Cause, CertificateKind, list};
 use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
 use crate::access::time::Timestamp;
-
-macro_rules! events {
-    ($( $(#[$doc:meta])* $name:ident = $text:literal { $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {
-        /// Everything that can happen.
-        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(tag = "event", content = "data", deny_unknown_fields)]
-        pub enum Event {
-            $( $(#[$doc])* #[serde(rename = $text)] $name { $( $(#[$field_doc])* $field: $type ),* }, )*
-        }
-
-        impl Event {
-            /// Every name, in the order of the enum.
-            pub const NAMES: &'static [&'static str] = &[$($text),*];
-
-            /// Its stable name.
-            pub const fn name(&self) -> &'static str {
-                match self { $( Self::$name { .. } => $text, )* }
-            }
-        }
-    };
-}
 
 events! {
     /// `init` made the keys. Public keys as fingerprints (`SHA256:..`).

@@ -126,7 +126,10 @@ impl fmt::Display for Finding {
             Self::Time { seq } => write!(f, "entry {seq} is older than the one before it"),
             Self::Changed { seq } => write!(f, "entry {seq} was changed after it was written"),
             Self::Root { size, since, source } => {
-                write!(f, "the entries do not give the root that was signed over {size} of them ({source}); the change lies at or after entry {since}")
+                write!(
+                    f,
+                    "the entries do not give the root that was signed over {size} of them ({source}); the change lies at or after entry {since}"
+                )
             }
             Self::Head { source, why } => write!(f, "the checkpoint in {source} cannot be trusted: {why}"),
             Self::Truncated { size, entries, source } => {

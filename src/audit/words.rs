@@ -1,4 +1,4 @@
-//! The closed vocabularies inside events.
+//! The closed vocabularies inside events, and the macro that makes the enum of events with its names.
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,29 @@ pub enum Cause {
     /// Its host was removed, or its login.
     Host,
 }
+
+/// Makes `Event` of lines `Name = "stable-name" { field: type }`, so that a name is written once.
+macro_rules! events {
+    ($( $(#[$doc:meta])* $name:ident = $text:literal { $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {
+        /// Everything that can happen.
+        #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(tag = "event", content = "data", deny_unknown_fields)]
+        pub enum Event {
+            $( $(#[$doc])* #[serde(rename = $text)] $name { $( $(#[$field_doc])* $field: $type ),* }, )*
+        }
+
+        impl Event {
+            /// Every name, in the order of the enum.
+            pub const NAMES: &'static [&'static str] = &[$($text),*];
+
+            /// Its stable name.
+            pub const fn name(&self) -> &'static str {
+                match self { $( Self::$name { .. } => $text, )* }
+            }
+        }
+    };
+}
+pub(super) use events;
 
 #[cfg(test)]
 mod tests {
