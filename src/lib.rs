@@ -33,4 +33,5 @@ pub mod recording;
 pub mod session;
 pub mod store;
 pub mod ssh;
+pub mod verbs;
 pub mod wire;

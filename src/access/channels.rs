@@ -203,7 +203,17 @@ mod tests {
 
     #[test]
     fn kinds_read_and_print() {
-        for text in ["shell", "exec", "sftp-read", "agent", "forward:5432", "forward:*", "forward:db.example:5432", "reverse:[::1]:80", "forward:/run/x.sock"] {
+        for text in [
+            "shell",
+            "exec",
+            "sftp-read",
+            "agent",
+            "forward:5432",
+            "forward:*",
+            "forward:db.example:5432",
+            "reverse:[::1]:80",
+            "forward:/run/x.sock",
+        ] {
             assert_eq!(text.parse::<Kind>().map(String::from), Ok(text.to_owned()));
         }
         for text in ["", "Shell", "forward", "forward:", "forward:0", "forward:65536", "forward:a b:1", "forward:::1:80", "x11"] {

@@ -122,9 +122,8 @@ impl Grant {
     /// The holder is done (or somebody on the bastion's own command line says so).
     pub fn close(self, by: Actor, now: Timestamp) -> Result<Self, Refusal> {
         match &by {
-            Actor::User(user) if *user != self.user => {
-                Err(Refusal::new("not-yours", format!("{} is the grant of {}", self.id, self.user)).hint(format!("`ssh jit-bastion revoke {} --note TEXT` takes it away, where a rule lets you", self.id)))
-            }
+            Actor::User(user) if *user != self.user => Err(Refusal::new("not-yours", format!("{} is the grant of {}", self.id, self.user))
+                .hint(format!("`ssh jit-bastion revoke {} --note TEXT` takes it away, where a rule lets you", self.id))),
             _ => self.finish(Finish::Closed, by, now),
         }
     }

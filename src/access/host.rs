@@ -61,6 +61,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, BadName> {
         let bad = || BadName::new("address", text, "write it as 10.0.0.5, 10.0.0.5:2222, db.internal:22 or [2001:db8::1]:22");
         let (host, port) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
+            Some((v6, _)) if !v6.contains(':') => return Err(bad()),
             Some((v6, "")) => (v6, None),
             Some((v6, rest)) => (v6, Some(rest.strip_prefix(':').ok_or_else(bad)?)),
             None if text.parse::<std::net::Ipv6Addr>().is_ok() => (text, None),
@@ -69,7 +70,10 @@ impl FromStr for Address {
         let fits = if host.contains(':') {
             host.parse::<std::net::Ipv6Addr>().is_ok()
         } else {
-            !host.is_empty() && host.len() <= 253 && !host.starts_with('-') && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
+            !host.is_empty()
+                && host.len() <= 253
+                && !host.starts_with('-')
+                && host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))
         };
         let port = port.map_or(Ok(22), str::parse).ok().filter(|port| *port > 0).ok_or_else(bad)?;
         if fits { Ok(Self { host: host.to_ascii_lowercase(), port }) } else { Err(bad()) }
@@ -151,7 +155,11 @@ impl From<HostTrust> for String {
 pub fn parse_label(text: &str) -> Result<(String, String), BadName> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     let lower = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
-    let fits = !key.is_empty() && key.len() <= 64 && value.len() <= 64 && key.chars().all(lower) && value.chars().all(|c| lower(c) || c.is_ascii_uppercase());
+    let fits = !key.is_empty()
+        && key.len() <= 64
+        && value.len() <= 64
+        && key.chars().all(lower)
+        && value.chars().all(|c| lower(c) || c.is_ascii_uppercase());
     if !fits || (value.is_empty() && text.contains('=')) {
         return Err(BadName::new("label", text, "write it as phi or env=prod"));
     }

@@ -142,7 +142,8 @@ impl Request {
     /// The grant of a rule that asks nobody.
     pub fn grant_at_once(self, grant: GrantId, now: Timestamp) -> Result<(Self, Grant), Refusal> {
         if self.rule.approve.is_some() {
-            return Err(Refusal::new("needs-approval", format!("rule {} wants an approval", self.rule.id)).hint(format!("these can: {}", self.rule.approver_words())));
+            return Err(Refusal::new("needs-approval", format!("rule {} wants an approval", self.rule.id))
+                .hint(format!("these can: {}", self.rule.approver_words())));
         }
         self.open(now)?;
         Ok(self.granted(grant, vec![], now))
@@ -178,7 +179,8 @@ impl Request {
     /// Taken back by the asker.
     pub fn withdraw(self, by: &User, now: Timestamp) -> Result<Self, Refusal> {
         if *by != self.asked.user {
-            return Err(Refusal::new("not-yours", format!("{} was filed by {}", self.id, self.asked.user)).hint("only the asker withdraws; an approver denies"));
+            return Err(Refusal::new("not-yours", format!("{} was filed by {}", self.id, self.asked.user))
+                .hint("only the asker withdraws; an approver denies"));
         }
         self.open(now)?;
         Ok(Self { state: State::Withdrawn, ..self })
@@ -232,7 +234,10 @@ impl Request {
 
     /// The yeses so far if it can still be decided; else what was decided, by whom.
     fn open(&self, now: Timestamp) -> Result<&[Approval], Refusal> {
-        let told = |what: String| Err(Refusal::new("already-decided", format!("{} {what}", self.id)).hint(format!("`ssh jit-bastion show {}` tells the rest", self.id)));
+        let told = |what: String| {
+            Err(Refusal::new("already-decided", format!("{} {what}", self.id))
+                .hint(format!("`ssh jit-bastion show {}` tells the rest", self.id)))
+        };
         match &self.state {
             State::Pending { .. } if now >= self.lapses_at() => told(format!("lapsed at {}", self.lapses_at())),
             State::Pending { approvals } => Ok(approvals),
@@ -257,15 +262,20 @@ impl Request {
     fn only_narrows(&self, yes: &Approval, earlier: &[Approval]) -> Result<(), Refusal> {
         let asked = self.asked.when.length;
         if let Some(length) = yes.length.filter(|length| *length > asked) {
-            return Err(Refusal::new("lengthens", format!("{length} is longer than the {asked} that {} asks for", self.id)).hint("an approver may shorten and narrow, never lengthen"));
+            return Err(Refusal::new("lengthens", format!("{length} is longer than the {asked} that {} asks for", self.id))
+                .hint("an approver may shorten and narrow, never lengthen"));
         }
         if let Some(channels) = yes.channels.as_ref().filter(|channels| !self.asked.channels.covers_all(channels)) {
-            return Err(Refusal::new("lengthens", format!("{channels} is more than the {} that {} asks for", self.asked.channels, self.id))
-                .hint("an approver may shorten and narrow, never lengthen"));
+            return Err(Refusal::new(
+                "lengthens",
+                format!("{channels} is more than the {} that {} asks for", self.asked.channels, self.id),
+            )
+            .hint("an approver may shorten and narrow, never lengthen"));
         }
         let left = narrowed(&self.asked.channels, earlier.iter().chain([yes]));
         if left.is_empty() {
-            return Err(Refusal::new("nothing-left", "no channel kind is left that every approver agreed to").hint(format!("`ssh jit-bastion deny {} --note TEXT` says no", self.id)));
+            return Err(Refusal::new("nothing-left", "no channel kind is left that every approver agreed to")
+                .hint(format!("`ssh jit-bastion deny {} --note TEXT` says no", self.id)));
         }
         Ok(())
     }

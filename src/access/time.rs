@@ -71,9 +71,10 @@ impl FromStr for Timestamp {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let zoned = || text.parse::<jiff::Zoned>().map(|z| z.timestamp());
-        let time = text.parse::<jiff::Timestamp>().or_else(|_| zoned()).map_err(|_| {
-            BadName::new("time", text, "write it as 2026-11-21T22:07:00Z or 2026-11-21T17:07[America/New_York]")
-        })?;
+        let time = text
+            .parse::<jiff::Timestamp>()
+            .or_else(|_| zoned())
+            .map_err(|_| BadName::new("time", text, "write it as 2026-11-21T22:07:00Z or 2026-11-21T17:07[America/New_York]"))?;
         Ok(Self(time.as_microsecond()))
     }
 }

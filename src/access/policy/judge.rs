@@ -57,22 +57,45 @@ impl Policy {
     /// The rule that covers this wish, or why none does. Only for a host that is visible to `who` (see [`Policy::look`]): the refusals
     /// give their full reasons.
     pub fn judge(&self, who: &Person, host: &Host, wish: &Wish) -> Result<Verdict, Refusal> {
-        self.login_exists(who, host, &wish.login)?;
-        named_are_built(wish.channels.as_ref())?;
-        let denies: Vec<&Deny> = self.denies.iter().filter(|d| d.matches(who, host, &wish.login)).collect();
-        let allows: Vec<&Allow> = self.allows.iter().filter(|a| a.matches(who, host) && a.gives_login(&wish.login)).collect();
+        self.covering(who, host, wish).ok_or_else(|| self.why_not(who, host, wish))
+    }
+
+    /// The verdict alone. Says nothing about why not, and so can be asked again while a refusal looks for what would pass.
+    fn covering(&self, who: &Person, host: &Host, wish: &Wish) -> Option<Verdict> {
+        let denies = self.denies_for(who, host, &wish.login);
+        let named = wish.channels.as_ref();
+        let open = host.logins.contains(&wish.login)
+            && named.is_none_or(|named| named.iter().all(Kind::is_built) && first_hit(&denies, named).is_none());
+        let mut allows = self.allows_for(who, host, &wish.login).into_iter().filter(|_| open);
+        allows
+            .find_map(|allow| covered(allow, &denies, wish).map(|(channels, length)| Verdict { channels, length, rule: self.bind(allow) }))
+    }
+
+    /// Why nothing covers this wish, and what would pass.
+    fn why_not(&self, who: &Person, host: &Host, wish: &Wish) -> Refusal {
+        if !host.logins.contains(&wish.login) {
+            return self.no_such_login(who, host, &wish.login);
+        }
+        if let Some(refusal) = wish.channels.as_ref().and_then(not_built) {
+            return refusal;
+        }
+        let denies = self.denies_for(who, host, &wish.login);
+        let allows = self.allows_for(who, host, &wish.login);
         if allows.is_empty() {
-            return Err(self.no_login(who, host, &wish.login));
+            return self.no_login(who, host, &wish.login);
         }
-        if let Some((deny, kind)) = wish.channels.as_ref().and_then(|named| first_hit(&denies, named)) {
-            return Err(self.denied(who, host, wish, deny, kind));
+        match wish.channels.as_ref().and_then(|named| first_hit(&denies, named)) {
+            Some((deny, kind)) => self.denied(who, host, wish, deny, kind),
+            None => near_miss(&allows, &denies, host, wish),
         }
-        for allow in &allows {
-            if let Some((channels, length)) = covered(allow, &denies, wish) {
-                return Ok(Verdict { channels, length, rule: self.bind(allow) });
-            }
-        }
-        Err(near_miss(&allows, &denies, host, wish))
+    }
+
+    fn denies_for(&self, who: &Person, host: &Host, login: &Login) -> Vec<&Deny> {
+        self.denies.iter().filter(|deny| deny.matches(who, host, login)).collect()
+    }
+
+    fn allows_for(&self, who: &Person, host: &Host, login: &Login) -> Vec<&Allow> {
+        self.allows.iter().filter(|allow| allow.matches(who, host) && allow.gives_login(login)).collect()
     }
 
     /// The door before every word about a host: it is visible if some allow covers any ask of theirs there (denies aside), if they ever
@@ -98,7 +121,7 @@ impl Policy {
 
     /// The logins of `host` that `who` may ask for now, in the host's order.
     pub fn logins_for(&self, who: &Person, host: &Host) -> Vec<Login> {
-        let passes = |login: &&Login| self.judge(who, host, &Wish { login: (*login).clone(), channels: None, length: None }).is_ok();
+        let passes = |login: &&Login| self.covering(who, host, &Wish { login: (*login).clone(), channels: None, length: None }).is_some();
         host.logins.iter().filter(passes).cloned().collect()
     }
 
@@ -109,22 +132,23 @@ impl Policy {
             [only] => Ok(only.clone()),
             [] => match host.logins.first() {
                 // The judgement of the default login says best why nothing passes.
-                Some(login) => Err(match self.judge(who, host, &Wish { login: login.clone(), channels: None, length: None }) {
-                    Err(refusal) => refusal,
-                    Ok(_) => no_logins(host),
-                }),
-                None => Err(no_logins(host)),
+                Some(login) => Err(self.why_not(who, host, &Wish { login: login.clone(), channels: None, length: None })),
+                None => Err(Refusal::new("not-covered", format!("{} has no logins", host.name))
+                    .hint("an administrator registers them with `jit-bastion host add`")),
             },
-            [first, ..] => Err(Refusal::new("choose-login", format!("{} has several logins that you may ask for: {}", host.name, list(&logins)))
-                .hint(request_command(&host.name, Some(first), None, None))),
+            [first, ..] => {
+                Err(Refusal::new("choose-login", format!("{} has several logins that you may ask for: {}", host.name, list(&logins)))
+                    .hint(request_command(&host.name, Some(first), None, None)))
+            }
         }
     }
 
     /// Do the denies of now leave all of this standing? Asked again at every approval and for every live grant.
     pub fn denies_now(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
-        let denies: Vec<&Deny> = self.denies.iter().filter(|d| d.matches(who, host, login)).collect();
-        match first_hit(&denies, channels) {
-            Some((deny, kind)) => Err(Refusal::new("denied", format!("rule {} denies {kind} to {} on {}: {}", deny.id, who.user, host.name, deny.because))),
+        match first_hit(&self.denies_for(who, host, login), channels) {
+            Some((deny, kind)) => {
+                Err(Refusal::new("denied", format!("rule {} denies {kind} to {} on {}: {}", deny.id, who.user, host.name, deny.because)))
+            }
             None => Ok(()),
         }
     }
@@ -132,22 +156,20 @@ impl Policy {
     /// Would policy still give all of this, to these roles, under any one rule? If not, a live grant is cut.
     pub fn still_allows(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
         self.denies_now(who, host, login, channels)?;
-        let covers = |allow: &Allow| allow.matches(who, host) && allow.gives_login(login) && channels.iter().all(|kind| allow.channels.covers(kind));
+        let covers =
+            |allow: &Allow| allow.matches(who, host) && allow.gives_login(login) && channels.iter().all(|kind| allow.channels.covers(kind));
         if self.allows.iter().any(covers) {
             return Ok(());
         }
         Err(Refusal::new("not-covered", format!("no rule gives {channels} as {login} on {} to {} any more", host.name, who.user)))
     }
 
-    fn login_exists(&self, who: &Person, host: &Host, login: &Login) -> Result<(), Refusal> {
-        if host.logins.contains(login) {
-            return Ok(());
-        }
+    fn no_such_login(&self, who: &Person, host: &Host, login: &Login) -> Refusal {
         let refusal = Refusal::new("no-such-login", format!("{} has no login {login}", host.name));
-        Err(match self.logins_for(who, host).as_slice() {
+        match self.logins_for(who, host).as_slice() {
             [] => refusal.hint("an administrator registers logins with `jit-bastion host add`"),
             logins => refusal.hint(format!("you may ask for {}", list(logins))),
-        })
+        }
     }
 
     fn no_login(&self, who: &Person, host: &Host, login: &Login) -> Refusal {
@@ -159,11 +181,12 @@ impl Policy {
     }
 
     fn denied(&self, who: &Person, host: &Host, wish: &Wish, deny: &Deny, kind: &Kind) -> Refusal {
-        let refusal = Refusal::new("denied", format!("rule {} denies {kind} as {} on {}: {}", deny.id, wish.login, host.name, deny.because));
+        let refusal =
+            Refusal::new("denied", format!("rule {} denies {kind} as {} on {}: {}", deny.id, wish.login, host.name, deny.because));
         let named = wish.channels.clone().unwrap_or_default();
         let rest = named.only(|kind| self.denies_now(who, host, &wish.login, &std::iter::once(kind.clone()).collect()).is_ok());
         let narrower = Wish { channels: Some(rest.clone()), ..wish.clone() };
-        if rest.is_empty() || self.judge(who, host, &narrower).is_err() {
+        if rest.is_empty() || self.covering(who, host, &narrower).is_none() {
             return refusal.hint("an administrator can change the rule; nothing that you named is left without it");
         }
         refusal.hint(request_command(&host.name, Some(&wish.login), Some(&rest.to_string()), wish.length))
@@ -171,7 +194,7 @@ impl Policy {
 }
 
 /// The first kind of `channels` that a deny hits, and that deny.
-fn first_hit<'a>(denies: &[&'a Deny], channels: &'a Channels) -> Option<(&'a Deny, &'a Kind)> {
+fn first_hit<'a, 'c>(denies: &[&'a Deny], channels: &'c Channels) -> Option<(&'a Deny, &'c Kind)> {
     channels.iter().find_map(|kind| denies.iter().find(|deny| deny.hits(kind)).map(|deny| (*deny, kind)))
 }
 
@@ -189,17 +212,19 @@ fn default_channels(allow: &Allow, denies: &[&Deny]) -> Channels {
     allow.channels.channels().only(|kind| !denies.iter().any(|deny| deny.hits(kind)))
 }
 
-fn named_are_built(named: Option<&Channels>) -> Result<(), Refusal> {
-    let Some(named) = named else { return Ok(()) };
+/// The refusal of a named set that no rule can ever cover: kinds that are not built, or none.
+fn not_built(named: &Channels) -> Option<Refusal> {
     let built = named.only(Kind::is_built);
-    match named.iter().find(|kind| !kind.is_built()) {
-        Some(kind) => {
-            let refusal = Refusal::new("not-built", format!("{kind} cannot be granted: forwards and the agent are not built in this version"));
-            Err(if built.is_empty() { refusal.hint("ask for shell, exec, sftp-read or sftp-write") } else { refusal.hint(format!("ask with --channels {built}")) })
-        }
-        None if named.is_empty() => Err(Refusal::new("not-covered", "no channel kind is asked for").hint("leave --channels out, or name shell, exec, sftp-read or sftp-write")),
-        None => Ok(()),
+    if named.is_empty() {
+        let refusal = Refusal::new("not-covered", "no channel kind is asked for");
+        return Some(refusal.hint("leave --channels out, or name shell, exec, sftp-read or sftp-write"));
     }
+    let kind = named.iter().find(|kind| !kind.is_built())?;
+    let refusal = Refusal::new("not-built", format!("{kind} cannot be granted: forwards and the agent are not built in this version"));
+    Some(match built.is_empty() {
+        true => refusal.hint("ask for shell, exec, sftp-read or sftp-write"),
+        false => refusal.hint(format!("ask with --channels {built}")),
+    })
 }
 
 /// Rules match who, host and login, but none covers the rest: says what the nearest one would give.
@@ -215,22 +240,22 @@ fn near_miss(allows: &[&Allow], denies: &[&Deny], host: &Host, wish: &Wish) -> R
             .hint(request_command(&host.name, Some(&wish.login), named.as_deref(), Some(longest.max_duration)));
     }
     let Some(named) = &wish.channels else {
-        let because = denies.first().map_or_else(String::new, |deny| format!(": {}", deny.because));
-        let id = denies.first().map_or_else(String::new, |deny| format!("rule {} ", deny.id));
+        let kinds: Vec<Kind> = allows.iter().flat_map(|allow| allow.channels.channels().iter().cloned().collect::<Vec<_>>()).collect();
+        // The deny that takes most says best why nothing is left; of several the first.
+        let deny = denies.iter().rev().max_by_key(|deny| kinds.iter().filter(|kind| deny.hits(kind)).count());
+        let (id, because) =
+            deny.map_or((String::new(), String::new()), |deny| (format!("rule {} ", deny.id), format!(": {}", deny.because)));
         return Refusal::new("denied", format!("{id}denies every channel kind as {} on {}{because}", wish.login, host.name))
             .hint("an administrator can change the rule");
     };
-    let given = allows.iter().map(|allow| named.only(|kind| allow.channels.covers(kind))).max_by_key(|set| set.iter().count()).unwrap_or_default();
+    let given =
+        allows.iter().map(|allow| named.only(|kind| allow.channels.covers(kind))).max_by_key(|set| set.iter().count()).unwrap_or_default();
     let refusal = Refusal::new("not-covered", format!("no one rule covers {named} as {} on {}", wish.login, host.name));
     if given.is_empty() {
         let first = allows.first().map(|allow| default_channels(allow, denies)).unwrap_or_default();
         return refusal.hint(format!("you may ask for {first} there"));
     }
     refusal.hint(request_command(&host.name, Some(&wish.login), Some(&given.to_string()), wish.length))
-}
-
-fn no_logins(host: &Host) -> Refusal {
-    Refusal::new("not-covered", format!("{} has no login that you may ask for", host.name)).hint("an administrator registers logins with `jit-bastion host add`")
 }
 
 fn list(logins: &[Login]) -> String {

@@ -143,7 +143,7 @@ impl FromStr for Act {
         [Self::Sessions, Self::Recordings, Self::Replay, Self::Revoke, Self::Kill, Self::Hosts]
             .into_iter()
             .find(|act| act.as_str() == text)
-            .ok_or_else(|| BadName::new("act", text, "it is one of sessions, recordings, replay, revoke, kill, hosts"))
+            .ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, revoke, kill, hosts"))
     }
 }
 
@@ -259,3 +259,6 @@ pub(crate) fn request_command(host: &HostName, login: Option<&Login>, channels: 
     let channels = channels.map_or_else(String::new, |c| format!(" --channels {c}"));
     format!("ssh jit-bastion request {host}{login}{length}{channels} --reason WHY")
 }
+
+#[cfg(test)]
+mod tests;

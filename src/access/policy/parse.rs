@@ -33,6 +33,15 @@ struct RawPolicy {
     test: Vec<Spanned<RawTrial>>,
 }
 
+impl RawPolicy {
+    fn starts(&self) -> Vec<usize> {
+        let allows = self.allow.iter().map(|table| table.span().start);
+        let denies = self.deny.iter().map(|table| table.span().start);
+        let mays = self.may.iter().map(|table| table.span().start);
+        allows.chain(denies).chain(mays).chain(self.test.iter().map(|table| table.span().start)).collect()
+    }
+}
+
 type Texts = Spanned<Vec<Spanned<String>>>;
 
 #[derive(Deserialize)]
@@ -80,9 +89,13 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, PolicyError> {
     let raw: RawPolicy = toml::from_str(text).map_err(|error| {
         let span = error.span().unwrap_or(0..0);
         let found = PolicyError::at(file, text, span, error.message());
-        if error.message().starts_with("unknown") { found.hint("a key that is not listed has no effect in this version, so it is refused") } else { found }
+        if error.message().starts_with("unknown") {
+            found.hint("a key that is not listed has no effect in this version, so it is refused")
+        } else {
+            found
+        }
     })?;
-    let reader = Reader { source: Source::new(file, text) };
+    let reader = Reader { source: Source::new(file, text), starts: raw.starts() };
     let mut ids = BTreeSet::new();
     let allows = raw.allow.into_iter().map(|raw| reader.allow(raw, &mut ids)).collect::<Result<_, _>>()?;
     let denies = raw.deny.into_iter().map(|raw| reader.deny(raw, &mut ids)).collect::<Result<_, _>>()?;
@@ -93,6 +106,8 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, PolicyError> {
 
 struct Reader {
     source: Source,
+    /// Where each table of the file begins.
+    starts: Vec<usize>,
 }
 
 impl Reader {
@@ -101,7 +116,7 @@ impl Reader {
     }
 
     fn allow(&self, raw: Spanned<RawAllow>, ids: &mut BTreeSet<RuleId>) -> Result<Allow, PolicyError> {
-        let text = self.rule_text(raw.span());
+        let text = self.rule_text(raw.span().start);
         let raw = raw.into_inner();
         let max = self.at_most_a_month(&raw.max_duration)?;
         let default = match raw.default_duration {
@@ -130,7 +145,9 @@ impl Reader {
     fn deny(&self, raw: Spanned<RawDeny>, ids: &mut BTreeSet<RuleId>) -> Result<Deny, PolicyError> {
         let raw = raw.into_inner();
         if raw.because.get_ref().trim().is_empty() {
-            return Err(self.error(raw.because.span(), "because is empty: the requester reads it").hint("say in a sentence why this is denied"));
+            return Err(self
+                .error(raw.because.span(), "because is empty: the requester reads it")
+                .hint("say in a sentence why this is denied"));
         }
         Ok(Deny {
             id: self.id(&raw.id, ids)?,
@@ -144,13 +161,19 @@ impl Reader {
 
     fn may(&self, raw: RawMay) -> Result<May, PolicyError> {
         let acts = self.list(&raw.r#do, |text| text.parse::<Act>())?;
-        Ok(May { who: self.list(&raw.who, Who::try_from)?, acts: acts.into_iter().collect(), hosts: self.list(&raw.hosts, |text| text.parse())? })
+        Ok(May {
+            who: self.list(&raw.who, Who::try_from)?,
+            acts: acts.into_iter().collect(),
+            hosts: self.list(&raw.hosts, |text| text.parse())?,
+        })
     }
 
     fn id(&self, raw: &Spanned<String>, ids: &mut BTreeSet<RuleId>) -> Result<RuleId, PolicyError> {
         let id = RuleId::parse(raw.get_ref()).map_err(|bad| self.error(raw.span(), bad.to_string()))?;
         if !ids.insert(id.clone()) {
-            return Err(self.error(raw.span(), format!("the id \"{id}\" is taken by an earlier rule")).hint("give each rule its own id; requests and events name it"));
+            return Err(self
+                .error(raw.span(), format!("the id \"{id}\" is taken by an earlier rule"))
+                .hint("give each rule its own id; requests and events name it"));
         }
         Ok(id)
     }
@@ -172,7 +195,8 @@ impl Reader {
         let kinds = self.list(raw, |text| text.parse::<Kind>())?;
         for (kind, text) in kinds.iter().zip(raw.get_ref()) {
             if !kind.is_built() {
-                return Err(self.error(text.span(), format!("{kind} has no effect: forwards and the agent are not built in this version"))
+                return Err(self
+                    .error(text.span(), format!("{kind} has no effect: forwards and the agent are not built in this version"))
                     .hint("the kinds are shell, exec, sftp-read and sftp-write; [\"*\"] is all of them"));
             }
         }
@@ -184,7 +208,9 @@ impl Reader {
         let span = raw.quorum.as_ref().map_or_else(|| raw.by.span(), Spanned::span);
         let quorum = raw.quorum.map_or(1, Spanned::into_inner);
         if quorum == 0 {
-            return Err(self.error(span, "a quorum of 0 asks nobody").hint("leave `approve` out: then it is granted at once, and logged as such"));
+            return Err(self
+                .error(span, "a quorum of 0 asks nobody")
+                .hint("leave `approve` out: then it is granted at once, and logged as such"));
         }
         let reach = most_approvers(&by, askers);
         match reach {
@@ -203,19 +229,18 @@ impl Reader {
         Ok(span)
     }
 
-    /// From the rule's header to where the next one begins.
-    fn rule_text(&self, span: Range<usize>) -> Range<usize> {
-        let text = &self.source.text;
-        let start = span.start.min(text.len());
-        let body = text.get(start..).unwrap_or("");
-        let mut end = start;
-        for line in body.split_inclusive('\n') {
-            if end > start && end >= span.end.min(text.len()) && line.trim_start().starts_with('[') {
-                break;
-            }
-            end += line.len();
-        }
-        start..end
+    /// From the rule's header to where the next one begins, without the comments that stand before that one.
+    fn rule_text(&self, start: usize) -> Range<usize> {
+        let end = self.starts.iter().copied().filter(|next| *next > start).min().unwrap_or(self.source.text.len());
+        let own = self.source.text.get(start..end).unwrap_or("");
+        let kept = own.split_inclusive('\n').collect::<Vec<_>>();
+        let after = kept
+            .iter()
+            .rev()
+            .take_while(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+            .map(|line| line.len())
+            .sum::<usize>();
+        start..end - after
     }
 }
 

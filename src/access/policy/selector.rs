@@ -89,7 +89,11 @@ impl Glob {
     /// Reads a pattern of letters, digits and `. _ - * ?`; refuses anything else, so that `[ab]` or `{a,b}` is never taken for what it is not.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         let fits = !text.is_empty() && text.len() <= 253 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-*?".contains(c));
-        if fits { Ok(Self(text.to_owned())) } else { Err(BadName::new("name or pattern", text, "letters, digits, . _ - and the wildcards * and ?")) }
+        if fits {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadName::new("name or pattern", text, "letters, digits, . _ - and the wildcards * and ?"))
+        }
     }
 
     /// Does the whole of `text` fit? Time is at most the product of both lengths.

@@ -123,13 +123,21 @@ impl Policy {
         let (decision, rule, quorum, why) = match &judged {
             Ok(verdict) if verdict.rule.quorum() == 0 => (Decision::Grant, Some(verdict.rule.id.as_str()), 0, String::new()),
             Ok(verdict) => (Decision::Approve, Some(verdict.rule.id.as_str()), verdict.rule.quorum(), String::new()),
-            Err(refusal) => (Decision::Refuse, self.denies.iter().map(|d| d.id.as_str()).find(|id| refusal.message.starts_with(&format!("rule {id} denies"))), 0, format!(": {}", refusal.message)),
+            Err(refusal) => (
+                Decision::Refuse,
+                self.denies.iter().map(|d| d.id.as_str()).find(|id| refusal.message.starts_with(&format!("rule {id} denies"))),
+                0,
+                format!(": {}", refusal.message),
+            ),
         };
         let expect = &trial.expect;
         let fits = decision == expect.decision
             && expect.rule.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == rule)
             && expect.quorum.is_none_or(|wanted| wanted == quorum);
-        let by = rule.map_or_else(String::new, |rule| format!(", rule {rule}, quorum {quorum}"));
+        let by = match &judged {
+            Ok(verdict) => format!(", rule {}, quorum {quorum}", verdict.rule.id),
+            Err(_) => String::new(),
+        };
         (!fits).then(|| {
             let message = format!("test failed: expected {}, got {}{by}{why}", trial.expected(), decision.as_str());
             PolicyError::at(&self.source.file, &self.source.text, trial.at.clone(), message)
