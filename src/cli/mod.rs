@@ -10,6 +10,7 @@ mod init;
 mod manual;
 mod notify;
 mod place;
+mod pubkey;
 mod said;
 mod setup;
 
