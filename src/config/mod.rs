@@ -4,6 +4,7 @@
 //! not built in this version.
 
 mod limits;
+mod node;
 mod place;
 mod value;
 
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use crate::access::names::HostName;
 pub use limits::{LIMITS, Limit, Limits};
+pub use node::node_name;
 pub use value::Source;
 use value::{Folder, OneOrMany, Pattern, StoreUrl};
 
@@ -68,6 +70,14 @@ pub enum ConfigError {
     /// The file is not there or not ours to read.
     #[error("cannot read {}: {why}\nhint: name the file with --config FILE, or make one with `jit-bastion init --dir DIR`", file.display())]
     Unreadable {
+        /// Which file.
+        file: PathBuf,
+        /// What the system said.
+        why: std::io::Error,
+    },
+    /// Something that `init` makes is not there.
+    #[error("cannot read {}: {why}\nhint: `jit-bastion init` makes it", file.display())]
+    NotMade {
         /// Which file.
         file: PathBuf,
         /// What the system said.
