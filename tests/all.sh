@@ -25,6 +25,7 @@ step dependencies cargo deny --locked --log-level error check bans licenses sour
 step unit cargo test --locked --lib --bins
 step documents cargo test --locked --doc
 step architecture cargo test --locked --test architecture
+step transport cargo test --locked --test "wire_*"
 step end-to-end cargo test --locked --test e2e
 
 echo
