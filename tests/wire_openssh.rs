@@ -86,7 +86,7 @@ fn a_real_ssh_gets_aes_gcm_though_it_prefers_chacha20() {
     let folder = tempfile::tempdir().unwrap();
     let mut ssh = ssh(folder.path(), listener.local_addr().unwrap().port(), &["-v"]);
     let mut line = Line::new(listener.accept().unwrap().0, our_server(Algorithms::default(), RekeyBudget::default()));
-    line.until(|t, _| t.established()).unwrap();
+    line.establish().unwrap();
     line.transport.disconnect(11, "enough");
     line.flush();
     let said = ssh.wait_with_stderr();
@@ -197,7 +197,7 @@ fn log_in(algorithms: Algorithms, rekey: RekeyBudget, config: &str) -> Host {
     let folder = tempfile::tempdir().unwrap();
     let mut host = sshd(folder.path(), &host_key(), algorithms, rekey, config);
     let line = &mut host.line;
-    line.until(|t, _| t.established()).unwrap();
+    line.establish().unwrap();
     let mut auth = ClientAuth::new("root", &host.certificate, &host.key, line.transport.session_id()).unwrap();
     line.transport.send(&auth.start()).unwrap();
     line.until(|t, message| {
@@ -293,7 +293,7 @@ fn serve_cat(algorithms: Algorithms, rekey: RekeyBudget, options: &[&str], total
     let reader = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()).unwrap());
 
     let mut line = Line::new(listener.accept().unwrap().0, our_server(algorithms, rekey));
-    line.until(|t, _| t.established()).unwrap();
+    line.establish().unwrap();
     let (session, shown) = (line.transport.session_id().to_vec(), line.transport.host_key().unwrap().to_vec());
     let mut auth = ServerAuth::new(&session, &shown);
     line.until(|t, message| {

@@ -258,8 +258,7 @@ impl Transport {
         let message = self.inbound.bytes(packet.payload.clone());
         if message.first() == Some(&KEXINIT) && self.established() && !self.known {
             // A stranger makes us work for nothing: no client or server does this before it has logged in.
-            self.chatter += MAX_CHATTER / 4;
-            if self.chatter > MAX_CHATTER {
+            if self.kex.finished() > MAX_EARLY_EXCHANGES {
                 return Err(WireError::TooLarge("key exchanges before login"));
             }
         }
@@ -363,8 +362,10 @@ const MAX_ID_LINE: usize = 255;
 /// What a server may say before its identification: TCP wrappers do, nobody at length.
 const MAX_LINES_BEFORE_ID: u32 = 20;
 const MAX_LINE_BEFORE_ID: usize = 1024;
-/// Idle messages that a stranger may send; a key exchange before login counts as a quarter of it.
+/// Idle messages that a stranger may send.
 const MAX_CHATTER: u32 = 100;
+/// Key exchanges after the first that a stranger may ask for.
+const MAX_EARLY_EXCHANGES: u64 = 4;
 /// OpenSSH knows a handful.
 const MAX_EXTENSIONS: u32 = 64;
 const MAX_EXTENSION_BYTES: usize = 32 * 1024;

@@ -19,6 +19,7 @@ pub struct Line<S> {
     was_rekeying: bool,
     /// Everything that was read.
     pub heard: Vec<u8>,
+    early: Vec<Vec<u8>>,
     /// Every message that came out.
     pub messages: Vec<Vec<u8>>,
 }
@@ -26,11 +27,36 @@ pub struct Line<S> {
 impl<S: Read + Write + NonBlocking> Line<S> {
     pub fn new(stream: S, transport: Transport) -> Self {
         stream.non_blocking();
-        Self { stream, transport, unsent: Vec::new(), rekeys: 0, was_rekeying: false, heard: Vec::new(), messages: Vec::new() }
+        Self {
+            stream,
+            transport,
+            unsent: Vec::new(),
+            rekeys: 0,
+            was_rekeying: false,
+            heard: Vec::new(),
+            early: Vec::new(),
+            messages: Vec::new(),
+        }
+    }
+
+    /// Works until the first key exchange is over. What the peer has said behind it already is kept for later.
+    pub fn establish(&mut self) -> Result<(), WireError> {
+        let mut early = Vec::new();
+        self.until(|t, message| {
+            early.extend((!message.is_empty()).then(|| message.to_vec()));
+            t.established()
+        })?;
+        self.early = early;
+        Ok(())
     }
 
     /// Works until `enough` says so, which is asked for every message, and once a round with an empty one.
     pub fn until(&mut self, mut enough: impl FnMut(&mut Transport, &[u8]) -> bool) -> Result<(), WireError> {
+        for message in std::mem::take(&mut self.early) {
+            if enough(&mut self.transport, &message) {
+                return Ok(());
+            }
+        }
         let (mut idle, mut message) = (0, Vec::new());
         loop {
             let moved = self.flush() | self.read();

@@ -175,3 +175,41 @@ const KEM_CIPHERTEXT: usize = 1088;
 const BAD_SHARE: WireError = WireError::Malformed("key exchange value");
 const KEM_FAULT: WireError = WireError::Crypto("ml-kem");
 const CURVE_FAULT: WireError = WireError::Crypto("elliptic curve");
+
+#[cfg(test)]
+mod tests {
+    use sha2::Digest;
+
+    use super::*;
+    use crate::wire::entropy::SeededEntropy;
+
+    #[test]
+    fn both_halves_come_to_one_secret() {
+        for agreement in Agreement::ALL {
+            let rng = &mut SeededEntropy::new(1);
+            let initiator = Initiator::new(agreement, rng).unwrap();
+            let (reply, theirs) = respond(agreement, initiator.message(), rng).unwrap();
+            assert_eq!(initiator.finish(&reply).unwrap().encoded(), theirs.encoded());
+            assert_ne!(theirs.encoded(), respond(agreement, initiator.message(), rng).unwrap().1.encoded());
+            for wrong in [&reply[1..], &[], &[reply.as_slice(), &[0]].concat()] {
+                assert_eq!(initiator.finish(wrong).err(), Some(BAD_SHARE));
+            }
+        }
+    }
+
+    /// RFC 7748 section 5.2, and the K of the hybrid draft, which is a string and not a number.
+    #[test]
+    fn known_secrets() {
+        let hex = |text: &str| -> Vec<u8> { (0..32).map(|i| u8::from_str_radix(&text[2 * i..2 * i + 2], 16).unwrap()).collect() };
+        let scalar = hex("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
+        let point = hex("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c");
+        let private = PrivateKey::from_private_key(&X25519, &scalar).unwrap();
+        let shared = Agreement::Curve25519.curve().agree(&private, &point).unwrap();
+        assert_eq!(*shared, hex("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"));
+
+        let secret = Secret::hybrid(&[1; 32], &[0x80; 32]);
+        let hash = sha2::Sha256::digest([[1; 32], [0x80; 32]].concat());
+        assert_eq!(secret.encoded(), [&[0, 0, 0, 32], hash.as_slice()].concat());
+        assert_eq!(Secret::number(&[0x80; 32]).encoded()[..6], [0, 0, 0, 33, 0, 0x80]);
+    }
+}

@@ -1,0 +1,9 @@
+//! What the fuzz targets do with their bytes, one function each. tests/fuzz_smoke.rs runs all of them on stable Rust.
+
+pub mod transport;
+
+/// One fuzz target: its name and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them, by room.
+pub const ALL: &[&[Target]] = &[transport::ALL];
