@@ -169,8 +169,8 @@ fn sshd(folder: &Path, host_key: &PrivateKey, algorithms: Algorithms, rekey: Rek
     let certificate = builder.sign(&authority).unwrap();
 
     let at = |name: &str| folder.join(name);
-    host_key.write_openssh_file(&at("host"), LineEnding::LF).unwrap();
-    authority.public_key().write_openssh_file(&at("authority.pub")).unwrap();
+    host_key.write_openssh_file(at("host"), LineEnding::LF).unwrap();
+    authority.public_key().write_openssh_file(at("authority.pub")).unwrap();
     let config = format!(
         "HostKey {}\nTrustedUserCAKeys {}\nPermitRootLogin yes\nUsePAM no\nStrictModes no\nPidFile none\n{config}",
         at("host").display(),
