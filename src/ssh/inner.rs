@@ -1,0 +1,190 @@
+//! Answers in the host's place: proves who is there once more, asks the broker for an `Admission`, dials the host, relays, and ends.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ssh_key::PublicKey;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
+
+use super::Wing;
+use super::leg::{Leg, LegError};
+use super::visit::{self, Visit};
+use super::tunnel::Tunnel;
+use super::upstream::{self, DialError};
+use crate::access::host::Host;
+use crate::access::person::Person;
+use crate::access::refusal::Refusal;
+use crate::broker;
+use crate::wire::auth::{self, AuthStep, ServerAuth};
+use crate::wire::codec::WireError;
+use crate::wire::entropy::SystemEntropy;
+use crate::wire::keys::HostIdentity;
+use crate::wire::transport::{RekeyBudget, ServerConfig, Transport};
+
+/// Why a visit did not begin.
+#[derive(Debug, Error)]
+pub(super) enum Turned {
+    /// The law says no.
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    /// The host did not let us in.
+    #[error("{0}")]
+    Dial(#[from] DialError),
+    /// Something of ours broke; the log has the rest.
+    #[error("the bastion has failed (fault {0})\nhint: tell an administrator this id; the log has the rest")]
+    Fault(String),
+    /// The client went away or broke the protocol: nobody is left to be told.
+    #[error("{0}")]
+    Leg(#[from] LegError),
+    /// No key was proven in time.
+    #[error("no key was proven within the login grace")]
+    Grace,
+}
+
+impl From<WireError> for Turned {
+    fn from(error: WireError) -> Self {
+        Self::Leg(error.into())
+    }
+}
+
+impl From<broker::Error> for Turned {
+    fn from(error: broker::Error) -> Self {
+        match error {
+            broker::Error::Refused(refusal) => Self::Refused(refusal),
+            broker::Error::Fault(fault) => Self::Fault(fault.id().to_string()),
+        }
+    }
+}
+
+/// One visit, from the first byte in the tunnel to the sealed recording.
+pub(crate) async fn serve<R, W>(wing: &Arc<Wing>, tunnel: Tunnel<R, W>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let Tunnel { mut reader, writer, host, person, peer, outer, closed } = tunnel;
+    let (user, place) = (person.user.clone(), host.name.clone());
+    let config = match server_config(wing, &host) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(host = %place, %error, "no inner host key can be shown");
+            return;
+        }
+    };
+    let leg = Leg::new(Transport::server(Arc::new(config), Box::new(SystemEntropy)), writer);
+    match begin(wing, &leg, &mut reader, &person, host).await {
+        Ok(begun) => visit::go(wing, Visit { begun, client: leg, reader, peer, outer, closed }).await,
+        Err(turned) => {
+            tracing::info!(%user, host = %place, %peer, reason = %turned, "a visit did not begin");
+            tell(&leg, &turned).await;
+        }
+    }
+}
+
+/// A visit whose host has let us in and whose user is still held before USERAUTH_SUCCESS.
+pub(super) struct Begun {
+    pub(super) admission: broker::Admission,
+    pub(super) upstream: upstream::Upstream,
+}
+
+async fn begin<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, person: &Person, host: Host) -> Result<Begun, Turned>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let grace = wing.limits.login_grace.duration();
+    let (person, hint) = timeout(grace, prove(wing, leg, reader, person)).await.map_err(|_| Turned::Grace)??;
+    let admission = wing.broker.admit(&person, &host, &hint).await?;
+    let _permit = wing.dials.acquire().await.map_err(|_| Turned::Grace)?;
+    let reached = upstream::reach(admission.host()).await?;
+    let key = upstream::fresh_key();
+    let certificate = wing.broker.certify(&admission, key.public_key(), reached.local).await?;
+    let now = wing.clock.now();
+    let upstream = upstream::enter(reached, admission.host(), admission.login(), &key, &certificate, now).await?;
+    Ok(Begun { admission, upstream })
+}
+
+/// The same user's key again: a tunnel that was left open on a shared machine helps nobody. Returns the user as known now and the
+/// inner user name, which is only a hint.
+async fn prove<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, person: &Person) -> Result<(Person, String), Turned>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let mut message = leg.receive(reader).await?;
+    let mut auth = leg.with(|t| ServerAuth::new(t.session_id(), t.host_key().unwrap_or_default()));
+    loop {
+        match auth.handle(&message)? {
+            AuthStep::Reply(reply) => leg.send(&reply).await?,
+            AuthStep::Offered { algorithm, key, .. } => {
+                let known = same_user(wing, person, &key).await?.is_some();
+                leg.send(&if known { auth::pk_ok(&algorithm, &key) } else { auth::failure(METHODS, false) }).await?;
+            }
+            AuthStep::Proven { user, key, .. } => match same_user(wing, person, &key).await? {
+                Some(person) => return Ok((person, user)),
+                None => leg.send(&auth::failure(METHODS, false)).await?,
+            },
+            AuthStep::Wrong { reply } => {
+                sleep(WRONG_SIGNATURE).await;
+                leg.send(&reply).await?;
+            }
+            AuthStep::KeyboardInteractive { .. } | AuthStep::Answers { .. } => leg.send(&auth::failure(METHODS, false)).await?,
+        }
+        message = leg.receive(reader).await?;
+    }
+}
+
+async fn same_user(wing: &Wing, person: &Person, blob: &[u8]) -> Result<Option<Person>, Turned> {
+    // A certificate opens nothing here: access certificates are for the outer hop.
+    let Ok(key) = PublicKey::from_bytes(blob) else { return Ok(None) };
+    let known = wing.broker.recognise(&key).await.map_err(broker::Error::from)?;
+    Ok(known.filter(|known| known.user == person.user))
+}
+
+/// Says why, as a banner and as the words of the disconnect, and leaves.
+async fn tell<W: AsyncWrite + Unpin>(leg: &Leg<W>, turned: &Turned) {
+    if matches!(turned, Turned::Leg(LegError::Io(_) | LegError::Closed)) {
+        return;
+    }
+    let text = turned.to_string();
+    let farewell = async {
+        if leg.with(|t| t.established()) && !matches!(turned, Turned::Leg(_)) {
+            leg.send(&auth::banner(&format!("{text}\n").replace('\n', "\r\n"))).await?;
+        }
+        leg.with(|t| t.disconnect(NO_MORE_METHODS, text.lines().next().unwrap_or_default()));
+        leg.flush().await?;
+        Ok::<_, LegError>(leg.shutdown().await?)
+    };
+    // Nobody waits for a client that does not listen.
+    let _ = timeout(FAREWELL, farewell).await;
+}
+
+fn server_config(wing: &Wing, host: &Host) -> Result<ServerConfig, Turned> {
+    let mut host_keys = Vec::new();
+    for identity in wing.broker.inner_identities(host).map_err(broker::Error::from)? {
+        if let Some(certificate) = &identity.certificate {
+            host_keys.push(HostIdentity::certified(&identity.key, certificate)?);
+        }
+        host_keys.push(HostIdentity::plain(&identity.key)?);
+    }
+    Ok(ServerConfig {
+        id: super::IDENTIFICATION.into(),
+        host_keys,
+        rekey: RekeyBudget::default(),
+        ext_info: auth::server_ext_info(),
+        algorithms: Default::default(),
+    })
+}
+
+const METHODS: &[&str] = &["publickey"];
+
+/// SSH_DISCONNECT_NO_MORE_AUTH_METHODS_AVAILABLE, RFC 4253 section 11.1.
+const NO_MORE_METHODS: u32 = 14;
+
+/// A wrong signature is no typing error; who sends one may wait.
+const WRONG_SIGNATURE: Duration = Duration::from_secs(1);
+
+const FAREWELL: Duration = Duration::from_secs(2);

@@ -1,0 +1,87 @@
+//! Keeps what the relay hands over: into the session's journal, before anybody sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Wing;
+use super::tap::{Beginning, Keep, Kept, Purpose};
+use crate::access::time::Clock;
+use crate::broker::OpenSession;
+use crate::recording::{Body, ChannelKind, ChannelMeta, Frame, Journal, RecordError, Recorder, SealedSession, TerminalMeta};
+use crate::session::Ending;
+
+/// A session's journal and the recorder that follows it.
+pub(super) struct Keeping {
+    journal: Journal,
+    recorder: Recorder,
+    clock: Arc<dyn Clock>,
+    began: Duration,
+}
+
+impl Keeping {
+    /// Opens the journal and starts the recorder. Nothing is shown to anybody before this has worked.
+    pub(super) fn begin(wing: &Wing, open: &OpenSession) -> Result<Self, RecordError> {
+        let journal = wing.archive.journal(&open.meta)?;
+        let recorder = wing.archive.recorder(&journal)?;
+        let clock = Arc::clone(&wing.clock);
+        Ok(Self { began: clock.since_boot(), journal, recorder, clock })
+    }
+
+    /// Ends the recording and seals it. `None` when that failed: the journal stays, and the next start finishes it.
+    pub(super) async fn seal(mut self, ending: Ending) -> Option<SealedSession> {
+        let at = self.now();
+        if let Err(error) = self.journal.finish(ending.as_str(), at) {
+            tracing::error!(session = %self.journal.meta().session, %error, "a journal could not be finished");
+        }
+        match self.recorder.seal(ending.as_str()).await {
+            Ok(sealed) => Some(sealed),
+            Err(error) => {
+                tracing::error!(session = %self.journal.meta().session, %error, "a recording is not sealed; the next start seals it");
+                None
+            }
+        }
+    }
+
+    /// Microseconds since the session began.
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.since_boot().saturating_sub(self.began).as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Keep for Keeping {
+    fn keep(&mut self, what: Kept<'_>) -> Result<(), RecordError> {
+        let words;
+        let (channel, body) = match what {
+            Kept::Began(beginning) => (beginning.channel, Body::Open(meta(&beginning))),
+            Kept::Out(channel, bytes) => (channel, Body::Out(bytes)),
+            Kept::Err(channel, bytes) => (channel, Body::Err(bytes)),
+            Kept::In(channel, bytes) => (channel, Body::In(bytes)),
+            Kept::Resized { channel, columns, rows } => (channel, Body::Resize { cols: columns, rows }),
+            Kept::Carried { channel, up, down } => (channel, Body::Count { up, down }),
+            Kept::Exit { channel, status, signal } => {
+                words = match (status, signal) {
+                    (Some(status), _) => format!("exit status {status}"),
+                    (None, signal) => format!("ended by signal {}", signal.unwrap_or("?")),
+                };
+                (channel, Body::Marker(&words))
+            }
+            Kept::Said(channel, text) => (channel, Body::Marker(text)),
+            Kept::Ended(channel) => (channel, Body::Close),
+        };
+        let at = self.now();
+        self.journal.add(&Frame { channel, at, body })?;
+        self.journal.commit().map(|_| ())
+    }
+}
+
+fn meta(beginning: &Beginning<'_>) -> ChannelMeta {
+    ChannelMeta {
+        kind: match beginning.purpose {
+            Purpose::Shell => ChannelKind::Shell,
+            Purpose::Exec => ChannelKind::Exec,
+            Purpose::Sftp => ChannelKind::Sftp,
+        },
+        command: beginning.command.map(|c| String::from_utf8_lossy(c).into_owned()),
+        terminal: beginning.terminal.map(|t| TerminalMeta { term: t.term.clone(), cols: t.columns, rows: t.rows }),
+    }
+}

@@ -1,0 +1,185 @@
+//! The handler of one outer connection.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::ssh_key::PublicKey;
+use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
+use tokio::sync::{mpsc, oneshot};
+
+use super::super::Wing;
+use super::super::tunnel::{Outer, Use};
+use super::command;
+use crate::access::person::Person;
+
+/// A tunnel that was asked for and not yet looked at.
+pub(super) struct Opening {
+    pub(super) channel: Channel<Msg>,
+    pub(super) reply: ChannelOpenHandle,
+    pub(super) person: Person,
+    pub(super) target: String,
+    pub(super) port: u16,
+}
+
+/// A session channel that waits for its command.
+pub(super) struct Waiting {
+    pub(super) channel: Channel<Msg>,
+    pub(super) terminal: Option<(u16, u16)>,
+    pub(super) outer: Use,
+}
+
+/// What one outer connection knows.
+pub(super) struct Door {
+    wing: Arc<Wing>,
+    peer: SocketAddr,
+    outer: Arc<Outer>,
+    openings: mpsc::Sender<Opening>,
+    proven: Option<oneshot::Sender<()>>,
+    person: Option<Person>,
+    offers: u32,
+    waiting: HashMap<ChannelId, Waiting>,
+}
+
+impl Door {
+    pub(super) fn new(
+        wing: Arc<Wing>,
+        peer: SocketAddr,
+        outer: Arc<Outer>,
+        openings: mpsc::Sender<Opening>,
+        proven: oneshot::Sender<()>,
+    ) -> Self {
+        Self { wing, peer, outer, openings, proven: Some(proven), person: None, offers: 0, waiting: HashMap::new() }
+    }
+
+    async fn recognise(&self, key: &PublicKey) -> Option<Person> {
+        match self.wing.broker.recognise(key).await {
+            Ok(person) => person,
+            Err(fault) => {
+                tracing::error!(%fault, "a key could not be looked up");
+                None
+            }
+        }
+    }
+
+    /// Runs `command` on a waiting session channel, on a task of its own: verbs may wait for people.
+    fn start(&mut self, id: ChannelId, command: Option<&[u8]>, session: &mut Session) -> Result<(), russh::Error> {
+        let (Some(waiting), Some(person)) = (self.waiting.remove(&id), self.person.clone()) else {
+            return session.channel_failure(id);
+        };
+        session.channel_success(id)?;
+        let command = command.map(<[u8]>::to_vec);
+        self.wing.tasks.spawn(command::run(Arc::clone(&self.wing), person, waiting, command));
+        Ok(())
+    }
+}
+
+impl Handler for Door {
+    type Error = russh::Error;
+
+    async fn auth_publickey_offered(&mut self, _user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+        self.offers += 1;
+        if self.offers > OFFERS_AT_MOST {
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(if self.recognise(offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        let Some(person) = self.recognise(key.public_key).await else {
+            tokio::time::sleep(WRONG_SIGNATURE).await;
+            return Ok(Auth::reject());
+        };
+        tracing::info!(user = %person.user, peer = %self.peer, hint = %crate::access::names::escaped(user), "recognised");
+        self.person = Some(person);
+        Ok(Auth::Accept)
+    }
+
+    async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
+        if let Some(proven) = self.proven.take() {
+            // Whoever watched the grace may have given up in the same moment; then the socket is shut already.
+            let _ = proven.send(());
+        }
+        Ok(())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let Some(outer) = self.outer.enter(CHANNELS_AT_MOST) else {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        };
+        self.waiting.insert(channel.id(), Waiting { channel, terminal: None, outer });
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        host_to_connect: &str,
+        port_to_connect: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let (Some(person), Ok(port)) = (self.person.clone(), u16::try_from(port_to_connect)) else {
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        };
+        let opening = Opening { channel, reply, person, target: host_to_connect.to_owned(), port };
+        // Full means that the client asks faster than hosts can be looked up; dropping the opening refuses it.
+        let _ = self.openings.try_send(opening);
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Result<(), Self::Error> {
+        self.waiting.remove(&channel);
+        Ok(())
+    }
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _term: &str,
+        columns: u32,
+        rows: u32,
+        _width: u32,
+        _height: u32,
+        _modes: &[(Pty, u32)],
+        session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        let Some(waiting) = self.waiting.get_mut(&channel) else { return session.channel_failure(channel) };
+        let cells = |n: u32| u16::try_from(n.clamp(1, 1000)).unwrap_or(1000);
+        waiting.terminal = Some((cells(columns), cells(rows)));
+        session.channel_success(channel)
+    }
+
+    async fn shell_request(&mut self, channel: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
+        self.start(channel, None, session)
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<(), Self::Error> {
+        self.start(channel, Some(data), session)
+    }
+
+    async fn subsystem_request(&mut self, channel: ChannelId, _name: &str, session: &mut Session) -> Result<(), Self::Error> {
+        session.channel_failure(channel)
+    }
+}
+
+/// Keys that a client may offer without proving one.
+pub(super) const OFFERS_AT_MOST: u32 = 20;
+
+/// Channels on one outer connection: verbs and tunnels together.
+pub(super) const CHANNELS_AT_MOST: usize = 64;
+
+/// Before a key that signed correctly and is nobody's is refused.
+const WRONG_SIGNATURE: Duration = Duration::from_secs(1);

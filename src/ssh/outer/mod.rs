@@ -1,0 +1,75 @@
+//! The front door, on russh: who are you, verbs, tunnels. The only SSH code that a stranger can reach. Only this folder names russh.
+//!
+//! A callback never waits for the network: it looks, notes and hands over.
+
+mod command;
+mod door;
+mod offer;
+mod pump;
+
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::spawn_local;
+use tokio::time::timeout;
+
+use super::Wing;
+use super::peek::{self, Peeked};
+use super::socket::{self, Prompt};
+use super::tunnel::Outer;
+use door::Door;
+
+/// One outer connection, from its first byte to its end. Runs on one thread, with all its tunnels.
+pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+    socket::prepare(&stream, DEAD_PEER)?;
+    let outer = Outer::new(stream.as_fd().try_clone_to_owned()?);
+    let peeked = peek::peek(Prompt::new(stream), super::IDENTIFICATION, PEEK).await?;
+    let Peeked { stream, offers_gcm, .. } = peeked;
+    let config = match offer::config(&wing, offers_gcm) {
+        Ok(config) => config,
+        Err(fault) => {
+            tracing::error!(%fault, "no outer host key can be shown");
+            return Ok(());
+        }
+    };
+    let (openings, mut opened) = mpsc::channel(TUNNELS_WAITING);
+    let (proven, grace) = tokio::sync::oneshot::channel();
+    let door = Door::new(Arc::clone(&wing), peer, Arc::clone(&outer), openings, proven);
+    let session = russh::server::run_stream(config, stream, door).await.map_err(std::io::Error::other)?;
+    let guard = spawn_local({
+        let (wing, outer) = (Arc::clone(&wing), Arc::clone(&outer));
+        async move {
+            // The sender is dropped with the connection; only silence until the grace is over means that nobody proved a key.
+            if timeout(wing.limits.login_grace.duration(), grace).await.is_err() {
+                outer.shut();
+            }
+        }
+    });
+    tokio::pin!(session);
+    loop {
+        tokio::select! {
+            ended = &mut session => {
+                if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "an outer connection ended");
+                }
+                guard.abort();
+                return Ok(());
+            }
+            Some(opening) = opened.recv() => {
+                spawn_local(pump::open(Arc::clone(&wing), opening, peer, Arc::clone(&outer)));
+            }
+        }
+    }
+}
+
+/// Tunnels that a client may ask for faster than they are looked at; more are refused.
+const TUNNELS_WAITING: usize = 32;
+
+/// For a client's identification and first message.
+const PEEK: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A client that acknowledges nothing for so long is gone.
+const DEAD_PEER: std::time::Duration = std::time::Duration::from_secs(120);

@@ -1,0 +1,171 @@
+//! A tunnel on russh. A queue of russh's that is full stops its whole connection, keepalives included, so each tunnel has a pump
+//! that never stops emptying it, into a buffer with a budget.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use russh::server::Msg;
+use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::sync::watch;
+
+use super::super::Wing;
+use super::super::inner;
+use super::super::tunnel::{Outer, Tunnel};
+use super::door::{CHANNELS_AT_MOST, Opening};
+use crate::access::refusal::Refusal;
+
+/// Looks at one tunnel that was asked for: to a host's SSH port it is opened at once, anything else is refused in one sentence.
+pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, outer: Arc<Outer>) {
+    let Opening { channel, reply, person, target, port } = opening;
+    let host = match wing.broker.resolve(&person, &target, port).await {
+        Ok(Some(host)) => host,
+        Ok(None) => {
+            tracing::info!(user = %person.user, target = %crate::access::names::escaped(&target), port, "no tunnel");
+            return reply.reject(prohibited(Refusal::no_such_host(&target).message)).await;
+        }
+        Err(fault) => {
+            tracing::error!(%fault, "a host could not be looked up");
+            return reply.reject(prohibited(format!("the bastion has failed (fault {})", fault.id()))).await;
+        }
+    };
+    let Some(used) = outer.enter(CHANNELS_AT_MOST) else {
+        return reply.reject(ChannelOpenFailure::ResourceShortage).await;
+    };
+    reply.accept().await;
+    let (read, write) = channel.split();
+    let writer = write.make_writer();
+    let (closed, closing) = watch::channel(false);
+    let shared = Rc::new(RefCell::new(Inflow::default()));
+    let fill = fill(read, Rc::clone(&shared), Arc::clone(&wing.piled_up));
+    let reader = Outflow(Rc::clone(&shared), Arc::clone(&wing.piled_up));
+    let tunnel = Tunnel { reader, writer, host, person, peer, outer: used, closed: closing };
+    let visit = inner::serve(&wing, tunnel);
+    tokio::pin!(visit);
+    tokio::pin!(fill);
+    tokio::select! {
+        () = &mut visit => {}
+        () = &mut fill => {
+            // The peer has closed its end: the visit reads what is left, and ends by itself.
+            let _ = closed.send(true);
+            visit.await;
+            return close(&write).await;
+        }
+    }
+    close(&write).await;
+}
+
+async fn close(write: &ChannelWriteHalf<Msg>) {
+    // The connection may be gone; then so is the channel.
+    let _ = write.close().await;
+}
+
+fn prohibited(reason: String) -> ChannelOpenFailure {
+    // SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 section 5.1.
+    ChannelOpenFailure::Other { code: 1, reason }
+}
+
+/// What a client has sent into a tunnel and the relay has not taken yet.
+#[derive(Default)]
+struct Inflow {
+    pieces: VecDeque<Vec<u8>>,
+    taken: usize,
+    bytes: usize,
+    over: Option<Over>,
+    reader: Option<Waker>,
+}
+
+#[derive(Clone, Copy)]
+enum Over {
+    Ended,
+    TooMuch,
+}
+
+impl Inflow {
+    fn end(&mut self, how: Over) {
+        self.over.get_or_insert(how);
+        if let Some(waker) = self.reader.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Empties russh's queue until the peer closes the channel.
+async fn fill(mut read: ChannelReadHalf, inflow: Rc<RefCell<Inflow>>, all: Arc<AtomicUsize>) {
+    while let Some(message) = read.wait().await {
+        match message {
+            ChannelMsg::Data { data } => {
+                let mut inflow = inflow.borrow_mut();
+                let piled = all.fetch_add(data.len(), Ordering::AcqRel) + data.len();
+                inflow.bytes += data.len();
+                inflow.pieces.push_back(data.to_vec());
+                // What can pile up is what the host's windows have granted; who sends more breaks the protocol or the machine.
+                if inflow.bytes > ONE_TUNNEL || piled > ALL_TUNNELS {
+                    tracing::warn!(bytes = inflow.bytes, piled, "a tunnel was ended: more was sent into it than the host takes");
+                    return inflow.end(Over::TooMuch);
+                }
+                if let Some(waker) = inflow.reader.take() {
+                    waker.wake();
+                }
+            }
+            ChannelMsg::Eof => inflow.borrow_mut().end(Over::Ended),
+            _ => {}
+        }
+    }
+    inflow.borrow_mut().end(Over::Ended);
+}
+
+/// The reading end of a tunnel.
+pub(super) struct Outflow(Rc<RefCell<Inflow>>, Arc<AtomicUsize>);
+
+impl AsyncRead for Outflow {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let mut inflow = self.0.borrow_mut();
+        if let Some(Over::TooMuch) = inflow.over {
+            return Poll::Ready(Err(io::Error::other("more was sent into the tunnel than the host takes")));
+        }
+        let before = space.remaining();
+        while space.remaining() > 0 {
+            let from = inflow.taken;
+            let Some(left) = inflow.pieces.front().and_then(|piece| piece.get(from..)) else { break };
+            let n = left.len().min(space.remaining());
+            space.put_slice(left.get(..n).unwrap_or_default());
+            let emptied = n == left.len();
+            inflow.taken += n;
+            if emptied {
+                inflow.pieces.pop_front();
+                inflow.taken = 0;
+            }
+        }
+        let n = before - space.remaining();
+        if n > 0 || inflow.over.is_some() {
+            inflow.bytes -= n;
+            self.1.fetch_sub(n, Ordering::AcqRel);
+            return Poll::Ready(Ok(()));
+        }
+        inflow.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Outflow {
+    fn drop(&mut self) {
+        let mut inflow = self.0.borrow_mut();
+        self.1.fetch_sub(inflow.bytes, Ordering::AcqRel);
+        inflow.bytes = 0;
+        inflow.pieces.clear();
+    }
+}
+
+/// In one tunnel: sixteen channels with OpenSSH's window of 2 MiB.
+const ONE_TUNNEL: usize = 32 * 1024 * 1024;
+
+/// In all tunnels together.
+const ALL_TUNNELS: usize = 512 * 1024 * 1024;

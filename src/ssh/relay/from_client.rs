@@ -1,0 +1,223 @@
+//! What a client may say to a host.
+
+use tokio::io::AsyncWrite;
+
+use super::table::{Channel, Room, Stage};
+use super::{Judged, Relay, Ruling, words};
+use crate::ssh::tap::{Beginning, Keep, Kept, Purpose, Terminal};
+use crate::wire::channel::{self, Message, Open, Request, RequestKind};
+use crate::wire::codec::{WireError, Writer};
+use crate::wire::number;
+
+impl<C, H, K> Relay<'_, C, H, K>
+where
+    C: AsyncWrite + Unpin,
+    H: AsyncWrite + Unpin,
+    K: Keep,
+{
+    /// Judges one message from the client. Keeps what must be kept before it goes on.
+    pub(super) fn judge_client(&self, payload: &[u8]) -> Result<Ruling, Judged> {
+        match channel::parse(payload)? {
+            Message::Data { recipient, data } => self.typed(recipient, data),
+            Message::WindowAdjust { recipient, bytes } => self.window_from_client(recipient, bytes),
+            Message::Request(request) => self.asked(&request),
+            Message::Open(open) => Ok(self.opened(payload, &open)?),
+            Message::GlobalRequest { name, want_reply, .. } => Ok(global(name, want_reply)),
+            Message::Eof { recipient } | Message::Success { recipient } | Message::Failure { recipient } => {
+                self.table.borrow_mut().of_host(recipient).map(|_| Ruling::PASS).ok_or(NO_CHANNEL.into())
+            }
+            Message::Close { recipient } => self.closed_by_client(recipient),
+            Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
+            // No open of the host's is ever passed on, and nothing defines extended data towards a host.
+            Message::Confirmation { .. } => Err(WireError::Unexpected(number::CHANNEL_OPEN_CONFIRMATION).into()),
+            Message::OpenFailure { .. } => Err(WireError::Unexpected(number::CHANNEL_OPEN_FAILURE).into()),
+            Message::ExtendedData { .. } => Err(WireError::Unexpected(number::CHANNEL_EXTENDED_DATA).into()),
+            Message::Unknown(n) => Err(unknown(n)),
+        }
+    }
+
+    fn opened(&self, payload: &[u8], open: &Open<'_>) -> Result<Ruling, WireError> {
+        let mut table = self.table.borrow_mut();
+        if open.kind != "session" {
+            let reason = format!("{} is not built in this version: the bastion relays sessions", printable(open.kind));
+            return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::ADMINISTRATIVELY_PROHIBITED, &reason)));
+        }
+        if table.is_full() {
+            let reason = "too many channels are open in this session";
+            return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::RESOURCE_SHORTAGE, reason)));
+        }
+        if table.of_client(open.sender).is_some() {
+            return Err(WireError::Malformed("channel number: it is in use"));
+        }
+        let (room, window) = Room::of(open.window);
+        table.channels.push(Channel::opened(open.sender, room));
+        let mut changed = payload.to_vec();
+        channel::set_window(&mut changed, window);
+        channel::clamp_max_packet(&mut changed, MAX_PACKET);
+        Ok(Ruling::change(changed))
+    }
+
+    fn window_from_client(&self, recipient: u32, bytes: u32) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
+        match channel.room.refill(bytes) {
+            0 => Ok(Ruling::STOP),
+            left if left == bytes => Ok(Ruling::PASS),
+            left => Ok(Ruling::change(channel::window_adjust(recipient, left))),
+        }
+    }
+
+    fn typed(&self, recipient: u32, data: &[u8]) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
+        let Stage::Used { number, purpose, ref mut up, down, .. } = channel.stage else {
+            return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
+        };
+        *up += data.len() as u64;
+        let kept = match purpose {
+            Purpose::Sftp => Kept::Carried { channel: number, up: *up, down },
+            Purpose::Shell if !self.rights.record_input => return Ok(Ruling::PASS),
+            Purpose::Shell | Purpose::Exec => Kept::In(number, data),
+        };
+        self.keep(kept)?;
+        Ok(Ruling::PASS)
+    }
+
+    fn closed_by_client(&self, recipient: u32) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
+        channel.client_closed = true;
+        let client = channel.client;
+        if let Some(number) = table.forget_closed(client) {
+            self.keep(Kept::Ended(number))?;
+        }
+        Ok(Ruling::PASS)
+    }
+
+    fn asked(&self, request: &Request<'_>) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        let channel = table.of_host(request.recipient).ok_or(NO_CHANNEL)?;
+        let wish = match self.wish(channel, &request.kind) {
+            Wish::Granted => return Ok(Ruling::PASS),
+            Wish::Silent => return Ok(veto(request, None)),
+            Wish::Vetoed(reason) => return Ok(self.vetoed(channel, request, &reason)),
+            Wish::Resized { columns, rows } => {
+                if let Stage::Used { number, .. } = channel.stage {
+                    self.keep(Kept::Resized { channel: number, columns, rows })?;
+                }
+                return Ok(Ruling::PASS);
+            }
+            Wish::Begins(purpose) => purpose,
+        };
+        let command = match request.kind {
+            RequestKind::Exec { command } => Some(command),
+            RequestKind::Subsystem { name } => Some(name),
+            _ => None,
+        };
+        let terminal = match &mut channel.stage {
+            Stage::Opened(terminal) => terminal.take(),
+            Stage::Used { .. } => None,
+        };
+        let client = channel.client;
+        let number = table.next_number();
+        self.keep(Kept::Began(Beginning { channel: number, purpose: wish, command, terminal: terminal.as_ref() }))?;
+        if let Some(channel) = table.of_client(client) {
+            channel.stage = Stage::Used { number, purpose: wish, terminal: terminal.is_some(), up: 0, down: 0 };
+        }
+        Ok(Ruling::PASS)
+    }
+
+    /// What the law says to a channel request, and what it does to the channel.
+    fn wish(&self, channel: &mut Channel, kind: &RequestKind<'_>) -> Wish {
+        let begun = matches!(channel.stage, Stage::Used { .. });
+        let begins = |allowed: bool, purpose: Purpose, what: &str| match (begun, allowed) {
+            (true, _) => Wish::Vetoed("this channel is in use already".into()),
+            (false, true) => Wish::Begins(purpose),
+            (false, false) => Wish::Vetoed(format!("{what} is not in your grant")),
+        };
+        match *kind {
+            RequestKind::Pty { term, cols, rows, .. } => {
+                if let Stage::Opened(terminal) = &mut channel.stage {
+                    let term = printable(&String::from_utf8_lossy(term));
+                    *terminal = Some(Terminal { term, columns: cols, rows });
+                }
+                Wish::Granted
+            }
+            RequestKind::WindowChange { cols, rows } => Wish::Resized { columns: cols, rows },
+            RequestKind::Env { name, .. } if !env_allowed(name) => Wish::Silent,
+            RequestKind::Shell => begins(self.rights.shell, Purpose::Shell, "a shell"),
+            RequestKind::Exec { .. } => begins(self.rights.exec, Purpose::Exec, "exec, a command,"),
+            RequestKind::Subsystem { name: b"sftp" } => {
+                begins(self.rights.files || self.rights.exec, Purpose::Sftp, "sftp (sftp-read, sftp-write)")
+            }
+            RequestKind::Subsystem { name } => Wish::Vetoed(format!(
+                "the subsystem {} is not relayed; sftp is",
+                printable(&String::from_utf8_lossy(name))
+            )),
+            RequestKind::Agent => Wish::Vetoed("agent forwarding is not built in this version".into()),
+            RequestKind::X11 => Wish::Vetoed("X11 forwarding is always refused".into()),
+            _ => Wish::Granted,
+        }
+    }
+
+    fn vetoed(&self, channel: &mut Channel, request: &Request<'_>, reason: &str) -> Ruling {
+        let line = words::line(reason);
+        let said = channel.may_say(line.len()).then(|| channel::extended_data(channel.client, channel::STDERR, line.as_bytes()));
+        veto(request, said)
+    }
+}
+
+/// The answer to one channel request.
+enum Wish {
+    Granted,
+    /// Refused without a word: clients ask for it unasked.
+    Silent,
+    Vetoed(String),
+    Resized { columns: u32, rows: u32 },
+    Begins(Purpose),
+}
+
+/// The host itself refuses, in the right place, a request under a name that nobody knows; without a wanted reply it just ends here.
+fn veto(request: &Request<'_>, back: Option<Vec<u8>>) -> Ruling {
+    let mut ruling = if request.want_reply { Ruling::change(channel::vetoed(request)) } else { Ruling::STOP };
+    ruling.back = back;
+    ruling
+}
+
+fn global(name: &str, want_reply: bool) -> Ruling {
+    let reverse = [
+        "tcpip-forward",
+        "cancel-tcpip-forward",
+        "streamlocal-forward@openssh.com",
+        "cancel-streamlocal-forward@openssh.com",
+    ];
+    if !reverse.contains(&name) {
+        return Ruling::PASS;
+    }
+    if !want_reply {
+        return Ruling::STOP;
+    }
+    let vetoed = Writer::message(number::GLOBAL_REQUEST).string(channel::VETOED.as_bytes()).bool(true).done();
+    Ruling::change(vetoed)
+}
+
+/// Variables that a client may set on a host: language, time zone, colours and git's protocol. Nothing that a loader or shell obeys.
+fn env_allowed(name: &[u8]) -> bool {
+    let named: [&[u8]; 6] = [b"LANG", b"LANGUAGE", b"TZ", b"COLORTERM", b"NO_COLOR", b"GIT_PROTOCOL"];
+    named.contains(&name) || name.starts_with(b"LC_")
+}
+
+/// A peer's word, fit to be shown: printable ASCII, at most 40 characters.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic()).take(40).collect()
+}
+
+pub(super) fn unknown(n: u8) -> Judged {
+    // RFC 4253 section 12: 1 to 79 belong to layers that are done; what lies beyond is of an extension that we do not have.
+    if n < number::GLOBAL_REQUEST { Judged::Wire(WireError::Unexpected(n)) } else { Judged::Unknown }
+}
+
+pub(super) const NO_CHANNEL: WireError = WireError::Malformed("channel number: no such channel is open");
+
+/// OpenSSH's own limit, so that no message outgrows a packet.
+pub(super) const MAX_PACKET: u32 = 32 * 1024;

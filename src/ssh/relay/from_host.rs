@@ -1,0 +1,105 @@
+//! What a host may say to a client.
+
+use tokio::io::AsyncWrite;
+
+use super::from_client::{MAX_PACKET, NO_CHANNEL, unknown};
+use super::table::Stage;
+use super::{Judged, Relay, Ruling};
+use crate::ssh::tap::{Keep, Kept, Purpose};
+use crate::wire::channel::{self, Message, Request, RequestKind};
+use crate::wire::codec::WireError;
+
+impl<C, H, K> Relay<'_, C, H, K>
+where
+    C: AsyncWrite + Unpin,
+    H: AsyncWrite + Unpin,
+    K: Keep,
+{
+    /// Judges one message from the host. What the user will see is kept first.
+    pub(super) fn judge_host(&self, payload: &[u8]) -> Result<Ruling, Judged> {
+        match channel::parse(payload)? {
+            Message::Data { recipient, data } => self.shown(recipient, data, false),
+            Message::ExtendedData { recipient, data, .. } => self.shown(recipient, data, true),
+            Message::Request(request) => self.told(&request),
+            Message::Open(open) => {
+                let reason = "the bastion passes no channel that a host opens";
+                Ok(Ruling::refuse(channel::open_failure(open.sender, channel::ADMINISTRATIVELY_PROHIBITED, reason)))
+            }
+            Message::Confirmation { recipient, sender, max_packet, .. } => {
+                let mut table = self.table.borrow_mut();
+                if table.of_host(sender).is_some() {
+                    return Err(WireError::Malformed("channel number: it is in use").into());
+                }
+                let channel = table.of_client(recipient).filter(|c| c.host.is_none()).ok_or(NO_CHANNEL)?;
+                channel.host = Some(sender);
+                if max_packet <= MAX_PACKET {
+                    return Ok(Ruling::PASS);
+                }
+                let mut changed = payload.to_vec();
+                channel::clamp_max_packet(&mut changed, MAX_PACKET);
+                Ok(Ruling::change(changed))
+            }
+            Message::OpenFailure { recipient, .. } => {
+                let mut table = self.table.borrow_mut();
+                table.of_client(recipient).filter(|c| c.host.is_none()).ok_or(NO_CHANNEL)?;
+                table.forget_refused(recipient);
+                Ok(Ruling::PASS)
+            }
+            Message::Eof { recipient } => {
+                self.table.borrow_mut().of_client(recipient).ok_or(NO_CHANNEL)?.host_ended = true;
+                Ok(Ruling::PASS)
+            }
+            Message::Close { recipient } => self.closed_by_host(recipient),
+            Message::WindowAdjust { recipient, .. } | Message::Success { recipient } | Message::Failure { recipient } => {
+                self.table.borrow_mut().of_client(recipient).map(|_| Ruling::PASS).ok_or(NO_CHANNEL.into())
+            }
+            // The host's other keys: the client would store them under the name of the bastion's certificate.
+            Message::GlobalRequest { name: "hostkeys-00@openssh.com", want_reply: false, .. } => Ok(Ruling::STOP),
+            Message::GlobalRequest { .. } | Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
+            Message::Unknown(n) => Err(unknown(n)),
+        }
+    }
+
+    fn shown(&self, recipient: u32, data: &[u8], stderr: bool) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
+        let Stage::Used { number, purpose, terminal, up, ref mut down } = channel.stage else {
+            return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
+        };
+        *down += data.len() as u64;
+        let kept = match purpose {
+            Purpose::Sftp => Kept::Carried { channel: number, up, down: *down },
+            Purpose::Shell | Purpose::Exec if stderr => Kept::Err(number, data),
+            Purpose::Shell | Purpose::Exec => Kept::Out(number, data),
+        };
+        self.keep(kept)?;
+        if terminal {
+            channel.shown(data);
+        }
+        Ok(Ruling::PASS)
+    }
+
+    fn closed_by_host(&self, recipient: u32) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        table.of_client(recipient).ok_or(NO_CHANNEL)?.host_closed = true;
+        if let Some(number) = table.forget_closed(recipient) {
+            self.keep(Kept::Ended(number))?;
+        }
+        Ok(Ruling::PASS)
+    }
+
+    fn told(&self, request: &Request<'_>) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        let channel = table.of_client(request.recipient).ok_or(NO_CHANNEL)?;
+        let Stage::Used { number, .. } = channel.stage else { return Ok(Ruling::PASS) };
+        match request.kind {
+            RequestKind::ExitStatus(status) => self.keep(Kept::Exit { channel: number, status: Some(status), signal: None })?,
+            RequestKind::ExitSignal { name, .. } => {
+                let signal = std::str::from_utf8(name).unwrap_or("?");
+                self.keep(Kept::Exit { channel: number, status: None, signal: Some(signal) })?;
+            }
+            _ => {}
+        }
+        Ok(Ruling::PASS)
+    }
+}

@@ -1,0 +1,223 @@
+//! The channels of one relayed connection, as both sides number them.
+
+use crate::ssh::tap::{Purpose, Terminal};
+
+/// One channel between the client and the host. Each side gave it a number of its own: a message from the client carries the
+/// host's, a message from the host the client's (RFC 4254 section 5.1).
+#[derive(Debug)]
+pub(super) struct Channel {
+    pub(super) client: u32,
+    pub(super) host: Option<u32>,
+    pub(super) stage: Stage,
+    pub(super) room: Room,
+    pub(super) host_ended: bool,
+    pub(super) host_closed: bool,
+    pub(super) client_closed: bool,
+    tail: Tail,
+}
+
+/// What a channel has become.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// No shell, command or subsystem yet; perhaps a terminal was asked for.
+    Opened(Option<Terminal>),
+    /// In use and recorded under `number`.
+    Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64 },
+}
+
+/// Window of the client's that is held back, so that the bastion's own words fit at any time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    wanted: u32,
+    held: u32,
+}
+
+impl Room {
+    /// Takes its share of a channel's first window: a quarter, at most 4 KiB. Returns what is left for the host too.
+    pub(super) fn of(window: u32) -> (Self, u32) {
+        let held = (window / 4).min(WORDS_AT_MOST);
+        (Self { wanted: held, held }, window - held)
+    }
+
+    /// Fills itself up from a later grant of window; returns what is left for the host.
+    pub(super) fn refill(&mut self, bytes: u32) -> u32 {
+        let taken = bytes.min(self.wanted - self.held);
+        self.held += taken;
+        bytes - taken
+    }
+
+    /// Spends `n` bytes, or none.
+    fn spend(&mut self, n: usize) -> bool {
+        match u32::try_from(n) {
+            Ok(n) if n <= self.held => {
+                self.held -= n;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Channel {
+    pub(super) fn opened(client: u32, room: Room) -> Self {
+        Self {
+            client,
+            host: None,
+            stage: Stage::Opened(None),
+            room,
+            host_ended: false,
+            host_closed: false,
+            client_closed: false,
+            tail: Tail::default(),
+        }
+    }
+
+    /// Remembers how the output to a terminal ends just now.
+    pub(super) fn shown(&mut self, bytes: &[u8]) {
+        self.tail.push(bytes);
+    }
+
+    /// Whether `n` bytes of ours may be written to the client's standard error now, and if so, spends the room for them.
+    pub(super) fn may_say(&mut self, n: usize) -> bool {
+        let open = self.host.is_some() && !self.host_ended && !self.host_closed && !self.client_closed;
+        let whole = !matches!(self.stage, Stage::Used { terminal: true, .. }) || self.tail.is_whole();
+        open && whole && self.room.spend(n)
+    }
+}
+
+/// All channels; few, so a scan finds one faster than a hash.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    pub(super) channels: Vec<Channel>,
+    used: u32,
+}
+
+impl Table {
+    pub(super) fn is_full(&self) -> bool {
+        self.channels.len() >= CHANNELS_AT_MOST
+    }
+
+    /// The channel that the client calls `number`: for messages from the host.
+    pub(super) fn of_client(&mut self, number: u32) -> Option<&mut Channel> {
+        self.channels.iter_mut().find(|c| c.client == number)
+    }
+
+    /// The channel that the host calls `number`: for messages from the client.
+    pub(super) fn of_host(&mut self, number: u32) -> Option<&mut Channel> {
+        self.channels.iter_mut().find(|c| c.host == Some(number))
+    }
+
+    /// The number of the next recording.
+    pub(super) fn next_number(&mut self) -> u32 {
+        self.used += 1;
+        self.used
+    }
+
+    /// Forgets a channel that both sides have closed; returns its recording's number if it was used.
+    pub(super) fn forget_closed(&mut self, client: u32) -> Option<u32> {
+        let at = self.channels.iter().position(|c| c.client == client && c.host_closed && c.client_closed)?;
+        match self.channels.swap_remove(at).stage {
+            Stage::Used { number, .. } => Some(number),
+            Stage::Opened(_) => None,
+        }
+    }
+
+    /// Forgets a channel that the host did not open.
+    pub(super) fn forget_refused(&mut self, client: u32) {
+        self.channels.retain(|c| c.client != client || c.host.is_some());
+    }
+}
+
+/// The last bytes that a terminal was shown: enough to see whether an escape sequence or a character is still open.
+#[derive(Debug)]
+struct Tail {
+    bytes: [u8; TAIL],
+    length: usize,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self { bytes: [0; TAIL], length: 0 }
+    }
+}
+
+impl Tail {
+    fn push(&mut self, new: &[u8]) {
+        if let Some(last) = new.len().checked_sub(TAIL).and_then(|from| new.get(from..)) {
+            self.bytes.copy_from_slice(last);
+            self.length = TAIL;
+            return;
+        }
+        let kept = self.length.min(TAIL - new.len());
+        self.bytes.copy_within(self.length - kept..self.length, 0);
+        if let Some(place) = self.bytes.get_mut(kept..kept + new.len()) {
+            place.copy_from_slice(new);
+        }
+        self.length = kept + new.len();
+    }
+
+    /// Whether nothing is open: no escape sequence, no string sequence, no UTF-8 character. A sequence longer than the tail counts
+    /// as closed, which at worst misplaces one line of ours.
+    fn is_whole(&self) -> bool {
+        let bytes = self.bytes.get(..self.length).unwrap_or_default();
+        let character_open = match std::str::from_utf8(bytes.get(bytes.len().saturating_sub(4)..).unwrap_or_default()) {
+            Ok(_) => false,
+            Err(e) => e.error_len().is_none(),
+        };
+        let Some(escape) = bytes.iter().rposition(|b| *b == 0x1b) else {
+            return !character_open;
+        };
+        let sequence = bytes.get(escape + 1..).unwrap_or_default();
+        let closed = match sequence.split_first() {
+            None => false,
+            Some((b'[', rest)) => rest.iter().any(|b| (0x40..=0x7e).contains(b)),
+            Some((b']' | b'P' | b'X' | b'^' | b'_', rest)) => rest.contains(&0x07),
+            Some((0x20..=0x2f, rest)) => rest.iter().any(|b| (0x30..=0x7e).contains(b)),
+            Some(_) => true,
+        };
+        closed && !character_open
+    }
+}
+
+const TAIL: usize = 64;
+
+/// Held back of a client's first window for our own words: more than any of them.
+const WORDS_AT_MOST: u32 = 4096;
+
+/// OpenSSH's server allows 10 sessions a connection unless told otherwise (MaxSessions); this leaves room for those that are told.
+const CHANNELS_AT_MOST: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_a_quarter_and_refills_first() {
+        let (mut room, left) = Room::of(2_097_152);
+        assert_eq!(left, 2_097_152 - 4096);
+        assert!(room.spend(4000) && !room.spend(97));
+        assert_eq!(room.refill(100), 0);
+        assert_eq!(room.refill(10_000), 10_000 - 3900);
+        assert_eq!(Room::of(100).1, 75);
+        assert_eq!(Room::of(0).1, 0);
+    }
+
+    #[test]
+    fn an_open_sequence_or_character_is_seen() {
+        let whole = |text: &[u8]| {
+            let mut tail = Tail::default();
+            tail.push(text);
+            let mut bytewise = Tail::default();
+            text.iter().for_each(|b| bytewise.push(&[*b]));
+            assert_eq!(tail.is_whole(), bytewise.is_whole(), "{text:?}");
+            tail.is_whole()
+        };
+        for text in [&b""[..], b"plain", b"\x1b[31mred", b"\x1b]0;title\x07", b"\x1bM", "ä".as_bytes(), b"\x1b(B", b"\x1b[0m\xe2\x82\xac"] {
+            assert!(whole(text), "{text:?}");
+        }
+        for text in [&b"\x1b"[..], b"x\x1b[3", b"\x1b]0;tit", b"\x1b(", b"\xe2\x82", b"\x1bP1$r"] {
+            assert!(!whole(text), "{text:?}");
+        }
+        assert!(whole(&[b'x'; 300]));
+    }
+}

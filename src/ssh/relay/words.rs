@@ -1,0 +1,88 @@
+//! The bastion's own words, and the end of a relay.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWrite;
+use tokio::time::timeout;
+
+use super::Relay;
+use super::table::Stage;
+use crate::ssh::tap::{Keep, Kept, Purpose};
+use crate::wire::channel;
+
+/// One line of the bastion's, as it stands on a terminal in raw mode too.
+pub(super) fn line(words: &str) -> String {
+    format!("\r\njit-bastion: {words}\r\n")
+}
+
+impl<C, H, K> Relay<'_, C, H, K>
+where
+    C: AsyncWrite + Unpin,
+    H: AsyncWrite + Unpin,
+    K: Keep,
+{
+    /// Tells the host to end what runs: TERM, then KILL to each shell's and command's process group. The host must take it within
+    /// `patience`, or it does not get it: its socket falls anyway.
+    pub(crate) async fn end_host(&self, patience: Duration) {
+        let running: Vec<u32> = {
+            let table = self.table.borrow();
+            let used = table.channels.iter().filter(|c| matches!(c.stage, Stage::Used { purpose: Purpose::Shell | Purpose::Exec, .. }));
+            used.filter(|c| !c.client_closed).filter_map(|c| c.host).collect()
+        };
+        for host in running {
+            for name in ["TERM", "KILL"] {
+                if self.host.with(|t| t.can_send() && t.send(&channel::signal(host, name)).is_ok()) {
+                    continue;
+                }
+                return;
+            }
+        }
+        self.host.with(|t| t.disconnect(BY_APPLICATION, "the session has ended"));
+        // Whether it arrived in time changes nothing: the socket is shut next.
+        let _ = timeout(patience, self.host.flush()).await;
+    }
+
+    /// Says why on each channel where that can be said, closes the channels without an exit status, so that no client takes the end
+    /// for success, and disconnects. What the client does not take within `patience` is not sent.
+    pub(crate) async fn end_client(&self, reason: &str, patience: Duration) {
+        let words = line(reason);
+        let mut table = self.table.borrow_mut().channels.drain(..).collect::<Vec<_>>();
+        for channel in &mut table {
+            if channel.host.is_none() || channel.host_closed {
+                continue;
+            }
+            if channel.may_say(words.len()) {
+                if let Stage::Used { number, .. } = channel.stage {
+                    // The words are ours: a recording that cannot take them does not silence them.
+                    let _ = self.keep.borrow_mut().keep(Kept::Said(number, reason));
+                }
+                let _ = self.client.answer(channel::extended_data(channel.client, channel::STDERR, words.as_bytes()));
+            }
+            let _ = self.client.answer(channel::close(channel.client));
+        }
+        self.client.with(|t| t.disconnect(BY_APPLICATION, reason));
+        let _ = timeout(patience, async {
+            self.client.flush().await?;
+            self.client.shutdown().await
+        })
+        .await;
+    }
+
+    /// Passes a goodbye to whoever is still there, when one side has left by itself.
+    pub(crate) async fn part(&self, reason: &str) {
+        self.host.with(|t| t.disconnect(BY_APPLICATION, "the client has left"));
+        self.client.with(|t| t.disconnect(BY_APPLICATION, reason));
+        let _ = timeout(PARTING, self.host.flush()).await;
+        let _ = timeout(PARTING, async {
+            self.client.flush().await?;
+            self.client.shutdown().await
+        })
+        .await;
+    }
+}
+
+/// SSH_DISCONNECT_BY_APPLICATION, RFC 4253 section 11.1.
+const BY_APPLICATION: u32 = 11;
+
+/// For a goodbye that nobody may want to hear.
+const PARTING: Duration = Duration::from_millis(500);

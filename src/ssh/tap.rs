@@ -1,0 +1,58 @@
+//! Which channel a byte belongs to, and what is kept of each kind: a terminal's output, a command's input and output, the counts
+//! of a file transfer.
+
+use crate::recording::RecordError;
+
+/// What the relay hands to the journal, in the order in which it crossed the bastion. Channels are numbered from 1 within a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept<'a> {
+    /// A channel has got its purpose.
+    Began(Beginning<'a>),
+    /// Bytes towards the user: standard output.
+    Out(u32, &'a [u8]),
+    /// Bytes towards the user: standard error.
+    Err(u32, &'a [u8]),
+    /// Bytes towards the host.
+    In(u32, &'a [u8]),
+    /// The user's terminal has a new size.
+    Resized { channel: u32, columns: u32, rows: u32 },
+    /// What an SFTP channel has carried so far, in bytes towards the host and towards the user.
+    Carried { channel: u32, up: u64, down: u64 },
+    /// The host told how it ended: exit status, or the name of a signal.
+    Exit { channel: u32, status: Option<u32>, signal: Option<&'a str> },
+    /// The bastion's own words in this channel.
+    Said(u32, &'a str),
+    /// The channel is closed by both sides.
+    Ended(u32),
+}
+
+/// How a channel began to be of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Beginning<'a> {
+    pub(crate) channel: u32,
+    pub(crate) purpose: Purpose,
+    /// The command line of `exec`, the name of a subsystem.
+    pub(crate) command: Option<&'a [u8]>,
+    pub(crate) terminal: Option<&'a Terminal>,
+}
+
+/// A terminal as the client asked for it: its type, columns and rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Terminal {
+    pub(crate) term: String,
+    pub(crate) columns: u32,
+    pub(crate) rows: u32,
+}
+
+/// What a channel is for; decides what is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Shell,
+    Exec,
+    Sftp,
+}
+
+/// Where the relay's evidence goes. Returns when it is kept: what was not kept is not shown.
+pub(crate) trait Keep {
+    fn keep(&mut self, what: Kept<'_>) -> Result<(), RecordError>;
+}

@@ -1,0 +1,179 @@
+//! A visit in progress: opened with its journal, relayed, ended for one reason, sealed and closed.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::Wing;
+use super::inner::{Begun, Turned};
+use super::keeping::Keeping;
+use super::leg::Leg;
+use super::relay::{End, Relay, Rights};
+use super::tunnel::Use;
+use crate::broker::OpenSession;
+use crate::session::{Cutoff, Ending, Side};
+use crate::wire::auth;
+
+/// All that a visit owns.
+pub(super) struct Visit<R, W> {
+    pub(super) begun: Begun,
+    pub(super) client: Leg<W>,
+    pub(super) reader: R,
+    pub(super) peer: SocketAddr,
+    pub(super) outer: Use,
+    pub(super) closed: watch::Receiver<bool>,
+}
+
+/// Opens the session, relays, ends it and seals it.
+pub(super) async fn go<R, W>(wing: &Arc<Wing>, visit: Visit<R, W>)
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let Visit { begun, client, reader, peer, outer, closed } = visit;
+    let Begun { admission, upstream } = begun;
+    let rights = rights(admission.grant());
+    let said = upstream.said.clone();
+    let open = match wing.broker.open_session(admission, peer).await {
+        Ok(open) => open,
+        Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
+    };
+    let keeping = match Keeping::begin(wing, &open) {
+        Ok(keeping) => keeping,
+        Err(error) => {
+            let fault = wing.broker.fault(&format!("the recording of {} cannot begin: {error}", open.id));
+            super::inner::tell(&client, &Turned::Fault(fault.id().to_string())).await;
+            return finish(wing, open, Ending::RecorderFailed, None).await;
+        }
+    };
+    let ending = relay(wing, &open, Sides { client, reader, upstream, outer, closed }, &keeping, rights, said).await;
+    let sealed = keeping.into_inner().seal(ending).await;
+    finish(wing, open, ending, sealed).await;
+}
+
+struct Sides<R, W> {
+    client: Leg<W>,
+    reader: R,
+    upstream: super::upstream::Upstream,
+    outer: Use,
+    closed: watch::Receiver<bool>,
+}
+
+/// From USERAUTH_SUCCESS to the last word.
+async fn relay<R, W>(
+    wing: &Wing,
+    open: &OpenSession,
+    sides: Sides<R, W>,
+    keeping: &RefCell<Keeping>,
+    rights: Rights,
+    said: Vec<String>,
+) -> Ending
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let Sides { client, reader, mut upstream, outer, mut closed } = sides;
+    let cutoff = open.cutoff.clone();
+    cutoff.hold(upstream.socket, Side::Host);
+    if let Ok(socket) = outer.socket() {
+        cutoff.hold(socket, Side::Outer);
+    }
+    let mut reader = cutoff.guard(reader, Side::Client);
+    let relay = Relay::new(&client, &upstream.leg, keeping, rights);
+    let course = async {
+        for text in said {
+            client.send(&auth::banner(&text)).await?;
+        }
+        client.send(&auth::banner(&welcome(open))).await?;
+        client.send(&auth::success()).await?;
+        Ok::<_, super::leg::LegError>(relay.run(&mut reader, &mut upstream.reader).await)
+    };
+    let why = tokio::select! {
+        biased;
+        why = cutoff.fell() => Err(why),
+        end = course => Ok(end.unwrap_or(End::ClientLeft)),
+    };
+    let ending = match why {
+        Ok(End::ClientLeft) => {
+            relay.part("").await;
+            return Ending::Left;
+        }
+        Ok(End::HostLeft(text)) => {
+            relay.part(&text.unwrap_or_else(|| "the host closed the connection".into())).await;
+            return Ending::Left;
+        }
+        Ok(end @ (End::Client(_) | End::Host(_))) => {
+            tracing::warn!(session = %open.id, reason = %end, "a session was broken off");
+            relay.part(&end.to_string()).await;
+            return Ending::PeerGone;
+        }
+        Ok(End::Recorder(error)) => {
+            wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
+            cutoff.cut(Ending::RecorderFailed);
+            cutoff.reason().unwrap_or(Ending::RecorderFailed)
+        }
+        Err(why) => why,
+    };
+    relay.end_host(TO_HOST).await;
+    cutoff.release(Side::Host);
+    relay.end_client(&farewell(open, ending), TO_CLIENT).await;
+    cutoff.release(Side::Client);
+    drop(relay);
+    drop(client);
+    await_close(&outer, &mut closed).await;
+    cutoff.release(Side::Outer);
+    ending
+}
+
+/// The outer connection falls too if nothing else lives on it, or if its peer does not acknowledge the end of the tunnel.
+async fn await_close(outer: &Use, closed: &mut watch::Receiver<bool>) {
+    let patience = if outer.is_sole() { ALONE } else { SHARED };
+    let acknowledged = timeout(patience, closed.wait_for(|closed| *closed)).await;
+    if acknowledged.is_err() || outer.is_sole() {
+        outer.shut();
+    }
+}
+
+async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Option<crate::recording::SealedSession>) {
+    let id = open.id.clone();
+    open.cutoff.close();
+    let late = open.cutoff.late();
+    if let Err(fault) = wing.broker.close_session(open, ending, sealed, late).await {
+        tracing::error!(session = %id, %fault, "the end of a session could not be written; the next start does it");
+    }
+}
+
+fn rights(grant: &crate::access::grant::Grant) -> Rights {
+    use crate::access::channels::Kind;
+    let has = |kind: &Kind| grant.channels.contains(kind);
+    Rights { shell: has(&Kind::Shell), exec: has(&Kind::Exec), files: has(&Kind::SftpRead) || has(&Kind::SftpWrite), record_input: false }
+}
+
+fn welcome(open: &OpenSession) -> String {
+    let meta = &open.meta;
+    format!(
+        "jit-bastion: {} on {} as {}, {} until {}; this session ({}) is recorded\r\n",
+        meta.user, meta.host, meta.login, meta.grant, open.ends, open.id
+    )
+}
+
+fn farewell(open: &OpenSession, ending: Ending) -> String {
+    format!("{} ({}); `ssh jit-bastion request {}` asks for more", ending.sentence(), open.id, open.meta.host)
+}
+
+/// For TERM, KILL and a goodbye towards the host; then its socket is shut.
+const TO_HOST: Duration = Duration::from_millis(30);
+
+/// For the last words towards the client.
+const TO_CLIENT: Duration = Duration::from_millis(600);
+
+/// For an outer connection that this visit had for itself to close by itself.
+const ALONE: Duration = Duration::from_millis(250);
+
+/// For a client with other sessions on the same connection to acknowledge the end of this one.
+const SHARED: Duration = Duration::from_secs(10);
