@@ -288,6 +288,18 @@ mod tests {
     }
 
     #[test]
+    fn the_installations_key_signs_what_is_read_here() {
+        use rand::SeedableRng;
+        let keys = crate::ca::keyring::Keyring::generate(&mut rand::rngs::StdRng::seed_from_u64(1)).unwrap();
+        let signer = keys.note_signer("bastion-1").unwrap();
+        let key = NoteKey::new(signer.name(), *signer.public_key()).unwrap();
+        assert_eq!(signer.verifier(), key.to_string());
+        let checkpoint = Checkpoint { origin: "bastion-1".into(), size: 3, root: Digest::of(b"x") };
+        let note = checkpoint.sign(&key, |bytes| signer.sign(bytes)).unwrap().to_string();
+        assert_eq!(Checkpoint::open(&note, &key), Ok(checkpoint));
+    }
+
+    #[test]
     fn forged_and_foreign_checkpoints_are_refused() {
         let (note, key) = signed(4711);
         assert_eq!(Checkpoint::open(&note.replace("4711", "4712"), &key), Err(NoteError::Forged("bastion-1".into())));

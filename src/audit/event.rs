@@ -314,6 +314,13 @@ events! {
         /// Bytes seen, of all channels.
         bytes: u64,
     }
+    /// The entry's actor ends a visit; its `session-closed` follows.
+    SessionKilled = "session-killed" {
+        /// Which.
+        session: SessionId,
+        /// What was said with it.
+        note: Commitment,
+    }
     /// A visit that a crash interrupted; its recordings were finished from the journal at the next start.
     SessionRecovered = "session-recovered" {
         /// Which.

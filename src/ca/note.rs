@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_verifier_key_is_c2sps() {
         let signer = NoteSigner::new("bastion-1", &[1; 32]).unwrap();
-        // What the log's own reader makes of it is tested in tests/, because the rooms do not know each other.
+        // That the log reads it is tested there (audit::checkpoint): this room knows nothing of the log.
         let verifier = signer.verifier();
         let parts: Vec<_> = verifier.splitn(3, '+').collect();
         assert_eq!(parts[0], "bastion-1");

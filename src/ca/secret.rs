@@ -5,6 +5,9 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use rand::CryptoRng;
 use rustix::fs::OFlags;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -74,6 +77,16 @@ impl Passphrase {
             long if long > LONGEST => Err(SecretError::Long),
             _ => Ok(Self(bytes)),
         }
+    }
+
+    /// A fresh one, 264 random bits as one line of base64 with its newline: what `init` writes into a new passphrase file (mode 0600).
+    pub fn draw<R: CryptoRng + ?Sized>(rng: &mut R) -> Zeroizing<String> {
+        let mut bits = Zeroizing::new([0; 33]);
+        rng.fill_bytes(&mut *bits);
+        let mut line = Zeroizing::new(String::with_capacity(64));
+        BASE64.encode_string(*bits, &mut line);
+        line.push('\n');
+        line
     }
 
     /// From a regular file that belongs to root or to us, and that nobody else can open.
@@ -149,6 +162,16 @@ mod tests {
             let (_folder, file) = written(bytes, 0o600);
             assert_eq!(Passphrase::from_file(&file).ok().unwrap().bytes(), b"correct horse battery");
         }
+    }
+
+    #[test]
+    fn a_drawn_passphrase_is_one_line_that_reads_back() {
+        use rand::SeedableRng;
+        let drawn = Passphrase::draw(&mut rand::rngs::StdRng::seed_from_u64(1));
+        assert_eq!(drawn.len(), 45);
+        let (_folder, file) = written(drawn.as_bytes(), 0o600);
+        assert_eq!(Passphrase::from_file(&file).ok().unwrap().bytes(), drawn.trim_end().as_bytes());
+        assert_ne!(drawn, Passphrase::draw(&mut rand::rngs::StdRng::seed_from_u64(2)));
     }
 
     #[test]
