@@ -58,8 +58,7 @@ impl Journal {
         let file = open.map_err(RecordError::io("make", &path))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| RecordError::io("lock", &path)(e.into()))?;
         let json = serde_json::to_vec(meta).map_err(|e| RecordError::bad(&path, e.to_string()))?;
-        let mut journal =
-            Self { file, path, meta: meta.clone(), run: Vec::new(), next: 1, len: 0, last_at: 0, bell: Bell::default() };
+        let mut journal = Self { file, path, meta: meta.clone(), run: Vec::new(), next: 1, len: 0, last_at: 0, bell: Bell::default() };
         let head = frames::meta_head(&json);
         journal.write(&mut [IoSlice::new(MAGIC), IoSlice::new(&head), IoSlice::new(&json)])?;
         Ok(journal)
@@ -283,6 +282,18 @@ impl JournalReader {
         &self.meta
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is longer than what was read of it.
+    pub(super) fn has_more(&self) -> bool {
+        let read = self.read + (self.input.end - self.input.start) as u64;
+        // Where it cannot be told, reading will tell.
+        self.input.file.metadata().map_or(true, |m| m.len() > read)
+    }
+
     /// Bytes of whole frames read so far, head included.
     pub fn position(&self) -> u64 {
         self.read
@@ -308,6 +319,14 @@ impl JournalReader {
             Parsed::Short => Ok(Next::Dry((*end - *start) as u64)),
         }
     }
+}
+
+/// Whether a journal is so short that its session cannot have begun: its maker was killed before the head was whole.
+pub(super) fn is_headless(path: &Path) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_PAYLOAD as u64).read_to_end(&mut bytes)?;
+    let frame = bytes.get(MAGIC.len()..).unwrap_or_default();
+    Ok(MAGIC.starts_with(&bytes) || (bytes.starts_with(MAGIC) && frame.len() < frames::need(frame)))
 }
 
 #[derive(Debug)]

@@ -6,8 +6,16 @@
 //! that is found at start belongs to a bastion that was killed, and [`recover`] finishes it. This room never drops a frame and never goes
 //! on after a write that failed; it knows nothing of SSH, of policy or of the store.
 
+pub mod cast;
+mod channel;
+pub mod exact;
 pub mod frames;
 pub mod journal;
+pub mod manifest;
+pub mod recorder;
+pub mod replay;
+mod sealing;
+pub mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +28,10 @@ use crate::access::time::Timestamp;
 
 pub use frames::{Body, Frame, Seq};
 pub use journal::{Journal, Level};
+pub use manifest::{Manifest, ManifestSigner, SealedChannel, SealedSession};
+pub use recorder::Recorder;
+pub use sealing::{INTERRUPTED, RecoveredSession, recover};
+pub use verify::{Finding, missing_folders, verify_folder};
 
 /// What a recording says about its session. Written at the journal's head, into every file's `x_jit` and into the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,6 +154,29 @@ impl RecordError {
 #[cfg(test)]
 mod sample {
     use super::*;
+
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    /// Signs with a key that a test knows.
+    pub(super) struct TestSigner(Ed25519KeyPair);
+
+    impl TestSigner {
+        pub(super) fn new(seed: u8) -> Self {
+            Self(Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap())
+        }
+    }
+
+    impl ManifestSigner for TestSigner {
+        fn sign(&self, bytes: &[u8]) -> Result<String, RecordError> {
+            Ok(STANDARD.encode(self.0.sign(bytes)))
+        }
+
+        fn public_key(&self) -> String {
+            STANDARD.encode(self.0.public_key().as_ref())
+        }
+    }
 
     /// A session for tests.
     pub(super) fn meta() -> SessionMeta {

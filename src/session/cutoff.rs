@@ -557,9 +557,7 @@ mod tests {
     #[test]
     fn thousands_of_deadlines() {
         let (knife, clock) = real();
-        let ends: Vec<_> = (0..4000u64)
-            .map(|i| Cutoff::new(&knife, in_ms(&*clock, 200 + (i * 7919) % 300), Arc::clone(&clock)))
-            .collect();
+        let ends: Vec<_> = (0..4000u64).map(|i| Cutoff::new(&knife, in_ms(&*clock, 200 + (i * 7919) % 300), Arc::clone(&clock))).collect();
         // Few with a socket: a test may have no more than 1024 descriptors.
         ends.iter().step_by(40).for_each(|c| c.hold(UnixStream::pair().unwrap().0.into(), Side::Host));
         eventually("all closed", || ends.iter().step_by(40).all(|c| c.late().host.is_some()));

@@ -105,7 +105,13 @@ impl FromStr for Ending {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let found = Self::ALL.into_iter().find(|e| e.as_str() == text);
-        found.ok_or_else(|| BadName::new("ending", text, "left, time-up, closed, revoked, killed, idle, over-budget, recorder-failed, store-lost, peer-gone or shutdown"))
+        found.ok_or_else(|| {
+            BadName::new(
+                "ending",
+                text,
+                "left, time-up, closed, revoked, killed, idle, over-budget, recorder-failed, store-lost, peer-gone or shutdown",
+            )
+        })
     }
 }
 

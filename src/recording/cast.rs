@@ -1,0 +1,370 @@
+//! asciicast v2, both ways: the `asciicast` crate's header and entries inside our envelope.
+//!
+//! The crate has no resize, marker or private events, and its timestamp is written as a float, which `asciinema` 3.2 refuses; those are
+//! ours. Every line written here opens in a stock `asciinema` 2.4 and 3.2 and in the web player.
+
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use asciicast::{Entry, EventType, Header};
+use serde::{Deserialize, Serialize};
+use serde_json::ser::{Formatter, Serializer};
+
+use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
+use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+
+/// A screen is no larger than this in our files: a player allocates what the file says, and the client says what it likes.
+pub const MAX_COLS: u32 = 2000;
+/// The same for rows.
+pub const MAX_ROWS: u32 = 1000;
+/// What a channel without a terminal is shown as.
+pub const PLAIN: (u32, u32) = (80, 24);
+/// No line that we write is longer; a longer one is not ours.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// A file's first line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CastHeader {
+    /// The crate's own fields: version, width, height, command, title, env. Its `timestamp` stays empty.
+    #[serde(flatten)]
+    pub base: Header,
+    /// Seconds since the epoch, an integer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<i64>,
+    /// Whose recording it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_jit: Option<XJit>,
+    /// Whatever else is there, kept.
+    #[serde(flatten)]
+    pub rest: serde_json::Map<String, serde_json::Value>,
+}
+
+/// Our extension of the header.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct XJit {
+    /// The session.
+    pub session: SessionId,
+    /// The channel's number in it.
+    pub channel: u32,
+    /// The grant.
+    pub grant: GrantId,
+    /// The request it came from.
+    pub request: RequestId,
+    /// Who.
+    pub user: User,
+    /// Where.
+    pub host: HostName,
+    /// As which account.
+    pub login: Login,
+    /// shell, exec, sftp.
+    pub kind: ChannelKind,
+    /// The command line of an exec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// The rule that bound the request.
+    pub rule: RuleId,
+    /// How line ends are told. With `crlf` each LF of the output is shown as CR LF, so that players show lines and not stairs.
+    pub newline: Newline,
+}
+
+/// How the line ends of the output are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Newline {
+    /// As they were: a terminal's own.
+    Raw,
+    /// Each LF as CR LF; turning each CR LF back into LF restores the bytes.
+    CrLf,
+}
+
+impl CastHeader {
+    /// The header of one channel that began `at` microseconds after the session did.
+    pub fn new(session: &SessionMeta, number: u32, channel: &ChannelMeta, at: u64) -> Self {
+        let (cols, rows) = channel.terminal.as_ref().map_or(PLAIN, |t| (t.cols, t.rows));
+        let (width, height) = screen(cols, rows);
+        let term = channel.terminal.as_ref().map(|t| [("TERM".to_owned(), t.term.clone())].into());
+        let micros = session.started.micros().saturating_add(i64::try_from(at).unwrap_or(i64::MAX));
+        let SessionMeta { session, grant, request, user, host, login, rule, .. } = session.clone();
+        let command = channel.command.clone();
+        let newline = if channel.terminal.is_some() { Newline::Raw } else { Newline::CrLf };
+        let kind = channel.kind;
+        Self {
+            base: Header {
+                version: 2,
+                width,
+                height,
+                timestamp: None,
+                duration: None,
+                idle_time_limit: None,
+                command: command.clone(),
+                title: Some(format!("{user} as {login} on {host}, {session}.{number}")),
+                env: term,
+            },
+            timestamp: Some(micros.div_euclid(1_000_000)),
+            x_jit: Some(XJit { session, channel: number, grant, request, user, host, login, kind, command, rule, newline }),
+            rest: serde_json::Map::new(),
+        }
+    }
+
+    /// Reads a first line, with or without its line end.
+    pub fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
+        let header: Self = serde_json::from_slice(line)?;
+        let base = &header.base;
+        if base.version != 2 || base.width == 0 || base.height == 0 || base.width > 65535 || base.height > 65535 {
+            return Err(serde::de::Error::custom("not the header of an asciicast v2 file"));
+        }
+        Ok(header)
+    }
+
+    /// Appends the first line.
+    pub fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
+        serde_json::to_writer(&mut *out, self)?;
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+/// A size that every player can allocate; 0 is unknown.
+pub fn screen(cols: u32, rows: u32) -> (u32, u32) {
+    let known = |n: u32, or: u32, max: u32| if n == 0 { or } else { n.min(max) };
+    (known(cols, PLAIN.0, MAX_COLS), known(rows, PLAIN.1, MAX_ROWS))
+}
+
+/// A file's further lines.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CastEvent {
+    /// Output or input.
+    Core(Entry),
+    /// Everything else: `r` resize, `m` marker, and our private codes (see [`super::exact`]).
+    Other {
+        /// Seconds since the recording's beginning.
+        time: f64,
+        /// The event's letter.
+        code: char,
+        /// Its text.
+        data: String,
+    },
+}
+
+impl CastEvent {
+    /// Seconds since the recording's beginning.
+    pub fn time(&self) -> f64 {
+        match self {
+            Self::Core(entry) => entry.time,
+            Self::Other { time, .. } => *time,
+        }
+    }
+
+    /// The letter and the text.
+    pub fn parts(&self) -> (char, &str) {
+        match self {
+            Self::Core(Entry { event_type: EventType::Output, event_data, .. }) => ('o', event_data),
+            Self::Core(Entry { event_type: EventType::Input, event_data, .. }) => ('i', event_data),
+            Self::Other { code, data, .. } => (*code, data),
+        }
+    }
+
+    /// Reads a line, with or without its line end. Times are finite and not negative.
+    pub fn parse(line: &[u8]) -> Result<Self, serde_json::Error> {
+        let (time, code, data): (f64, char, String) = serde_json::from_slice(line)?;
+        if !time.is_finite() || time.is_sign_negative() {
+            return Err(serde::de::Error::custom("a time before the recording's beginning"));
+        }
+        let core = |event_type, event_data| Self::Core(Entry { time, event_type, event_data });
+        Ok(match code {
+            'o' => core(EventType::Output, data),
+            'i' => core(EventType::Input, data),
+            _ => Self::Other { time, code, data },
+        })
+    }
+}
+
+/// Writes event lines; keeps its buffers between them.
+#[derive(Debug)]
+pub struct LineWriter {
+    entry: Entry,
+}
+
+impl Default for LineWriter {
+    fn default() -> Self {
+        Self { entry: Entry { time: 0.0, event_type: EventType::Output, event_data: String::new() } }
+    }
+}
+
+impl LineWriter {
+    /// Appends an output (`o`) or input (`i`) line; `fill` writes its text.
+    pub fn core(&mut self, out: &mut Vec<u8>, micros: u64, event_type: EventType, fill: impl FnOnce(&mut String)) -> io::Result<()> {
+        self.entry.event_data.clear();
+        fill(&mut self.entry.event_data);
+        self.entry.time = seconds(micros);
+        self.entry.event_type = event_type;
+        self.entry.serialize(&mut Serializer::with_formatter(&mut *out, Micros))?;
+        out.push(b'\n');
+        Ok(())
+    }
+
+    /// Appends any other line.
+    pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) -> io::Result<()> {
+        (seconds(micros), code, data).serialize(&mut Serializer::with_formatter(&mut *out, Micros))?;
+        out.push(b'\n');
+        Ok(())
+    }
+}
+
+fn seconds(micros: u64) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact for 285 years of microseconds")]
+    let micros = micros as f64;
+    micros / 1e6
+}
+
+/// Times with six decimals, never with an exponent.
+struct Micros;
+
+impl Formatter for Micros {
+    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times come from u64 microseconds")]
+        let micros = (value * 1e6).round() as u64;
+        write!(writer, "{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+    }
+}
+
+/// Reads a file line by line, in bounded memory. Times never go backwards in what it yields.
+#[derive(Debug)]
+pub struct CastReader<R> {
+    input: R,
+    path: PathBuf,
+    line: Vec<u8>,
+    number: u64,
+    last: f64,
+    header: CastHeader,
+}
+
+impl<R: BufRead> CastReader<R> {
+    /// Reads the header. `path` is for errors only.
+    pub fn new(mut input: R, path: &Path) -> Result<Self, RecordError> {
+        let mut line = Vec::new();
+        read_line(&mut input, &mut line, path, 1)?;
+        let header = CastHeader::parse(&line).map_err(|e| RecordError::bad(path, format!("line 1: {e}")))?;
+        Ok(Self { input, path: path.to_owned(), line, number: 1, last: 0.0, header })
+    }
+
+    /// The first line.
+    pub fn header(&self) -> &CastHeader {
+        &self.header
+    }
+
+    fn event(&mut self) -> Result<Option<CastEvent>, RecordError> {
+        self.number += 1;
+        if !read_line(&mut self.input, &mut self.line, &self.path, self.number)? {
+            return Ok(None);
+        }
+        let wrong = |why: String| RecordError::bad(&self.path, format!("line {}: {why}", self.number));
+        let event = CastEvent::parse(&self.line).map_err(|e| wrong(e.to_string()))?;
+        if event.time() < self.last {
+            return Err(wrong("its time is before the line above".into()));
+        }
+        self.last = event.time();
+        Ok(Some(event))
+    }
+}
+
+impl<R: BufRead> Iterator for CastReader<R> {
+    type Item = Result<CastEvent, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.event().transpose()
+    }
+}
+
+/// False at the end of the file. A last line without its end is torn.
+fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, path: &Path, number: u64) -> Result<bool, RecordError> {
+    line.clear();
+    input.take(MAX_LINE as u64).read_until(b'\n', line).map_err(RecordError::io("read", path))?;
+    match line.last() {
+        None => Ok(false),
+        Some(b'\n') => Ok(true),
+        Some(_) => Err(RecordError::bad(path, format!("line {number} is torn or too long"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::recording::{TerminalMeta, sample};
+
+    fn channel(kind: ChannelKind, cols: u32, rows: u32) -> ChannelMeta {
+        ChannelMeta { kind, command: None, terminal: Some(TerminalMeta { term: "xterm".into(), cols, rows }) }
+    }
+
+    #[test]
+    fn the_header_is_one_that_players_read() {
+        let mut out = Vec::new();
+        let header = CastHeader::new(&sample::meta(), 2, &channel(ChannelKind::Shell, 132, 50), 1_700_000);
+        header.write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.starts_with(r#"{"version":2,"width":132,"height":50,"#), "{text}");
+        assert!(text.contains(r#""timestamp":1795298821,"#) && !text.contains("null"), "{text}");
+        assert!(text.contains(r#""x_jit":{"session":"s-000001","channel":2,"#), "{text}");
+        assert_eq!(text.matches("timestamp").count(), 1);
+        assert_eq!(CastHeader::parse(text.trim_end().as_bytes()).unwrap(), header);
+    }
+
+    #[test]
+    fn a_header_that_is_not_ours_keeps_its_keys() {
+        let line = br##"{"version":2,"width":80,"height":24,"timestamp":1504467315,"theme":{"fg":"#fff"},"x_jit":null}"##;
+        let header = CastHeader::parse(line).unwrap();
+        assert_eq!(header.timestamp, Some(1_504_467_315));
+        assert!(header.rest.contains_key("theme"));
+        for bad in ["{}", r#"{"version":3,"width":80,"height":24}"#, r#"{"version":2,"width":0,"height":24}"#, "[]", ""] {
+            assert!(CastHeader::parse(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nobody_allocates_what_a_client_claims() {
+        let header = CastHeader::new(&sample::meta(), 1, &channel(ChannelKind::Shell, u32::MAX, 0), 0);
+        assert_eq!((header.base.width, header.base.height), (MAX_COLS, 24));
+    }
+
+    #[test]
+    fn lines_are_exact() {
+        let (mut lines, mut out) = (LineWriter::default(), Vec::new());
+        lines.core(&mut out, 1, EventType::Output, |s| s.push_str("a\"\u{1b}\n")).unwrap();
+        lines.core(&mut out, 1_500_000, EventType::Input, |s| s.push('ä')).unwrap();
+        lines.other(&mut out, 86_400_000_001, 'r', "80x24").unwrap();
+        let want = "[0.000001,\"o\",\"a\\\"\\u001b\\n\"]\n[1.500000,\"i\",\"ä\"]\n[86400.000001,\"r\",\"80x24\"]\n";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    #[test]
+    fn a_torn_or_backward_line_is_named() {
+        let head = "{\"version\":2,\"width\":80,\"height\":24}\n";
+        for (body, wrong) in
+            [("[1,\"o\",\"a", "line 2 is torn"), ("[2,\"o\",\"\"]\n[1,\"o\",\"\"]\n", "line 3: its time"), ("# x\n", "line 2:")]
+        {
+            let text = format!("{head}{body}");
+            let reader = CastReader::new(text.as_bytes(), Path::new("x.cast")).unwrap();
+            let error = reader.filter_map(Result::err).next().unwrap().to_string();
+            assert!(error.starts_with("x.cast: ") && error.contains(wrong), "{error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn events_round_trip(micros in 0u64..1 << 50, text: String, code in "[a-z]") {
+            let (mut lines, mut out) = (LineWriter::default(), Vec::new());
+            let code = code.chars().next().unwrap();
+            match code {
+                'o' => lines.core(&mut out, micros, EventType::Output, |s| s.push_str(&text)),
+                'i' => lines.core(&mut out, micros, EventType::Input, |s| s.push_str(&text)),
+                _ => lines.other(&mut out, micros, code, &text),
+            }.unwrap();
+            prop_assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+            let event = CastEvent::parse(&out).unwrap();
+            prop_assert_eq!(event.parts(), (code, text.as_str()));
+            prop_assert_eq!((event.time() * 1e6).round() as u64, micros);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Opens a sealed recording: checks it first, then yields its events, its exact bytes, or frames for a terminal.
+
+use std::fs::File;
+use std::io::{BufReader, Seek};
+use std::path::Path;
+
+use super::RecordError;
+use super::cast::{CastEvent, CastHeader, CastReader, Newline};
+use super::exact::{Restorer, Stream};
+use super::manifest::{Manifest, ManifestChannel};
+use super::verify::digest_of;
+
+/// One recording whose manifest was signed by the right key and whose bytes are as the manifest says.
+#[derive(Debug)]
+pub struct Recording {
+    manifest: Manifest,
+    channel: ManifestChannel,
+    events: CastReader<BufReader<File>>,
+}
+
+/// Opens channel `number` of the session in `folder` (the full path). `public_key` is the base64 key that manifests must be signed with.
+pub fn open(folder: &Path, number: u32, public_key: &str) -> Result<Recording, RecordError> {
+    let (manifest, bytes) = Manifest::read(folder)?;
+    manifest.check(&bytes, public_key).map_err(|why| RecordError::bad(folder, why))?;
+    let found = manifest.channels.iter().find(|c| c.number == number).cloned();
+    let channel = found.ok_or_else(|| RecordError::bad(folder, format!("there is no channel {number}")))?;
+    let path = folder.join(&channel.file);
+    let mut file = File::open(&path).map_err(RecordError::io("open", &path))?;
+    let (digest, length) = digest_of(&mut file).map_err(RecordError::io("read", &path))?;
+    if channel.digest() != Some(digest) || channel.bytes != length {
+        return Err(RecordError::bad(&path, "changed since it was sealed"));
+    }
+    // The same open file is read again: nobody can put another in its place in between.
+    file.rewind().map_err(RecordError::io("read", &path))?;
+    let events = CastReader::new(BufReader::with_capacity(64 * 1024, file), &path)?;
+    Ok(Recording { manifest, channel, events })
+}
+
+impl Recording {
+    /// The session's manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What the manifest says of this channel.
+    pub fn channel(&self) -> &ManifestChannel {
+        &self.channel
+    }
+
+    /// The file's first line.
+    pub fn header(&self) -> &CastHeader {
+        self.events.header()
+    }
+
+    /// The exact bytes that crossed, in order, piece by piece: `sink` gets each with its stream.
+    pub fn bytes(self, mut sink: impl FnMut(Stream, &[u8])) -> Result<(), RecordError> {
+        let mut restorer = Restorer::new(self.header().x_jit.as_ref().map_or(Newline::Raw, |x| x.newline));
+        let counted = self.channel.up.is_some();
+        let file = self.channel.file;
+        for event in self.events {
+            let restored = restorer.bytes(&event?).map_err(|e| RecordError::bad(Path::new(&file), e.to_string()))?;
+            // What a counted channel shows are our own words about it.
+            if let Some((stream, bytes)) = restored.filter(|_| !counted) {
+                sink(stream, &bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Recording {
+    type Item = Result<CastEvent, RecordError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.events.next()
+    }
+}
+
+/// What crossed in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RawStreams {
+    /// To the client, stdout.
+    pub out: Vec<u8>,
+    /// To the client, stderr.
+    pub err: Vec<u8>,
+    /// From the client.
+    pub input: Vec<u8>,
+}
+
+/// The exact bytes of a recording, all in memory: for tests and small exports. See [`Recording::bytes`].
+pub fn raw(folder: &Path, number: u32, public_key: &str) -> Result<RawStreams, RecordError> {
+    let mut raw = RawStreams::default();
+    open(folder, number, public_key)?.bytes(|stream, bytes| {
+        let to = match stream {
+            Stream::Out => &mut raw.out,
+            Stream::Err => &mut raw.err,
+            Stream::In => &mut raw.input,
+        };
+        to.extend_from_slice(bytes);
+    })?;
+    Ok(raw)
+}
