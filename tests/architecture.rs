@@ -37,13 +37,14 @@ fn the_house_stands_as_its_map_says() {
     let mut files = Vec::new();
     walk(&root, &mut files);
     assert!(files.len() > 5, "the source is found under {}", root.display());
-    let complaints: Vec<String> = files
-        .iter()
-        .flat_map(|path| {
-            let name = path.strip_prefix(&root).expect("below src").with_extension("");
-            complaints(&name.to_string_lossy().replace('\\', "/"), &fs::read_to_string(path).expect("readable source"))
-        })
-        .collect();
+    let read = |path: &PathBuf| {
+        let name = path.strip_prefix(&root).expect("below src").with_extension("").to_string_lossy().into_owned();
+        (name, fs::read_to_string(path).expect("readable source"))
+    };
+    let sources: Vec<(String, String)> = files.iter().map(read).collect();
+    let only_tests: BTreeSet<String> = sources.iter().flat_map(|(name, text)| test_files(name, text)).collect();
+    let product = sources.iter().filter(|(name, _)| !only_tests.contains(name.trim_end_matches("/mod")));
+    let complaints: Vec<String> = product.flat_map(|(name, text)| complaints(name, text)).collect();
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
@@ -59,13 +60,24 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     files.sort();
 }
 
+/// The files that `name` declares with `#[cfg(test)] mod tests;`: they are no part of the product.
+fn test_files(name: &str, text: &str) -> Vec<String> {
+    let folder = match name.rsplit_once('/') {
+        Some((folder, "mod")) => folder.to_string(),
+        _ if ["lib", "main"].contains(&name) => String::new(),
+        _ => name.to_string(),
+    };
+    let declared = text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| {
+        let line = rest.lines().next()?.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+        line.strip_prefix("mod ")?.strip_suffix(';')
+    });
+    declared.map(|module| format!("{folder}/{module}").trim_start_matches('/').to_string()).collect()
+}
+
 /// Everything wrong with the file `name` (its path below `src`, without `.rs`).
 fn complaints(name: &str, text: &str) -> Vec<String> {
     let parts: Vec<&str> = name.split('/').filter(|p| *p != "mod").collect();
-    let (room, last) = (parts[0], parts[parts.len() - 1]);
-    if last == "tests" {
-        return Vec::new();
-    }
+    let room = parts[0];
     let mut found = Vec::new();
     let code = without_tests(&bare(text));
     let lines = code.lines().count();
@@ -268,6 +280,13 @@ fn the_reader_sees_violations_and_only_those() {
     for (name, code) in right {
         assert_eq!(complaints(name, code), Vec::<String>::new(), "{name}");
     }
+}
+
+#[test]
+fn files_of_tests_are_known_by_their_declaration() {
+    assert_eq!(test_files("ssh/relay/mod", "mod table;\n#[cfg(test)]\nmod simulation;\n"), ["ssh/relay/simulation"]);
+    assert_eq!(test_files("wire/kex", "#[cfg(test)]\npub(crate) mod keygen;\n"), ["wire/kex/keygen"]);
+    assert_eq!(test_files("lib", "#[cfg(test)]\nmod a;\n#[cfg(test)]\nmod b { }"), ["a"]);
 }
 
 #[test]
