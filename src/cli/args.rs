@@ -64,6 +64,9 @@ pub(super) struct Init {
     /// Make a first config and policy in this folder too
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// Be content when everything is there already
+    #[arg(long)]
+    pub if_missing: bool,
 }
 
 /// `demo`.
@@ -163,7 +166,7 @@ pub(super) struct Verify {
     /// Look at this folder of recordings alone, without config and store
     #[arg(long, value_name = "DIR", requires = "key")]
     pub recordings: Option<PathBuf>,
-    /// The public checkpoint key that signed them
-    #[arg(long, value_name = "FILE", requires = "recordings")]
+    /// The public checkpoint key as somebody kept it elsewhere [default: the installation's own]
+    #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
 }

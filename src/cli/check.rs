@@ -5,11 +5,13 @@ use std::path::Path;
 use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
-use super::failure::REFUSED;
-use super::place;
+use super::failure::{Failure, REFUSED};
 use super::said::{Outcome, Said};
+use super::{open, place};
+use crate::access::host::Host;
 use crate::access::policy::Policy;
 use crate::config::Config;
+use crate::store::Store;
 
 /// File descriptors of one session: client, host, knife's duplicates, journal, casts.
 const FILES_PER_SESSION: u64 = 8;
@@ -69,13 +71,13 @@ pub(super) fn run(named: Option<&Path>) -> Outcome {
     let file = place::config_file(named)?;
     let mut found = Findings::default();
     match Config::load(&file) {
-        Ok(config) => look(&config, &mut found),
+        Ok(config) => open::block_on(look(&config, &mut found))?,
         Err(wrong) => found.wrong("config", wrong.to_string()),
     }
     Ok(found.said())
 }
 
-fn look(config: &Config, found: &mut Findings) {
+async fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
     found.good("config", config.file.display().to_string());
     for warning in &config.warnings {
         found.warn("config", warning.as_str());
@@ -86,14 +88,50 @@ fn look(config: &Config, found: &mut Findings) {
             "`*` lets the bastion's host CA speak for any host that people visit\nhint: name the bastion and the hosts behind it, as \"jit-bastion,phi-*\"",
         );
     }
-    policy(config, found);
+    let hosts = match store(config, found).await {
+        Some(store) => {
+            keys(config, &store, found).await;
+            let hosts = store.reader().hosts().await.unwrap_or_default();
+            store.close().await;
+            hosts
+        }
+        None => Vec::new(),
+    };
+    policy(config, &hosts, found);
     for (what, folder) in [("state", &config.state), ("recordings", &config.recordings)] {
         writable(what, folder, found);
     }
     open_files(found);
+    Ok(())
 }
 
-fn policy(config: &Config, found: &mut Findings) {
+/// Opens the store if it is there; `check` makes nothing.
+async fn store(config: &Config, found: &mut Findings) -> Option<Store> {
+    let file = Path::new(config.store.trim_start_matches("sqlite:"));
+    if !file.exists() {
+        found.wrong("store", format!("{} is not there\nhint: `jit-bastion init` makes it", file.display()));
+        return None;
+    }
+    match open::store(config).await {
+        Ok(store) => {
+            found.good("store", config.store.as_str());
+            Some(store)
+        }
+        Err(failure) => {
+            found.wrong("store", failure.text().trim_start_matches("error: "));
+            None
+        }
+    }
+}
+
+async fn keys(config: &Config, store: &Store, found: &mut Findings) {
+    match open::keyring(config, &store.reader()).await {
+        Ok(_) => found.good("keys", "they open with the passphrase"),
+        Err(failure) => found.wrong("keys", failure.text().trim_start_matches("error: ")),
+    }
+}
+
+fn policy(config: &Config, hosts: &[Host], found: &mut Findings) {
     let file = config.policy.display().to_string();
     let text = match std::fs::read_to_string(&config.policy) {
         Ok(text) => text,
@@ -103,7 +141,7 @@ fn policy(config: &Config, found: &mut Findings) {
         Ok(policy) => policy,
         Err(error) => return found.wrong("policy", error.to_string()),
     };
-    let failed = policy.run_tests(|_| None);
+    let failed = policy.run_tests(|name| hosts.iter().find(|host| host.name == *name).cloned());
     for error in &failed {
         found.wrong("policy", error.to_string());
     }

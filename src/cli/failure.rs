@@ -30,6 +30,12 @@ impl Failure {
         Self::Refused(Refusal::new(code, message).hint(next))
     }
 
+    /// A refusal from a text that may end in a line `hint: ..`.
+    pub fn from_text(code: &'static str, text: &str) -> Self {
+        let (code, message, next) = split(code, text);
+        Self::Refused(Refusal { code, message, next })
+    }
+
     /// The exit status.
     pub fn status(&self) -> u8 {
         match self {
@@ -86,7 +92,6 @@ impl From<BadName> for Failure {
 
 impl From<ConfigError> for Failure {
     fn from(wrong: ConfigError) -> Self {
-        let (_, message, next) = split("config", &wrong.to_string());
-        Self::Refused(Refusal { code: "config", message, next })
+        Self::from_text("config", &wrong.to_string())
     }
 }

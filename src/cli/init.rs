@@ -1,14 +1,27 @@
-//! Makes an installation: folders, passphrase, keys sealed with it, store; and, if asked, a first config and policy. Overwrites nothing.
+//! Makes an installation: folders, node name, passphrase, store, keys sealed in it; and, if asked, a first config and policy.
+//! Overwrites nothing: keys that are there stay, because hosts and people trust them.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::json;
+use ssh_key::HashAlg;
+use zeroize::Zeroizing;
 
 use super::args::Init;
 use super::failure::Failure;
-use super::place;
 use super::said::{Outcome, Said};
-use crate::config::Config;
+use super::{local, open, place};
+use crate::access::time::{Clock, SystemClock};
+use crate::audit::checkpoint::NoteKey;
+use crate::audit::event::Event;
+use crate::ca::keyring::Keyring;
+use crate::ca::note::NoteSigner;
+use crate::config::{Config, Keys, node_name};
+use crate::store::{self, CheckpointFile, Store, StoreError, Urgency};
 
 /// A first config and policy, to be read and changed.
 const FIRST_CONFIG: &str = include_str!("first/jit-bastion.toml");
@@ -23,14 +36,41 @@ pub(super) fn run(init: &Init, named: Option<&Path>) -> Outcome {
         (None, named) => place::config_file(named)?,
     };
     let config = Config::load(&file)?;
-    for folder in [&config.state, &config.recordings] {
-        if !folder.is_dir() {
-            place::private_folder(folder)?;
-            made.push(folder.clone());
+    let machine = ["/proc/sys/kernel/hostname", "/etc/hostname"].iter().find_map(|file| fs::read_to_string(file).ok());
+    let keys = open::block_on(install(&config, &node_name(&machine.unwrap_or_default()), &mut made))?;
+    match keys {
+        Made::Now(verifier) => Ok(told(&config, &made, &verifier)),
+        Made::Before if init.if_missing => Ok(Said::done("", json!({ "config": config.file, "made": made }))),
+        Made::Before => {
+            let next = format!("`jit-bastion check --config {}` looks it over", config.file.display());
+            Err(Failure::refused("exists", format!("{} holds keys already, and init overwrites nothing", config.store), next))
         }
     }
-    let text = made.iter().map(|path| format!("made {}\n", path.display())).collect::<String>();
-    Ok(Said::done(text, json!({ "config": config.file, "made": made })))
+}
+
+/// Whether the keys are new.
+#[derive(Debug)]
+pub(super) enum Made {
+    /// Yes; the checkpoint key in C2SP's verifier form.
+    Now(String),
+    /// They were there.
+    Before,
+}
+
+fn told(config: &Config, made: &[PathBuf], verifier: &str) -> Said {
+    let shown = config.file.display();
+    let mut text: String = made.iter().map(|path| format!("made {}\n", path.display())).collect();
+    text.push_str(&format!(
+        "\nKeep off this machine: a copy of the passphrase, and the key that proves the log and the recordings:\n  {verifier}\n\n\
+         next\n  \
+         read and change  {shown} and {}\n  \
+         add people       jit-bastion user add alice --key alice.pub --role engineer --config {shown}\n  \
+         add machines     jit-bastion host add phi-db --address 10.0.0.5 --login postgres --key phi-db.pub --config {shown}\n  \
+         look it over     jit-bastion check --config {shown}\n  \
+         run it           jit-bastion serve --config {shown}\n",
+        config.policy.display(),
+    ));
+    Said::done(text, json!({ "config": config.file, "made": made, "checkpoint_key": verifier }))
 }
 
 fn first_files(dir: &Path, made: &mut Vec<PathBuf>) -> Result<PathBuf, Failure> {
@@ -45,4 +85,79 @@ fn first_files(dir: &Path, made: &mut Vec<PathBuf>) -> Result<PathBuf, Failure> 
         made.push(file.clone());
     }
     Ok(dir.join("jit-bastion.toml"))
+}
+
+/// Makes what is missing of the installation that `config` describes; adds to `made` what it made.
+pub(super) async fn install(config: &Config, node: &str, made: &mut Vec<PathBuf>) -> Result<Made, Failure> {
+    for folder in [&config.state, &config.recordings] {
+        if !folder.is_dir() {
+            place::private_folder(folder)?;
+            made.push(folder.clone());
+        }
+    }
+    if let Keys::PassphraseFile(file) = &config.keys
+        && !file.exists()
+    {
+        let passphrase = Zeroizing::new(format!("{}\n", BASE64.encode(Zeroizing::new(rand::random::<[u8; 32]>()))));
+        place::new_file(file, 0o600, &passphrase)?;
+        made.push(file.clone());
+    }
+    if !config.node_file().exists() {
+        place::new_file(&config.node_file(), 0o644, &format!("{node}\n"))?;
+    }
+    let store = open::store(config).await?;
+    let keys = keys(config, &store, made).await;
+    store.close().await;
+    keys
+}
+
+async fn keys(config: &Config, store: &Store, made: &mut Vec<PathBuf>) -> Result<Made, Failure> {
+    if store.reader().sealed_keys().await.context("cannot read the store")?.is_some() {
+        return Ok(Made::Before);
+    }
+    let passphrase = open::passphrase(config)?;
+    let make = move || -> anyhow::Result<(Keyring, String)> {
+        let ring = Keyring::generate(&mut rand::rng())?;
+        let sealed = ring.seal(&passphrase, &mut rand::rng())?;
+        Ok((ring, sealed))
+    };
+    let (ring, sealed) = tokio::task::spawn_blocking(make).await.context("the keys could not be made")??;
+    let signer = ring.note_signer(store.node()).context("the log cannot have this name")?;
+    let now = SystemClock.now();
+    let event = initialised(&ring, &signer);
+    let kept = store.change(Urgency::Ordinary, local::actor(), now, move |tx| {
+        Box::pin(async move {
+            tx.keep_sealed_keys(&sealed).await?;
+            Ok::<_, StoreError>(store::Outcome::Changed((), event))
+        })
+    });
+    kept.await.context("the keys could not be kept")?;
+    let verifier = signer.verifier();
+    let file = config.state.join("checkpoint.pub");
+    let _ = fs::remove_file(&file);
+    place::new_file(&file, 0o644, &format!("{verifier}\n"))?;
+    made.push(file);
+    checkpoint(config, store, &signer).await?;
+    Ok(Made::Now(verifier))
+}
+
+/// Signs the log's head as it is now.
+async fn checkpoint(config: &Config, store: &Store, signer: &NoteSigner) -> anyhow::Result<()> {
+    let key = NoteKey::new(signer.name(), *signer.public_key())?;
+    let file = CheckpointFile::in_folder(&config.state);
+    store.checkpoint(SystemClock.now(), &file, |head| head.sign(&key, |bytes| signer.sign(bytes))).await.context("the log could not be signed")?;
+    Ok(())
+}
+
+fn initialised(ring: &Keyring, signer: &NoteSigner) -> Event {
+    let print = |key: &ssh_key::PublicKey| key.fingerprint(HashAlg::Sha256).to_string();
+    Event::Initialised {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        checkpoint_key: signer.verifier(),
+        outer_host_key: print(ring.outer_host_key.public_key()),
+        inner_host_key: print(ring.inner_host_key.public_key()),
+        session_ca: print(ring.sessions.public_key()),
+        host_ca: print(ring.hosts.public_key()),
+        access_ca: print(ring.access.public_key()),
+    }
 }

@@ -5,10 +5,13 @@ mod args;
 mod check;
 mod daemon;
 mod demo;
+mod evidence;
 mod failure;
 mod init;
+mod local;
 mod manual;
 mod notify;
+mod open;
 mod place;
 mod pubkey;
 mod said;
@@ -43,6 +46,7 @@ fn run(cli: Cli) -> Outcome {
     match command {
         Command::Init(init) => init::run(&init, config.as_deref()),
         Command::Check => check::run(config.as_deref()),
+        Command::Verify(verify) => evidence::run(&verify, config.as_deref()),
         Command::Completion { shell } => Ok(manual::completion(shell)),
         Command::Man { dir } => manual::man(dir.as_deref()),
         _ => Err(Failure::refused("not-yet", "this command is not there yet", "`jit-bastion --help` lists the others")),

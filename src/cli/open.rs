@@ -1,0 +1,48 @@
+//! Opens what an installation consists of: store, passphrase, keys. Each says what to do when it cannot.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::failure::Failure;
+use crate::ca::keyring::Keyring;
+use crate::ca::secret::Passphrase;
+use crate::config::{Config, Keys};
+use crate::store::{Reader, Store};
+
+/// What to do without keys.
+const INIT: &str = "`jit-bastion init` makes keys and store";
+
+/// The passphrase, from where the config says.
+pub(super) fn passphrase(config: &Config) -> Result<Passphrase, Failure> {
+    let read = match &config.keys {
+        Keys::PassphraseFile(file) => Passphrase::from_file(file),
+        Keys::Credential(name) => {
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+            Passphrase::from_credential(name, folder.as_deref().map(Path::new))
+        }
+    };
+    read.map_err(|error| Failure::from_text("passphrase", &error.to_string()))
+}
+
+/// The store of this installation, which `init` has made.
+pub(super) async fn store(config: &Config) -> Result<Store, Failure> {
+    let node = config.node()?;
+    let opened = Store::open(&config.store, &node).await;
+    opened.map_err(|error| Failure::refused("store", format!("cannot open {}: {error}", config.store), "`jit-bastion check` looks further"))
+}
+
+/// The keys that lie sealed in the store.
+pub(super) async fn keyring(config: &Config, reader: &Reader) -> Result<Keyring, Failure> {
+    let sealed = reader.sealed_keys().await.context("cannot read the keys from the store")?;
+    let sealed = sealed.ok_or_else(|| Failure::refused("no-keys", "the store holds no keys yet", INIT))?;
+    let passphrase = passphrase(config)?;
+    let opened = tokio::task::spawn_blocking(move || Keyring::open(&sealed, &passphrase)).await.context("the keys could not be opened")?;
+    opened.map_err(|error| Failure::from_text("keys", &error.to_string()))
+}
+
+/// Runs `work` to its end on this thread.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start a runtime")?;
+    runtime.block_on(work)
+}
