@@ -9,7 +9,11 @@ use proptest::test_runner::TestRunner;
 #[test]
 fn no_target_panics() {
     for (name, target) in fuzz::ALL.iter().flat_map(|room| room.iter()) {
-        let mut runner = TestRunner::new(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() });
+        let mut runner = TestRunner::new(ProptestConfig {
+            cases: 6 * ProptestConfig::default().cases,
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        });
         let ran = runner.run(&input(), |bytes| {
             target(&bytes);
             Ok(())

@@ -31,6 +31,7 @@ impl russh::server::Handler for Peer {
     type Error = russh::Error;
 }
 
+/// With ChaCha20 russh is strict; with AES-GCM it is not, as OpenSSH before 9.6.
 fn names(agreement: Agreement, ours: Cipher) -> Preferred {
     let agreement = match agreement {
         Agreement::MlKem768X25519 => kex::MLKEM768X25519_SHA256,
@@ -40,9 +41,9 @@ fn names(agreement: Agreement, ours: Cipher) -> Preferred {
         Agreement::NistP384 => kex::ECDH_SHA2_NISTP384,
     };
     let cipher = if ours == Cipher::ChaCha20Poly1305 { cipher::CHACHA20_POLY1305 } else { cipher::AES_256_GCM };
-    let markers = [kex::EXTENSION_SUPPORT_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT];
-    let markers = [markers, [kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER]].concat();
-    let kex = Cow::Owned([vec![agreement], markers].concat());
+    let markers = [kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
+    let kex = if ours == Cipher::ChaCha20Poly1305 { [vec![agreement], markers.to_vec()].concat() } else { vec![agreement] };
+    let kex = Cow::Owned(kex);
     Preferred { kex, cipher: Cow::Owned(vec![cipher]), ..Preferred::DEFAULT }
 }
 

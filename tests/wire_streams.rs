@@ -51,7 +51,7 @@ fn again(cipher: Cipher) -> Transport {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
     fn any_split_gives_the_same_messages(chacha: bool, sizes in prop::collection::vec(1_usize..20_000, 1..60)) {

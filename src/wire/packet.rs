@@ -25,20 +25,22 @@ pub(super) struct Inbound {
     /// The length field of the packet at `start`, once it has been read.
     length: Option<usize>,
     limit: usize,
+    /// The last read filled all the space: more was waiting.
+    crowded: bool,
     spent: Spent,
 }
 
 impl Inbound {
     pub(super) fn new() -> Self {
         Self {
-            // Zeroed pages come from the kernel untouched: an idle connection that reads little keeps little.
-            buffer: vec![0; BUFFER],
+            buffer: vec![0; FIRST_BUFFER],
             start: 0,
             end: 0,
             opener: Opener::Clear,
             sequence: 0,
             length: None,
             limit: MAX_STRANGER,
+            crowded: false,
             spent: Spent::default(),
         }
     }
@@ -56,8 +58,9 @@ impl Inbound {
             self.end -= self.start;
             self.start = 0;
         }
-        // Grows for a packet that is larger than the buffer; its length has been checked against the limit.
-        let needed = want.max(self.end) + MIN_SPACE;
+        // Grows for a packet that is larger than the buffer, whose length has been checked against the limit; and once
+        // for a peer that sends in bulk. A connection that only carries keystrokes stays small.
+        let needed = (want.max(self.end) + MIN_SPACE).max(if self.crowded { BULK_BUFFER } else { FIRST_BUFFER });
         if self.buffer.len() < needed {
             self.buffer.resize(needed, 0);
         }
@@ -67,6 +70,7 @@ impl Inbound {
     /// `n` bytes have been read into [`Self::space`].
     pub(super) fn filled(&mut self, n: usize) {
         self.end = self.end.saturating_add(n).min(self.buffer.len());
+        self.crowded |= self.end == self.buffer.len();
     }
 
     /// The next line without its LF or CR LF, for what comes before the first packet. `most` counts all its bytes.
@@ -232,13 +236,53 @@ impl Spent {
     }
 }
 
-/// Two full TCP reads. Above the allocator's mapping threshold, so that its pages are only taken when touched.
-const BUFFER: usize = 128 * 1024;
+const FIRST_BUFFER: usize = 32 * 1024;
 /// The least room that is offered to a read.
 const MIN_SPACE: usize = 16 * 1024;
+/// Two full TCP reads, or four of OpenSSH's largest packets.
+const BULK_BUFFER: usize = 128 * 1024;
 /// OpenSSH's `PACKET_MAX_SIZE`.
 const MAX_PACKET: usize = 256 * 1024;
 /// The packet that RFC 4253 section 6.1 wants everybody to take: enough for a stranger.
 const MAX_STRANGER: usize = 35_000;
 /// Sequence numbers have 32 bits and are nonces of ChaCha20-Poly1305: half of them is where we stop for good.
 const MAX_UNDER_ONE_KEY: u64 = 1 << 31;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that sends packets of `length` bytes in bulk, in pieces as large as there is room for.
+    fn flood(inbound: &mut Inbound, length: u32, packets: usize) -> usize {
+        let packet = [&length.to_be_bytes()[..], &[4], &vec![94; length as usize - 1]].concat();
+        let mut stream = packet.iter().copied().cycle().take(packet.len() * packets);
+        let (mut opened, mut largest) = (0, 0);
+        loop {
+            let space = inbound.space();
+            assert!(space.len() >= MIN_SPACE);
+            let read = space.iter_mut().zip(&mut stream).map(|(to, from)| *to = from).count();
+            inbound.filled(read);
+            largest = largest.max(inbound.buffer.len());
+            while let Some(packet) = inbound.open().unwrap() {
+                assert_eq!(packet.payload.len(), length as usize - 5);
+                assert!(inbound.bytes(packet.payload).iter().all(|b| *b == 94));
+                opened += 1;
+            }
+            if read == 0 {
+                assert_eq!(opened, packets);
+                return largest;
+            }
+        }
+    }
+
+    #[test]
+    fn the_buffer_grows_for_bulk_and_no_further() {
+        let mut inbound = Inbound::new();
+        assert_eq!(inbound.space().len(), FIRST_BUFFER);
+        assert_eq!(flood(&mut inbound, 32_764, 300), BULK_BUFFER);
+        assert_eq!(flood(&mut inbound, 12, 50_000), BULK_BUFFER);
+        inbound.trust_lengths();
+        let most = flood(&mut inbound, MAX_PACKET as u32 - 4, 20);
+        assert!(most <= MAX_PACKET + MIN_SPACE + 16, "{most}");
+    }
+}
