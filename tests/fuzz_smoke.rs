@@ -33,6 +33,8 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
         b"\xff\xff\xff\xff",
         b"\0\0\0\x04exec",
         b"\n",
+        b"\n\n\xe2\x80\x94 n AAAAAAA=\n",
+        b"{\"seq\":0,",
     ]);
     let noise = prop::collection::vec(any::<u8>(), 0..40);
     let number = prop::sample::select(vec![1_u8, 2, 3, 4, 5, 7, 20, 21, 30, 31, 50, 60, 61, 80, 90, 91, 94, 98, 192]);

@@ -400,7 +400,7 @@ mod tests {
     fn names_are_stable_and_kebab_case() {
         assert_eq!(Event::ClockAlarm { jump_ms: 1 }.name(), "clock-alarm");
         let kebab = |name: &&str| name.chars().all(|c| c.is_ascii_lowercase() || c == '-');
-        assert!(Event::NAMES.iter().all(|name| kebab(&name)));
+        assert!(Event::NAMES.iter().all(kebab));
         let distinct: std::collections::BTreeSet<_> = Event::NAMES.iter().collect();
         assert_eq!(distinct.len(), Event::NAMES.len());
     }

@@ -191,7 +191,7 @@ mod tests {
         let (authority, certificate) = session(&mut rng, &["192.0.2.7"], None).unwrap();
         assert_eq!(certificate.valid_principals(), ["postgres"]);
         assert_eq!(certificate.cert_type(), CertType::User);
-        let options: Vec<_> = certificate.critical_options().iter().map(|(name, _)| name.as_str()).collect();
+        let options: Vec<_> = certificate.critical_options().keys().map(String::as_str).collect();
         assert_eq!(options, ["source-address"]);
         let at = u64::try_from(now().seconds()).unwrap();
         let ca = authority.public_key().fingerprint(HashAlg::Sha256);

@@ -1,0 +1,95 @@
+//! The audit log's readers, and the sealed keys: files that may come from anybody.
+
+use jit_bastion::audit::canonical;
+use jit_bastion::audit::checkpoint::{Checkpoint, Note, NoteKey};
+use jit_bastion::audit::entry::Entry;
+use jit_bastion::audit::verify::{Head, Row, verify};
+use jit_bastion::ca::certificate::{KeyId, SourceAddress};
+use jit_bastion::ca::envelope;
+
+use super::Target;
+
+/// The targets of this file.
+pub const ALL: &[Target] =
+    &[("log_entry", log_entry), ("signed_note", signed_note), ("whole_log", whole_log), ("sealed_keys", sealed_keys)];
+
+const ENTRY: &str =
+    r#"{"actor":"system:bastion","data":{"jump_ms":-5},"event":"clock-alarm","node":"n","seq":0,"time_us":1795298820000000}"#;
+const NOTE: &str = "n\n18\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\u{2014} n x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
+const KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+const KEYS: &str = r#"{"format":"jit-bastion sealed keys","version":1,"kdf":"argon2id","cost":{"memory-kib":65536,"passes":3,"lanes":1},"salt":"AAAAAAAAAAAAAAAAAAAAAA==","cipher":"aes-256-gcm","nonce":"AAAAAAAAAAAAAAAA","sealed":"AAAA"}"#;
+
+/// What is read is what would be written, to the byte.
+pub fn log_entry(bytes: &[u8]) {
+    for bytes in [bytes.to_vec(), edited(ENTRY, bytes)] {
+        if let Ok(value) = canonical::parse(&bytes) {
+            assert_eq!(canonical::encode(&value).expect("it was canonical"), bytes);
+        }
+        if let Ok(entry) = Entry::parse(&bytes) {
+            assert_eq!(entry.to_bytes().expect("it was an entry"), bytes);
+        }
+    }
+}
+
+/// Notes, checkpoints and verifier keys come back as they were.
+pub fn signed_note(bytes: &[u8]) {
+    for bytes in [bytes.to_vec(), edited(NOTE, bytes), edited(KEY, bytes)] {
+        let text = String::from_utf8_lossy(&bytes);
+        if let Ok(note) = Note::parse(&text) {
+            let again = Note::parse(&note.to_string()).expect("it was a note");
+            assert_eq!(again, note);
+            if let Ok(key) = KEY.parse::<NoteKey>() {
+                let _ = note.verified(&key);
+            }
+        }
+        if let Ok(checkpoint) = text.parse::<Checkpoint>() {
+            assert_eq!(checkpoint.to_string().parse(), Ok(checkpoint));
+        }
+        if let Ok(key) = text.parse::<NoteKey>() {
+            assert_eq!(key.to_string().parse(), Ok(key));
+        }
+    }
+}
+
+/// A log of lies ends in findings.
+pub fn whole_log(bytes: &[u8]) {
+    let Ok(key) = KEY.parse::<NoteKey>() else { return };
+    let rows = bytes.split(|byte| *byte == b'\n').enumerate().map(|(seq, line)| Row {
+        seq: line.first().map_or(seq as u64, |first| u64::from(*first) << (seq % 57)),
+        bytes: edited(ENTRY, line),
+        leaf: None,
+    });
+    let head = Head { source: "fuzz".into(), note: String::from_utf8_lossy(&edited(NOTE, bytes)).into_owned() };
+    let verdict = verify(&key, rows, [head]);
+    assert!(!verdict.findings.is_empty());
+    verdict.findings.iter().for_each(|finding| assert!(!finding.to_string().is_empty()));
+}
+
+/// An envelope is judged before any work is done; so are the parts of a certificate that come from a config.
+pub fn sealed_keys(bytes: &[u8]) {
+    for bytes in [bytes.to_vec(), edited(KEYS, bytes)] {
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = envelope::check(&text);
+        let _ = KeyId::parse(&text);
+        if let Ok(source) = text.parse::<SourceAddress>() {
+            assert_eq!(source.to_string().parse(), Ok(source));
+        }
+    }
+}
+
+/// `template` with bytes put elsewhere in it: the near misses that random bytes never are.
+fn edited(template: &str, edits: &[u8]) -> Vec<u8> {
+    let mut bytes = template.as_bytes().to_vec();
+    for edit in edits.chunks_exact(3) {
+        let [at, how, byte] = *edit else { continue };
+        let at = at as usize * bytes.len() / 256;
+        match how % 4 {
+            0 => bytes.insert(at, byte),
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            2 => bytes.truncate(at.max(1)),
+            _ if at < bytes.len() => bytes[at] = byte,
+            _ => {}
+        }
+    }
+    bytes
+}
