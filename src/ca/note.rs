@@ -1,6 +1,6 @@
 //! The checkpoint key: Ed25519 over bytes that are composed elsewhere. It signs the log's heads and the manifests of recordings.
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use sha2::{Digest, Sha256};
@@ -8,8 +8,6 @@ use thiserror::Error;
 
 /// C2SP signed-note's byte for Ed25519.
 const ED25519_KIND: u8 = 1;
-/// Before a manifest's digest: what is signed for a manifest can never be read as a checkpoint, whose second line is a number.
-const MANIFEST: &str = "jit-bastion manifest v1";
 
 /// A key or a name that cannot sign.
 #[derive(Debug, Error, Clone, Copy, PartialEq, Eq)]
@@ -59,32 +57,17 @@ impl NoteSigner {
         format!("{}+{id}+{}", self.name, BASE64.encode(key))
     }
 
-    /// Ed25519 (RFC 8032) over `bytes`. For notes, whose form keeps kinds apart; a manifest has [`sign_manifest`](Self::sign_manifest).
+    /// Ed25519 (RFC 8032) over `bytes`. What they are a signature *of* must show in them: a checkpoint's second line is a number, a
+    /// manifest's begins with a brace, so neither can be read as the other. Sign nothing here that could be read as one of the two.
     pub fn sign(&self, bytes: &[u8]) -> Result<[u8; 64], NoteKeyError> {
         self.pair.sign(bytes).as_ref().try_into().map_err(|_| NoteKeyError::Key)
     }
-
-    /// The signature of a manifest, in base64: over `jit-bastion manifest v1`, a newline, its SHA-256 in hexadecimal and a newline.
-    pub fn sign_manifest(&self, manifest: &[u8]) -> Result<String, NoteKeyError> {
-        self.sign(&manifest_text(manifest)).map(|signature| BASE64.encode(signature))
-    }
-}
-
-/// Whether `signature` is what [`NoteSigner::sign_manifest`] gave for `manifest`, by the key whose public half is `public`.
-pub fn verify_manifest(public: &[u8; 32], manifest: &[u8], signature: &str) -> bool {
-    let signature = BASE64.decode(signature.trim());
-    let key = UnparsedPublicKey::new(&ED25519, public);
-    signature.is_ok_and(|signature| key.verify(&manifest_text(manifest), &signature).is_ok())
-}
-
-fn manifest_text(manifest: &[u8]) -> Vec<u8> {
-    let hex: String = Sha256::digest(manifest).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{MANIFEST}\n{hex}\n").into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 
     #[test]
     fn the_verifier_key_is_c2sps() {
@@ -101,14 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn manifests_are_signed_apart_from_notes() {
+    fn signatures_verify_with_the_public_half() {
         let signer = NoteSigner::new("bastion-1", &[1; 32]).unwrap();
-        let signature = signer.sign_manifest(b"{}").unwrap();
-        assert!(verify_manifest(signer.public_key(), b"{}", &signature));
-        assert!(!verify_manifest(signer.public_key(), b"{ }", &signature));
-        assert!(!verify_manifest(&[0; 32], b"{}", &signature));
-        assert!(!verify_manifest(signer.public_key(), b"{}", "no base64!"));
-        let raw = BASE64.encode(signer.sign(b"{}").unwrap());
-        assert!(!verify_manifest(signer.public_key(), b"{}", &raw));
+        let signature = signer.sign(b"bytes").unwrap();
+        let public = UnparsedPublicKey::new(&ED25519, signer.public_key());
+        assert!(public.verify(b"bytes", &signature).is_ok());
+        assert!(public.verify(b"bytez", &signature).is_err());
     }
 }
