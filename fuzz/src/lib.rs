@@ -1,10 +1,14 @@
 //! What the fuzz targets do with their bytes, one function each. tests/fuzz_smoke.rs runs all of them on stable Rust.
 
+pub mod auth;
+pub mod channel;
 pub mod evidence;
+pub mod keys;
+pub mod peek;
 pub mod transport;
 
 /// One fuzz target: its name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by room.
-pub const ALL: &[&[Target]] = &[evidence::ALL, transport::ALL];
+pub const ALL: &[&[Target]] = &[auth::ALL, channel::ALL, evidence::ALL, keys::ALL, peek::ALL, transport::ALL];
