@@ -26,6 +26,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod broker;
 pub mod ca;
 pub mod cli;
 pub mod config;

@@ -174,6 +174,7 @@ CREATE TABLE channels (
     session  TEXT NOT NULL REFERENCES sessions (id),
     number   INTEGER NOT NULL,
     kind     TEXT NOT NULL,
+    command  TEXT,
     file     TEXT NOT NULL,
     sha256   TEXT NOT NULL,
     bytes    INTEGER NOT NULL,

@@ -119,8 +119,10 @@ impl Store {
 impl Reader {
     /// Every checkpoint in the store of this node's log, as heads to verify it against.
     pub async fn checkpoints(&self) -> Result<Vec<Head>, StoreError> {
-        let rows: Vec<(i64, String)> =
-            sqlx::query_as("SELECT size, note FROM checkpoints WHERE node = $1 ORDER BY size").bind(&self.node).fetch_all(&self.pool).await?;
+        let rows: Vec<(i64, String)> = sqlx::query_as("SELECT size, note FROM checkpoints WHERE node = $1 ORDER BY size")
+            .bind(&self.node)
+            .fetch_all(&self.pool)
+            .await?;
         let head = |(size, note)| Ok(Head { source: format!("store, size {}", count("checkpoints", &self.node, size)?), note });
         rows.into_iter().map(head).collect()
     }

@@ -52,12 +52,7 @@ impl Reader {
 
     /// Did `user` ever hold a grant on `host`?
     pub async fn held(&self, user: &User, host: &HostName) -> Result<bool, StoreError> {
-        let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM grants WHERE user_name = $1 AND host = $2 LIMIT 1")
-            .bind(user.as_str())
-            .bind(host.as_str())
-            .fetch_optional(&self.pool)
-            .await?;
-        Ok(row.is_some())
+        held(&mut *self.pool.acquire().await?, user, host).await
     }
 
     /// Grants whose time is over at `now` and whose end is not yet told.
@@ -75,6 +70,11 @@ impl Tx {
     /// One grant, to be ended.
     pub async fn grant(&mut self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
         load(self.conn(), id).await
+    }
+
+    /// Did `user` ever hold a grant on `host`?
+    pub async fn held(&mut self, user: &User, host: &HostName) -> Result<bool, StoreError> {
+        held(self.conn(), user, host).await
     }
 
     /// The first of `ids` that no grant has.
@@ -111,21 +111,23 @@ impl Tx {
         Ok(())
     }
 
-    /// An open grant is closed or revoked, as `finished` says; `note` is already kept.
-    pub async fn finish_grant(&mut self, id: &GrantId, finished: &Finished, note: Option<Commitment>) -> Result<(), StoreError> {
+    /// An open grant is closed or revoked, as its `finished` says; `note` is already kept.
+    pub async fn finish_grant(&mut self, after: &Grant, note: Option<Commitment>) -> Result<(), StoreError> {
+        let Some(finished) = &after.finished else { return Err(StoreError::Moved(after.id.to_string())) };
         let state = match finished.how {
             Finish::Closed => "closed",
             Finish::Revoked => "revoked",
         };
-        let done = sqlx::query("UPDATE grants SET state = $2, settled_at = $3, settled_by = $4, note = $5 WHERE id = $1 AND state = 'open'")
-            .bind(id.as_str())
-            .bind(state)
-            .bind(finished.at.micros())
-            .bind(finished.by.to_string())
-            .bind(note.map(|note| note.to_string()))
-            .execute(self.conn())
-            .await?;
-        one(done.rows_affected(), id)
+        let done =
+            sqlx::query("UPDATE grants SET state = $2, settled_at = $3, settled_by = $4, note = $5 WHERE id = $1 AND state = 'open'")
+                .bind(after.id.as_str())
+                .bind(state)
+                .bind(finished.at.micros())
+                .bind(finished.by.to_string())
+                .bind(note.map(|note| note.to_string()))
+                .execute(self.conn())
+                .await?;
+        one(done.rows_affected(), &after.id)
     }
 
     /// An open grant's time is over. False if somebody was first, or if its end has moved.
@@ -138,6 +140,15 @@ impl Tx {
             .await?;
         Ok(done.rows_affected() == 1)
     }
+}
+
+async fn held(conn: &mut Conn, user: &User, host: &HostName) -> Result<bool, StoreError> {
+    let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM grants WHERE user_name = $1 AND host = $2 LIMIT 1")
+        .bind(user.as_str())
+        .bind(host.as_str())
+        .fetch_optional(conn)
+        .await?;
+    Ok(row.is_some())
 }
 
 async fn load(conn: &mut Conn, id: &GrantId) -> Result<Option<Grant>, StoreError> {

@@ -119,7 +119,7 @@ pub enum StoreError {
 
 impl StoreError {
     /// A text of `row` in `table` that its type refuses.
-    fn row(table: &'static str, row: &str, why: impl std::fmt::Display) -> Self {
+    pub(crate) fn row(table: &'static str, row: &str, why: impl std::fmt::Display) -> Self {
         Self::Row { table, row: row.to_owned(), why: why.to_string() }
     }
 }

@@ -58,6 +58,8 @@ pub struct ChannelRow {
     pub number: u32,
     /// `shell`, `exec`, `sftp`..
     pub kind: String,
+    /// The command line of an exec.
+    pub command: Option<String>,
     /// The file in the session's folder.
     pub file: String,
     /// Its digest.
@@ -167,6 +169,7 @@ struct Raw {
 struct RawChannel {
     number: i64,
     kind: String,
+    command: Option<String>,
     file: String,
     sha256: String,
     bytes: i64,
@@ -315,16 +318,19 @@ impl Tx {
 
     async fn add_channel(&mut self, session: &SessionId, channel: &ChannelRow) -> Result<(), StoreError> {
         let micros = u64::try_from(channel.duration.as_micros()).unwrap_or(u64::MAX);
-        sqlx::query("INSERT INTO channels (session, number, kind, file, sha256, bytes, duration) VALUES ($1, $2, $3, $4, $5, $6, $7)")
-            .bind(session.as_str())
-            .bind(i64::from(channel.number))
-            .bind(&channel.kind)
-            .bind(&channel.file)
-            .bind(channel.sha256.to_string())
-            .bind(stored(channel.bytes))
-            .bind(stored(micros))
-            .execute(self.conn())
-            .await?;
+        sqlx::query(
+            "INSERT INTO channels (session, number, kind, command, file, sha256, bytes, duration) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(session.as_str())
+        .bind(i64::from(channel.number))
+        .bind(&channel.kind)
+        .bind(channel.command.as_deref())
+        .bind(&channel.file)
+        .bind(channel.sha256.to_string())
+        .bind(stored(channel.bytes))
+        .bind(stored(micros))
+        .execute(self.conn())
+        .await?;
         Ok(())
     }
 }
@@ -345,7 +351,7 @@ async fn load(conn: &mut Conn, id: &SessionId) -> Result<Option<SessionRow>, Sto
 
 async fn channels(conn: &mut Conn, id: &str) -> Result<Vec<ChannelRow>, StoreError> {
     let raws: Vec<RawChannel> =
-        sqlx::query_as("SELECT number, kind, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number")
+        sqlx::query_as("SELECT number, kind, command, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number")
             .bind(id)
             .fetch_all(conn)
             .await?;
@@ -353,6 +359,7 @@ async fn channels(conn: &mut Conn, id: &str) -> Result<Vec<ChannelRow>, StoreErr
         Ok(ChannelRow {
             number: u32::try_from(raw.number).map_err(|e| StoreError::row("channels", id, e))?,
             kind: raw.kind,
+            command: raw.command,
             file: raw.file,
             sha256: raw.sha256.parse().map_err(|e| StoreError::row("channels", id, e))?,
             bytes: count("channels", id, raw.bytes)?,

@@ -223,7 +223,9 @@ async fn hosts_and_users_read_back_as_they_were_written() {
         .await;
     kept.unwrap();
     let reader = store.reader();
-    for (typed, port, found) in [("PHI-DB", 22, true), ("db", 1, true), ("10.0.0.5", 2222, true), ("10.0.0.5", 22, false), ("a-db", 22, false)] {
+    for (typed, port, found) in
+        [("PHI-DB", 22, true), ("db", 1, true), ("10.0.0.5", 2222, true), ("10.0.0.5", 22, false), ("a-db", 22, false)]
+    {
         assert_eq!(reader.find_host(typed, port).await.unwrap(), found.then(|| changed.clone()), "{typed}:{port}");
     }
     assert_eq!(reader.hosts().await.unwrap(), [changed]);

@@ -1,0 +1,77 @@
+//! What an act that did not happen tells: a refusal to the asker, a fault to the log.
+
+use std::fmt;
+
+use rand::Rng as _;
+use thiserror::Error;
+
+use super::Broker;
+use crate::access::refusal::Refusal;
+use crate::store::StoreError;
+
+/// Why an act did not happen. Nothing of it has.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The asker may not, or not so.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// We broke.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+/// Something of ours broke: the asker gets the id, the log has the rest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    id: String,
+}
+
+impl Fault {
+    /// What the log line carries too: `f-1a2b3c4d`.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the bastion failed (fault {})\nhint: tell an administrator this id, it is in the log", self.id)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// What ends a transaction early.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The asker may not.
+    Refused(Refusal),
+    /// The store failed.
+    Store(StoreError),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl Broker {
+    /// Logs what broke under a new id, and gives the id.
+    pub fn fault(&self, what: &(impl fmt::Display + ?Sized)) -> Fault {
+        let id = format!("f-{:08x}", self.chance.rng().next_u32());
+        tracing::error!(fault = %id, "{what}");
+        Fault { id }
+    }
+}
+
+/// Somebody else's change came between reading and writing.
+pub(super) fn overtaken(what: &str) -> Refusal {
+    Refusal::new("overtaken", format!("{what} was changed by somebody else at this moment")).hint("look again, then try again")
+}

@@ -1,0 +1,241 @@
+//! The acts. Only this room changes the world: each act is one transaction with its event, and whoever asks is looked up again in that
+//! transaction, so that a role taken away a moment ago no longer counts. SSH, the verbs and the command line all come here.
+//!
+//! Never: a decision of its own (that is `access`), a word of SSH, a secret in an error. A [`Refusal`](crate::access::refusal::Refusal)
+//! says what to do next; a [`Fault`] says only its id, and the log has the rest.
+
+mod administer;
+mod admit;
+mod approve;
+mod fault;
+mod identity;
+mod laws;
+mod people;
+mod recover;
+mod request;
+mod rights;
+mod visit;
+mod watch;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rand::{CryptoRng, Rng as _};
+use tokio::sync::watch as bell;
+
+use crate::access::names::{Actor, GrantId, HostName, Login, RequestId};
+use crate::access::policy::Policy;
+use crate::access::time::{Clock, Span, Timestamp};
+use crate::audit::commitment::Salt;
+use crate::ca::certificate::SourceAddress;
+use crate::ca::keyring::Keyring;
+use crate::ca::note::{NoteKeyError, NoteSigner};
+use crate::session::{Knife, Live};
+use crate::store::{Act, CheckpointFile, Store, StoreError, Tx, Urgency};
+
+pub use crate::store::{ChannelRow, GrantFilter, KeyRow, RequestFilter, SessionFilter, SessionRow, UserRow};
+pub use administer::NewKey;
+pub use admit::Admission;
+pub use approve::{Decided, Yes};
+pub use fault::{Error, Fault};
+pub use identity::{Identity, KnownHosts};
+pub use request::Asking;
+pub use visit::OpenSession;
+
+use fault::Stop;
+use identity::Shown;
+
+/// What the configuration says that the acts need.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The names under which clients reach the bastion: principals of the outer host certificate.
+    pub names: Vec<String>,
+    /// For which hosts clients are told to trust our host authority.
+    pub known_hosts_pattern: String,
+    /// Where session certificates work from; empty: the address that the connection to the host has here.
+    pub source_addresses: Vec<SourceAddress>,
+    /// The policy file.
+    pub policy: std::path::PathBuf,
+    /// The state folder; the file of checkpoints is in it.
+    pub state: std::path::PathBuf,
+}
+
+/// Where randomness comes from. A generator is made for one act and never kept.
+pub trait Chance: Send + Sync {
+    /// A generator for one act.
+    fn rng(&self) -> Box<dyn CryptoRng>;
+}
+
+/// The machine's randomness.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemChance;
+
+impl Chance for SystemChance {
+    fn rng(&self) -> Box<dyn CryptoRng> {
+        Box::new(rand::rng())
+    }
+}
+
+/// What only a serving bastion has; a local verb beside it works without.
+pub struct Serving {
+    /// The opened keys.
+    pub keys: Keyring,
+    /// The started knife.
+    pub knife: Knife,
+}
+
+/// What a broker is made of.
+pub struct Parts {
+    /// The open store.
+    pub store: Store,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// Where randomness comes from.
+    pub chance: Arc<dyn Chance>,
+    /// What the configuration says.
+    pub settings: Settings,
+    /// Keys and knife; none for a local verb.
+    pub serving: Option<Serving>,
+}
+
+/// Who acts go through. One for a process.
+pub struct Broker {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    chance: Arc<dyn Chance>,
+    settings: Settings,
+    policy: RwLock<Arc<Policy>>,
+    live: Live,
+    serving: Option<Serving>,
+    signer: Option<NoteSigner>,
+    shown: RwLock<Shown>,
+    checkpoints: CheckpointFile,
+    /// Rung after each act of ours, and when the watcher saw one of another process.
+    changes: bell::Sender<u64>,
+}
+
+impl Broker {
+    /// A broker with the policy that allows nothing; [`Broker::load_policy`] comes next. Refused only where the node's name cannot be
+    /// the name of a log.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, NoteKeyError> {
+        let Parts { store, clock, chance, settings, serving } = parts;
+        let signer = serving.as_ref().map(|serving| serving.keys.note_signer(store.node())).transpose()?;
+        let checkpoints = CheckpointFile::in_folder(&settings.state);
+        Ok(Arc::new(Self {
+            store,
+            clock,
+            chance,
+            settings,
+            policy: RwLock::new(Arc::new(Policy::empty())),
+            live: Live::new(),
+            serving,
+            signer,
+            shown: RwLock::default(),
+            checkpoints,
+            changes: bell::Sender::new(0),
+        }))
+    }
+
+    /// Reads the store.
+    pub fn reader(&self) -> crate::store::Reader {
+        self.store.reader()
+    }
+
+    /// Who is inside on this node.
+    pub fn live(&self) -> &Live {
+        &self.live
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Now, by that clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The node's name: its log's origin.
+    pub fn node(&self) -> &str {
+        self.store.node()
+    }
+
+    /// What the configuration says.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Rings whenever something has changed, here or in another process. A hint: look at the store, then wait again.
+    pub fn changes(&self) -> bell::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// One act: its transaction, its event, and the hint afterwards.
+    async fn act<T, F>(&self, urgency: Urgency, by: Actor, act: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, Stop> + Send + 'static,
+    {
+        let done = self.store.change(urgency, by, self.clock.now(), act).await;
+        self.ring();
+        done.map_err(|stop| self.stopped(stop))
+    }
+
+    fn ring(&self) {
+        self.changes.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    fn stopped(&self, stop: Stop) -> Error {
+        match stop {
+            Stop::Refused(refusal) => Error::Refused(refusal),
+            Stop::Store(StoreError::Moved(what)) => Error::Refused(fault::overtaken(&what)),
+            Stop::Store(error) => Error::Fault(self.fault(&error)),
+        }
+    }
+
+    fn serving(&self) -> Result<&Serving, Fault> {
+        self.serving.as_ref().ok_or_else(|| self.fault("this process has not opened the keys"))
+    }
+
+    fn salt(&self) -> Salt {
+        let mut salt = Salt::default();
+        self.chance.rng().fill_bytes(&mut salt);
+        salt
+    }
+
+    /// A few ids to choose a free one from.
+    fn ids<I>(&self, make: impl Fn(u32) -> I) -> Vec<I> {
+        let mut rng = self.chance.rng();
+        (0..DRAWS).map(|_| make(rng.next_u32())).collect()
+    }
+
+    fn request_ids(&self) -> Vec<RequestId> {
+        self.ids(RequestId::from_random)
+    }
+
+    fn grant_ids(&self) -> Vec<GrantId> {
+        self.ids(GrantId::from_random)
+    }
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Broker").field("node", &self.store.node()).finish_non_exhaustive()
+    }
+}
+
+/// The command that asks for a visit, as somebody would type it.
+fn request_command(host: &HostName, login: &Login, length: Span) -> String {
+    format!("ssh jit-bastion request {host} --login {login} --for {length} --reason WHY")
+}
+
+/// With a million ids taken of 2^30, eight draws all fail once in 10^24.
+const DRAWS: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Who is this, and which host do they mean.
+
+use ssh_key::{HashAlg, PublicKey};
+
+use super::fault::Stop;
+use super::{Broker, Fault};
+use crate::access::host::Host;
+use crate::access::names::{Actor, HostName, User};
+use crate::access::person::Person;
+use crate::access::policy::{Act, Policy};
+use crate::access::refusal::Refusal;
+use crate::access::request::Request;
+use crate::store::{StoreError, Tx};
+
+impl Broker {
+    /// The user whose key this is, with their roles now; none for a stranger and for a disabled user. The key proves nothing yet.
+    pub async fn recognise(&self, key: &PublicKey) -> Result<Option<Person>, Fault> {
+        self.reader().user_by_key(&fingerprint(key)).await.map_err(|e| self.fault(&e))
+    }
+
+    /// Notes that this key has proven somebody.
+    pub async fn proven(&self, key: &PublicKey) -> Result<(), Fault> {
+        self.store.key_used(&fingerprint(key), self.now()).await.map_err(|e| self.fault(&e))
+    }
+
+    /// The host that `target` and `port` mean (its name, an alias, its registered address), if `who` may see it. Unknown and invisible
+    /// are one answer.
+    pub async fn resolve(&self, who: &Person, target: &str, port: u16) -> Result<Option<Host>, Fault> {
+        let reader = self.reader();
+        let look = async {
+            let host = reader.find_host(target, port).await?;
+            let held = match &host {
+                Some(host) => reader.held(&who.user, &host.name).await?,
+                None => false,
+            };
+            let seen = self.policy().look(who, host.as_ref(), held, target).is_ok();
+            Ok::<_, StoreError>(host.filter(|_| seen))
+        };
+        look.await.map_err(|e| self.fault(&e))
+    }
+
+    /// May `who` see this request: its asker, who decides about it, who has decided, who may see or end what happens on its host.
+    /// `host` is the request's, if it is still registered.
+    pub fn may_see(&self, who: &Person, request: &Request, host: Option<&Host>) -> bool {
+        may_see(&self.policy(), who, request, host)
+    }
+}
+
+pub(super) fn may_see(policy: &Policy, who: &Person, request: &Request, host: Option<&Host>) -> bool {
+    let overseer = |host| policy.may(who, Act::Sessions, Some(host)) || policy.may(who, Act::Revoke, Some(host));
+    request.asked.user == who.user
+        || request.rule.may_decide(who, &request.asked.user).is_ok()
+        || request.approvals().iter().any(|yes| yes.by == who.user)
+        || host.is_some_and(overseer)
+}
+
+/// The user as they are in this transaction.
+pub(super) async fn present(tx: &mut Tx, user: &User) -> Result<Person, Stop> {
+    match tx.person(user).await? {
+        Some(person) => Ok(person),
+        None => Err(Refusal::new("unknown-user", format!("{user} may do nothing here any more")).hint("ask an administrator").into()),
+    }
+}
+
+/// Who acts, as policy sees them: a user with their roles now, or somebody on the bastion's own command line (none).
+pub(super) async fn actor(tx: &mut Tx, by: &Actor) -> Result<Option<Person>, Stop> {
+    match by {
+        Actor::User(user) => present(tx, user).await.map(Some),
+        Actor::Local(_) | Actor::System => Ok(None),
+    }
+}
+
+/// The host of a name or an alias as typed, in this transaction.
+pub(super) async fn host_typed(tx: &mut Tx, typed: &str) -> Result<Option<Host>, Stop> {
+    let Ok(named) = HostName::parse(typed) else { return Ok(None) };
+    match tx.host_named(&named).await? {
+        Some(name) => Ok(tx.host(&name).await?),
+        None => Ok(None),
+    }
+}
+
+/// `SHA256:..`, as OpenSSH prints it.
+pub(super) fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}

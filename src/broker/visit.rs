@@ -1,0 +1,208 @@
+//! A visit begins and ends, and its recordings are opened; each is an event.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::admit::visit;
+use super::fault::Stop;
+use super::people::{actor, present};
+use super::{Admission, Broker, Error, Fault};
+use crate::access::names::{Actor, ChannelId, Note, SessionId};
+use crate::access::policy::Act;
+use crate::access::refusal::Refusal;
+use crate::access::time::Timestamp;
+use crate::audit::digest::Digest;
+use crate::audit::event::Event;
+use crate::recording::{SealedSession, SessionMeta};
+use crate::session::{Cutoff, Ending, Lateness, LiveSession, Presence};
+use crate::store::{ChannelRow, ClosedSession, NewSession, Outcome, SessionRow, Tx, Urgency};
+
+/// A visit in progress. It ends with [`Broker::close_session`].
+#[must_use]
+#[derive(Debug)]
+pub struct OpenSession {
+    /// Its id.
+    pub id: SessionId,
+    /// What its recordings say of it.
+    pub meta: SessionMeta,
+    /// When its grant ended as it began.
+    pub ends: Timestamp,
+    /// What ends it.
+    pub cutoff: Cutoff,
+    /// Its place on the list of who is inside.
+    pub presence: Presence,
+}
+
+impl Broker {
+    /// The visit begins: its row and its event, the cutoff armed, its place on the list. Asks once more whether the grant admits it.
+    pub async fn open_session(&self, admission: Admission, client: SocketAddr) -> Result<OpenSession, Error> {
+        let serving = self.serving()?;
+        let node = self.store.node().to_owned();
+        let key_id = admission.key_id();
+        let by = Actor::User(admission.person.user.clone());
+        let (meta, ends) = self
+            .act(Urgency::Ordinary, by, move |tx| {
+                Box::pin(async move {
+                    let new = opened(tx, &admission, client).await?;
+                    tx.add_session(&new.0, &node).await?;
+                    let event = event(&new.0, admission.key, key_id.as_str().to_owned());
+                    Ok(Outcome::Changed((meta(new.0, tx.now()), new.1), event))
+                })
+            })
+            .await?;
+        let cutoff = Cutoff::new(&serving.knife, ends, self.clock.clone());
+        let id = meta.session.clone();
+        let presence = self.live.enter(LiveSession {
+            id: id.clone(),
+            user: meta.user.clone(),
+            host: meta.host.clone(),
+            login: meta.login.clone(),
+            grant: meta.grant.clone(),
+            started: meta.started,
+            ends,
+            cutoff: cutoff.clone(),
+        });
+        // What was revoked between the commit and the line above, nobody has cut.
+        self.cut_what_fell().await?;
+        Ok(OpenSession { id, meta, ends, cutoff, presence })
+    }
+
+    /// The visit is over and what was seen is sealed, or could not be. Then the head of the log is signed.
+    pub async fn close_session(
+        &self,
+        open: OpenSession,
+        ending: Ending,
+        sealed: Option<SealedSession>,
+        late: Lateness,
+    ) -> Result<(), Fault> {
+        let millis = |late: Duration| u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+        let closed = closed(open.id.clone(), ending, sealed.as_ref(), late.host.map(millis), late.client.map(millis));
+        let event = Event::SessionClosed {
+            session: closed.id.clone(),
+            ending: ending.as_str().into(),
+            late_host_ms: closed.late_host_ms,
+            late_client_ms: closed.late_client_ms,
+            manifest: closed.sealed.as_ref().map(|(_, manifest)| *manifest),
+            recordings: closed.channels.len() as u64,
+            bytes: closed.channels.iter().map(|channel| channel.bytes).sum(),
+        };
+        self.keep_closed(closed, event).await?;
+        if let Some(sealed) = sealed {
+            sealed.let_go().map_err(|e| self.fault(&e))?;
+        }
+        drop(open);
+        self.checkpoint().await
+    }
+
+    /// Writes the end of a session with its event.
+    pub(super) async fn keep_closed(&self, closed: ClosedSession, event: Event) -> Result<(), Fault> {
+        let done = self.act(Urgency::Ordinary, Actor::System, move |tx| {
+            Box::pin(async move {
+                tx.close_session(&closed).await?;
+                Ok(Outcome::Changed((), event))
+            })
+        });
+        match done.await {
+            Ok(()) => Ok(()),
+            Err(Error::Fault(fault)) => Err(fault),
+            Err(Error::Refused(refusal)) => Err(self.fault(&refusal)),
+        }
+    }
+
+    /// Somebody opens a recording: may they, and the event that says so. `purpose` is what they say it is for.
+    pub async fn open_recording(&self, by: &Actor, channel: &ChannelId, purpose: Option<Note>) -> Result<SessionRow, Error> {
+        let (who, channel, policy, salt) = (by.clone(), channel.clone(), self.policy(), self.salt());
+        self.act(Urgency::Ordinary, by.clone(), move |tx| {
+            Box::pin(async move {
+                let unknown = || Refusal::no_such("recording", &channel);
+                let session = tx.session(&channel.session).await?.ok_or_else(unknown)?;
+                if let Some(person) = actor(tx, &who).await? {
+                    let host = tx.host(&session.host).await?;
+                    if !policy.may(&person, Act::Replay, host.as_ref()) {
+                        let finds = policy.may(&person, Act::Recordings, host.as_ref());
+                        let refusal = if finds { Refusal::may_not(Act::Replay.sentence(), Some(&session.host)) } else { unknown() };
+                        return Err(refusal.into());
+                    }
+                }
+                if !session.channels.iter().any(|row| row.number == channel.number) {
+                    return Err(unknown().into());
+                }
+                let purpose = match &purpose {
+                    Some(purpose) => Some(tx.keep_text(purpose.as_str(), &salt).await?),
+                    None => None,
+                };
+                let event = Event::RecordingOpened { session: channel.session, channel: channel.number.into(), purpose };
+                Ok(Outcome::Changed(session, event))
+            })
+        })
+        .await
+    }
+}
+
+/// The session's row, and when its grant ends, if the grant still admits it.
+async fn opened(tx: &mut Tx, admission: &Admission, client: SocketAddr) -> Result<(NewSession, Timestamp), Stop> {
+    let person = present(tx, &admission.person.user).await?;
+    let id = &admission.grant.id;
+    let grant = tx.grant(id).await?.ok_or_else(|| Refusal::no_such("grant", id))?;
+    grant.admits(&visit(&admission.grant, &person), tx.now())?;
+    let new = NewSession {
+        id: admission.session.clone(),
+        grant: grant.id,
+        request: grant.request,
+        user: grant.user,
+        host: grant.host,
+        login: grant.login,
+        rule: grant.rule,
+        client,
+        serial: admission.serial.get(),
+    };
+    Ok((new, grant.ends))
+}
+
+fn event(new: &NewSession, key: String, key_id: String) -> Event {
+    Event::SessionOpened {
+        session: new.id.clone(),
+        grant: new.grant.clone(),
+        request: new.request.clone(),
+        user: new.user.clone(),
+        host: new.host.clone(),
+        login: new.login.clone(),
+        rule: new.rule.clone(),
+        client: new.client.to_string(),
+        key,
+        serial: new.serial.to_string(),
+        key_id,
+    }
+}
+
+fn meta(new: NewSession, started: Timestamp) -> SessionMeta {
+    let NewSession { id, grant, request, user, host, login, rule, .. } = new;
+    SessionMeta { session: id, grant, request, user, host, login, rule, started }
+}
+
+/// What the store keeps of an end.
+pub(super) fn closed(
+    id: SessionId,
+    ending: Ending,
+    sealed: Option<&SealedSession>,
+    late_host_ms: Option<u64>,
+    late_client_ms: Option<u64>,
+) -> ClosedSession {
+    let row = |channel: &crate::recording::SealedChannel| ChannelRow {
+        number: channel.number,
+        kind: channel.kind.as_str().to_owned(),
+        command: channel.command.clone(),
+        file: channel.file.clone(),
+        sha256: Digest::from_bytes(channel.sha256),
+        bytes: channel.bytes,
+        duration: channel.duration,
+    };
+    ClosedSession {
+        id,
+        ending,
+        late_host_ms,
+        late_client_ms,
+        sealed: sealed.map(|sealed| (sealed.folder.display().to_string(), Digest::from_bytes(sealed.digest))),
+        channels: sealed.map(|sealed| sealed.channels.iter().map(row).collect()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,138 @@
+//! What happens without being asked: requests lapse, grants end, the log's head is signed, and what another process took away is cut.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+
+use super::{Broker, Error, Fault};
+use crate::access::names::Actor;
+use crate::access::time::Span;
+use crate::audit::checkpoint::{Checkpoint, NoteError, NoteKey};
+use crate::audit::event::Event;
+use crate::session::Ending;
+use crate::store::{LiveRow, Outcome, Urgency};
+
+impl Broker {
+    /// Runs until `stop`: looks at the store three times a second, so that what another process took away falls within one; sweeps each
+    /// second; signs the head each minute. A fault is logged and tried again.
+    pub async fn watch(&self, stop: impl Future<Output = ()>) {
+        let mut sizes = BTreeMap::new();
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = self.changes();
+        let (mut swept, mut signed) = (Duration::ZERO, self.clock.since_boot());
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                _ = tick.tick() => {}
+                Ok(()) = changes.changed() => {}
+            }
+            changes.mark_unchanged();
+            let now = self.clock.since_boot();
+            if self.look(&mut sizes).await.is_err() {
+                // Logged under its id; the next look is soon.
+                continue;
+            }
+            if now.saturating_sub(swept) >= SWEEP {
+                swept = now;
+                let _ = self.sweep().await;
+            }
+            if now.saturating_sub(signed) >= SIGN {
+                signed = now;
+                let _ = self.checkpoint().await;
+            }
+        }
+    }
+
+    /// Compares the logs' sizes with those of the last look; where one has grown, cuts what fell and rings.
+    async fn look(&self, sizes: &mut BTreeMap<String, u64>) -> Result<(), Fault> {
+        let now = self.reader().sizes().await.map_err(|e| self.fault(&e))?;
+        if now != *sizes {
+            self.cut_what_fell().await?;
+            *sizes = now;
+            self.ring();
+        }
+        Ok(())
+    }
+
+    /// Cuts each live session of this node whose right fell, and moves the end of those whose grant ends at another time now.
+    pub(super) async fn cut_what_fell(&self) -> Result<(), Fault> {
+        if self.live.is_empty() {
+            return Ok(());
+        }
+        for row in self.reader().live().await.map_err(|e| self.fault(&e))? {
+            match fell(&row) {
+                Some(why) => {
+                    self.live.cut(|s| s.id == row.id, why);
+                }
+                None if self.live.get(&row.id).is_some_and(|s| s.ends != row.ends) => {
+                    self.live.extend(&row.grant, row.ends);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lapses requests that nobody answered, and tells of grants whose time is over. Each is a change with its event.
+    pub async fn sweep(&self) -> Result<(), Error> {
+        self.lapse_due().await?;
+        for id in self.reader().ending(self.now()).await.map_err(|e| self.fault(&e))? {
+            self.act(Urgency::Ordinary, Actor::System, move |tx| {
+                Box::pin(async move {
+                    let ended = tx.end_grant(&id).await?;
+                    Ok(if ended { Outcome::Changed((), Event::GrantEnded { grant: id }) } else { Outcome::Same(()) })
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Lapses each pending request whose time is over.
+    pub(super) async fn lapse_due(&self) -> Result<(), Error> {
+        for id in self.reader().lapsing(self.now()).await.map_err(|e| self.fault(&e))? {
+            self.act(Urgency::Ordinary, Actor::System, move |tx| {
+                Box::pin(async move {
+                    let Some(kept) = tx.request(&id).await? else { return Ok(Outcome::Same(())) };
+                    // Somebody may have answered since the list was read.
+                    let Ok(after) = kept.request.clone().lapse(tx.now()) else { return Ok(Outcome::Same(())) };
+                    tx.move_request(&kept, &after).await?;
+                    Ok(Outcome::Changed((), Event::RequestLapsed { request: id }))
+                })
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Signs the head of this node's log, if there is anything new; in the store and in the file of checkpoints.
+    pub async fn checkpoint(&self) -> Result<(), Fault> {
+        let Some(signer) = &self.signer else { return Ok(()) };
+        let sign = |head: &Checkpoint| -> Result<crate::audit::checkpoint::Note, NoteError> {
+            let key = NoteKey::new(signer.name(), *signer.public_key())?;
+            head.sign(&key, |bytes| signer.sign(bytes))
+        };
+        self.store.checkpoint(self.now(), &self.checkpoints, sign).await.map(drop).map_err(|e| self.fault(&e))
+    }
+}
+
+fn fell(row: &LiveRow) -> Option<Ending> {
+    match row.grant_state.as_str() {
+        _ if row.killed => Some(Ending::Killed),
+        "closed" => Some(Ending::Closed),
+        "revoked" => Some(Ending::Revoked),
+        _ if row.user_disabled || row.host_gone => Some(Ending::Revoked),
+        // Its time is over: the knife knows.
+        _ => None,
+    }
+}
+
+/// How often the watcher looks at the store. The promise for a revocation elsewhere is a second.
+const LOOK: Duration = Duration::from_millis(300);
+const SWEEP: Duration = Span::seconds(1).duration();
+const SIGN: Duration = Span::seconds(60).duration();
