@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod channel;
 pub mod evidence;
+pub mod law;
 pub mod keys;
 pub mod peek;
 pub mod transport;
@@ -11,4 +12,4 @@ pub mod transport;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by room.
-pub const ALL: &[&[Target]] = &[auth::ALL, channel::ALL, evidence::ALL, keys::ALL, peek::ALL, transport::ALL];
+pub const ALL: &[&[Target]] = &[auth::ALL, channel::ALL, evidence::ALL, law::ALL, keys::ALL, peek::ALL, transport::ALL];

@@ -149,3 +149,56 @@ impl Grant {
         Refusal::new("already-over", refusal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> Grant {
+        Grant {
+            id: GrantId::parse("g-7k2m9q").unwrap(),
+            request: RequestId::parse("r-7k2m9q").unwrap(),
+            user: User::parse("alice").unwrap(),
+            host: HostName::parse("phi-db").unwrap(),
+            login: Login::parse("postgres").unwrap(),
+            channels: Channels::all_built(),
+            rule: RuleId::parse("dba").unwrap(),
+            begins: Timestamp::from_micros(10_000_000),
+            ends: Timestamp::from_micros(20_000_000),
+            finished: None,
+        }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    fn visit(user: &str, host: &str, login: &str) -> Visit {
+        Visit { user: User::parse(user).unwrap(), host: HostName::parse(host).unwrap(), login: Login::parse(login).unwrap() }
+    }
+
+    #[test]
+    fn admits_its_holder_there_as_that_login_within_its_time() {
+        let mine = visit("alice", "phi-db", "postgres");
+        for (second, expected) in [(9, Err("not-yet")), (10, Ok(10)), (19, Ok(1)), (20, Err("ended"))] {
+            let got = grant().admits(&mine, at(second)).map(Span::as_seconds).map_err(|no| no.code);
+            assert_eq!(got, expected, "{second}");
+        }
+        for other in [visit("bob", "phi-db", "postgres"), visit("alice", "phi-app", "postgres"), visit("alice", "phi-db", "root")] {
+            assert_eq!(grant().admits(&other, at(15)).map_err(|no| no.code), Err("other-grant"));
+        }
+    }
+
+    #[test]
+    fn ends_once_and_says_who_did_it() {
+        let (alice, bob) = (Actor::User(User::parse("alice").unwrap()), Actor::User(User::parse("bob").unwrap()));
+        assert_eq!(grant().close(bob.clone(), at(15)).map_err(|no| no.code), Err("not-yours"));
+        let closed = grant().close(alice, at(15)).unwrap();
+        assert_eq!(closed.state(at(16)), GrantState::Closed);
+        let no = closed.revoke(bob.clone(), at(17)).unwrap_err();
+        assert_eq!(no.message, "g-7k2m9q was closed by alice at 1970-01-01T00:00:15.000Z");
+        let revoked = grant().revoke(bob, at(5)).unwrap();
+        assert_eq!(revoked.state(at(15)), GrantState::Revoked, "also before it began");
+        assert!(grant().revoke(Actor::System, at(20)).is_err());
+    }
+}

@@ -305,3 +305,165 @@ impl Request {
 fn narrowed<'a>(asked: &Channels, approvals: impl IntoIterator<Item = &'a Approval>) -> Channels {
     approvals.into_iter().filter_map(|yes| yes.channels.as_ref()).fold(asked.clone(), |left, only| left.only(|kind| only.covers(kind)))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::access::names::{Role, RuleId};
+    use crate::access::policy::{Approvers, Who};
+
+    const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+
+    fn user(name: &str) -> User {
+        User::parse(name).unwrap()
+    }
+
+    fn owner(name: &str) -> Person {
+        Person::staff(user(name), [Role::parse("owner").unwrap(), Role::parse("chief").unwrap()])
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(second * 1_000_000)
+    }
+
+    fn id() -> GrantId {
+        GrantId::parse("g-7k2m9q").unwrap()
+    }
+
+    fn request(quorum: u32, reason: &str) -> Request {
+        let by = vec!["role:owner".parse::<Who>().unwrap(), "role:chief".parse().unwrap()];
+        let rule = BoundRule {
+            id: RuleId::parse("dba").unwrap(),
+            text: "[[allow]]".into(),
+            policy: "ab".repeat(32),
+            approve: (quorum > 0).then_some(Approvers { by, quorum }),
+            max_duration: Span::minutes(240),
+            default_duration: Span::minutes(60),
+            lapse: Span::minutes(60),
+        };
+        let asked = Ask {
+            user: user("alice"),
+            host: HostName::parse("phi-db").unwrap(),
+            login: Login::parse("postgres").unwrap(),
+            channels: "shell,exec".parse().unwrap(),
+            when: When { from: None, length: Span::minutes(90) },
+            reason: Reason::parse(reason).unwrap(),
+            ticket: None,
+        };
+        Request::file(RequestId::parse("r-7k2m9q").unwrap(), asked, rule, at(100))
+    }
+
+    fn yes(by: &str, second: i64) -> Approval {
+        Approval::new(user(by), at(second), None)
+    }
+
+    #[test]
+    fn a_quorum_of_humans_makes_a_grant() {
+        let (first, none) = request(2, "x").approve(yes("bob", 110), &owner("bob"), id()).unwrap();
+        assert!(none.is_none());
+        let again = first.clone().approve(yes("bob", 111), &owner("bob"), id()).unwrap_err();
+        assert_eq!(again.to_string(), "you have said yes to r-7k2m9q already\nhint: 1 more must say yes: role:owner, role:chief");
+        let (approved, grant) = first.approve(yes("carol", 120), &owner("carol"), id()).unwrap();
+        let grant = grant.unwrap();
+        assert_eq!((grant.begins, grant.ends), (at(120), at(120 + 90 * 60)));
+        assert_eq!((grant.rule.as_str(), grant.channels.to_string()), ("dba", "shell,exec".into()));
+        let late = approved.deny(yes("dave", 130), &owner("dave")).unwrap_err();
+        assert_eq!(late.message, "r-7k2m9q was approved by carol at 1970-01-01T00:02:00.000Z: g-7k2m9q");
+    }
+
+    #[test]
+    fn who_may_not_decide_hears_why() {
+        let code = |result: Result<(Request, Option<Grant>), Refusal>| result.map(|_| ()).map_err(|no| no.code);
+        assert_eq!(code(request(1, "x").approve(yes("alice", 110), &owner("alice"), id())), Err("own-request"));
+        assert_eq!(code(request(1, "x").approve(yes("bob", 110), &Person::staff(user("bob"), []), id())), Err("not-approver"));
+        assert_eq!(code(request(1, "x").approve(yes("carol", 110), &owner("bob"), id())), Err("not-approver"));
+        assert_eq!(code(request(1, "x").approve(yes("bob", 100 + 3600), &owner("bob"), id())), Err("already-decided"));
+        assert!(request(1, "x").grant_at_once(id(), at(101)).is_err_and(|no| no.code == "needs-approval"));
+        assert!(request(0, "x").grant_at_once(id(), at(101)).is_ok());
+        assert!(request(0, "x").approve(yes("bob", 101), &owner("bob"), id()).is_err(), "nobody is named");
+    }
+
+    #[test]
+    fn an_approver_narrows_and_never_widens() {
+        let narrow = Approval { length: Some(Span::minutes(30)), channels: Some("exec".parse().unwrap()), ..yes("bob", 110) };
+        let (_, grant) = request(1, "x").approve(narrow.clone(), &owner("bob"), id()).unwrap();
+        let grant = grant.unwrap();
+        assert_eq!((grant.ends.since(grant.begins), grant.channels.to_string()), (Span::minutes(30), "exec".into()));
+        for wide in [
+            Approval { length: Some(Span::minutes(91)), ..yes("bob", 110) },
+            Approval { channels: Some("shell,sftp-read".parse().unwrap()), ..yes("bob", 110) },
+        ] {
+            assert!(request(1, "x").approve(wide, &owner("bob"), id()).is_err_and(|no| no.code == "lengthens"));
+        }
+        let (first, _) = request(2, "x").approve(narrow, &owner("bob"), id()).unwrap();
+        let other = Approval { channels: Some("shell".parse().unwrap()), ..yes("carol", 120) };
+        assert!(first.approve(other, &owner("carol"), id()).is_err_and(|no| no.code == "nothing-left"));
+    }
+
+    #[test]
+    fn a_right_for_later_begins_then_and_ends_as_asked() {
+        let mut later = request(1, "x");
+        later.asked.when.from = Some(at(1000));
+        let (_, grant) = later.clone().approve(yes("bob", 110), &owner("bob"), id()).unwrap();
+        assert_eq!(grant.map(|g| (g.begins, g.ends)), Some((at(1000), at(1000 + 5400))));
+        let (_, grant) = later.approve(yes("bob", 1300), &owner("bob"), id()).unwrap();
+        assert_eq!(grant.map(|g| (g.begins, g.ends)), Some((at(1300), at(1000 + 5400))), "a late yes does not move the end");
+    }
+
+    #[test]
+    fn only_the_asker_withdraws_and_only_time_lapses() {
+        assert_eq!(request(1, "x").withdraw(&user("bob"), at(110)).map_err(|no| no.code), Err("not-yours"));
+        assert_eq!(request(1, "x").withdraw(&user("alice"), at(110)).map(|r| r.state), Ok(State::Withdrawn));
+        assert!(request(1, "x").lapse(at(3699)).is_err());
+        assert_eq!(request(1, "x").lapse(at(3700)).map(|r| r.state), Ok(State::Lapsed));
+        let withdrawn = request(1, "x").withdraw(&user("alice"), at(110)).unwrap();
+        assert!(withdrawn.lapse(at(9999)).is_err());
+    }
+
+    #[test]
+    fn the_text_that_is_approved_is_fixed() {
+        let request = request(2, "fix\nrequest: r-000000 \\n\u{202e}");
+        assert_eq!(
+            request.canonical_text(),
+            format!(
+                "jit-bastion approval 1\nrequest: r-7k2m9q\nuser: alice\nhost: phi-db\nlogin: postgres\nchannels: shell,exec\nfrom: when approved\nfor: 1h30m\n\
+                 reason: fix\\nrequest: r-000000 \\\\n\\u{{202e}}\nticket: \nrule: dba\npolicy: {}\nfiled: 1970-01-01T00:01:40.000Z\n",
+                "ab".repeat(32)
+            )
+        );
+        let (before, digest) = (request.canonical_text(), request.digest());
+        let (after, _) = request.approve(yes("bob", 110), &owner("bob"), id()).unwrap();
+        assert_eq!((after.canonical_text(), after.digest()), (before, digest));
+        assert_eq!(after.digest().len(), 64);
+    }
+
+    proptest! {
+        #[test]
+        fn different_reasons_are_different_texts(one in "\\PC{1,20}|[\\\\nu{}\n\u{1b}a ]{1,12}", other in "\\PC{1,20}|[\\\\nu{}\n\u{1b}a ]{1,12}") {
+            prop_assume!(!one.trim().is_empty() && !other.trim().is_empty());
+            let (a, b) = (request(1, &one), request(1, &other));
+            prop_assert_eq!(a.canonical_text() == b.canonical_text(), a.asked.reason == b.asked.reason);
+            prop_assert_eq!(a.canonical_text().lines().count(), 13);
+        }
+
+        #[test]
+        fn one_human_counts_once_and_nobody_for_themselves(yeses in prop::collection::vec(0..5usize, 0..8), quorum in 1..4u32) {
+            let mut now = request(quorum, "x");
+            for (n, who) in yeses.iter().enumerate() {
+                let (second, name) = (110 + i64::try_from(n).unwrap(), NAMES[*who]);
+                let Ok((next, grant)) = now.clone().approve(yes(name, second), &owner(name), id()) else { continue };
+                let mut humans: Vec<&User> = next.approvals().iter().map(|yes| &yes.by).collect();
+                humans.sort();
+                humans.dedup();
+                prop_assert_eq!(humans.len(), next.approvals().len());
+                prop_assert!(!humans.contains(&&user("alice")));
+                prop_assert_eq!(grant.is_some(), humans.len() == quorum as usize);
+                now = next;
+            }
+            let distinct = yeses.iter().filter(|who| **who != 0).collect::<std::collections::BTreeSet<_>>().len();
+            prop_assert_eq!(matches!(now.state, State::Approved { .. }), distinct >= quorum as usize);
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What administrators and users write: the policy file, a command line, names and channel kinds.
+
+use jit_bastion::access::channels::Channels;
+use jit_bastion::access::host::{Address, HostTrust};
+use jit_bastion::access::policy::Policy;
+use jit_bastion::verbs;
+
+/// For the list of all targets.
+pub const ALL: &[super::Target] = &[("policy", policy), ("command_line", command_line)];
+
+/// A policy is read or refused with a place; one that was read runs its own tests.
+pub fn policy(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match Policy::parse(&text, "policy.toml") {
+        Ok(policy) => drop(policy.run_tests(|_| None)),
+        Err(error) => assert!(error.line >= 1 && error.column >= 1 && error.to_string().contains('^')),
+    }
+}
+
+/// A command line over SSH is read or answered in one line without control characters.
+pub fn command_line(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    if let Err(verbs::Usage::Wrong { line, .. }) = verbs::from_line(&text, Some(80)) {
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+    }
+    for word in text.split_whitespace() {
+        if let Ok(channels) = word.parse::<Channels>() {
+            assert_eq!(channels.to_string().parse::<Channels>().ok(), Some(channels));
+        }
+        if let Ok(address) = word.parse::<Address>() {
+            assert_eq!(address.to_string().parse::<Address>().ok(), Some(address));
+        }
+        let _ = word.parse::<HostTrust>();
+    }
+}
