@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::PoisonError;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ssh_key::{Certificate, PrivateKey};
 
 use super::{Broker, Error, Fault};
@@ -48,6 +50,12 @@ impl Broker {
         names.push(host.address.host.clone());
         let certificate = self.shown(&key, names, host.name.as_str())?;
         Ok(vec![Identity { key, certificate }])
+    }
+
+    /// The public key, in base64, that the manifests of sealed recordings are signed with.
+    pub fn manifest_key(&self) -> Result<String, Fault> {
+        let signer = self.signer.as_ref().ok_or_else(|| self.fault("this process has not opened the keys"))?;
+        Ok(STANDARD.encode(signer.public_key()))
     }
 
     /// The lines for known_hosts.

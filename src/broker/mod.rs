@@ -57,6 +57,8 @@ pub struct Settings {
     pub policy: std::path::PathBuf,
     /// The state folder; the file of checkpoints is in it.
     pub state: std::path::PathBuf,
+    /// The folder under which sealed recordings lie; a session's row names its own folder below it.
+    pub recordings: std::path::PathBuf,
 }
 
 /// Where randomness comes from. A generator is made for one act and never kept.

@@ -1,5 +1,7 @@
 //! One parser for both doors: the words of an SSH command, and the arguments of `jit-bastion` on the server.
 
+use std::time::Duration;
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -164,7 +166,7 @@ pub enum Verb {
         speed: f64,
         /// Seconds that a pause lasts at most
         #[arg(long, value_name = "S", value_parser = seconds)]
-        idle_limit: Option<f64>,
+        idle_limit: Option<Duration>,
     },
 }
 
@@ -292,8 +294,9 @@ fn speed(text: &str) -> Result<f64, String> {
     text.parse::<f64>().ok().filter(|n| (0.1..=100.0).contains(n)).ok_or_else(|| "write a number from 0.1 to 100".into())
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    text.parse::<f64>().ok().filter(|n| (0.0..=86_400.0).contains(n)).ok_or_else(|| "write seconds, like 2 or 0.5".into())
+fn seconds(text: &str) -> Result<Duration, String> {
+    let given = text.parse::<f64>().ok().filter(|n| (0.0..=86_400.0).contains(n));
+    given.map(Duration::from_secs_f64).ok_or_else(|| "write seconds, like 2 or 0.5".into())
 }
 
 #[cfg(test)]

@@ -162,6 +162,11 @@ fn columns_of(c: char) -> usize {
     }
 }
 
+/// Would this character be escaped where people read it?
+pub(super) fn risky(c: char) -> bool {
+    !c.is_ascii_graphic() && c != ' ' && escaped(c.encode_utf8(&mut [0; 4])).chars().ne([c])
+}
+
 /// How long from `now` to `until`, for people: `52m`, or `over`.
 pub fn left(until: Timestamp, now: Timestamp) -> String {
     let span = until.since(now);

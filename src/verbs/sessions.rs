@@ -1,0 +1,72 @@
+//! `sessions`, `kill`: who is and was inside, and ending one visit.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::text::{Table, left};
+use super::{Answer, Caller, read};
+use crate::access::host::{Address, Host};
+use crate::access::names::{HostName, Note, SessionId};
+use crate::access::policy::Act;
+use crate::access::time::Timestamp;
+use crate::broker::{Broker, Error, SessionFilter, SessionRow};
+
+/// The registered hosts, and for a name that is registered no more a bare host of that name, so that rules about `*` still speak of it.
+pub(super) struct Places(BTreeMap<HostName, Host>);
+
+impl Places {
+    pub(super) async fn load(broker: &Broker) -> Result<Self, Error> {
+        let hosts = read(broker, broker.reader().hosts().await)?;
+        Ok(Self(hosts.into_iter().map(|host| (host.name.clone(), host)).collect()))
+    }
+
+    pub(super) fn get(&self, name: &HostName) -> Host {
+        self.0.get(name).cloned().unwrap_or_else(|| bare(name))
+    }
+}
+
+fn bare(name: &HostName) -> Host {
+    let address = Address { host: name.to_string(), port: 22 };
+    Host { name: name.clone(), aliases: vec![], address, trust: vec![], labels: BTreeMap::new(), logins: vec![] }
+}
+
+/// `sessions [--live]`: my own, and those on hosts where I may see them.
+pub(super) async fn list(broker: &Broker, caller: &Caller, live: bool) -> Result<Answer, Error> {
+    let mut rows = read(broker, broker.reader().sessions(&SessionFilter { live, ..SessionFilter::default() }).await)?;
+    if let Some(person) = &caller.person {
+        let places = Places::load(broker).await?;
+        let policy = broker.policy();
+        rows.retain(|row| row.user == person.user || policy.may(person, Act::Sessions, Some(&places.get(&row.host))));
+    }
+    let human = if rows.is_empty() { "no sessions\n".into() } else { table(&rows, broker.now()).print(caller.look) };
+    Ok(Answer::done(human, rows.iter().map(super::json::session).collect::<Value>()))
+}
+
+fn table(rows: &[SessionRow], now: Timestamp) -> Table {
+    let mut table = Table::new(["session", "state", "user", "host", "login", "grant", "started", "length", "ending"]);
+    for row in rows {
+        let end = row.ended.map_or(now, |(at, _)| at);
+        table.row([
+            row.id.to_string(),
+            if row.ended.is_some() { "ended" } else { "live" }.to_owned(),
+            row.user.to_string(),
+            row.host.to_string(),
+            row.login.to_string(),
+            row.grant.to_string(),
+            row.started_at.to_string(),
+            if end > row.started_at { left(end, row.started_at) } else { "0s".into() },
+            row.ended.map_or_else(String::new, |(_, why)| why.to_string()),
+        ]);
+    }
+    table
+}
+
+/// `kill SESSION --note TEXT`
+pub(super) async fn kill(broker: &Broker, caller: &Caller, id: &SessionId, note: &Note) -> Result<Answer, Error> {
+    let row = broker.kill(&caller.actor, id, note.clone()).await?;
+    Ok(Answer::done(
+        format!("{id} ends now; {} stays\n", row.grant),
+        json!({ "session": id.as_str(), "ending": "killed", "grant": row.grant.as_str() }),
+    ))
+}

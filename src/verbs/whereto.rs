@@ -1,0 +1,84 @@
+//! `whoami`, `hosts`, `known-hosts`: who I am, and where I may ask to go.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::text::Table;
+use super::{Answer, Caller, read};
+use crate::access::host::Host;
+use crate::access::names::{HostName, Login, Role, Vendor};
+use crate::access::person::Person;
+use crate::access::policy::{Act, Policy};
+use crate::broker::{Broker, Error, GrantFilter, KnownHosts};
+
+const ACTS: [Act; 6] = [Act::Sessions, Act::Recordings, Act::Replay, Act::Revoke, Act::Kill, Act::Hosts];
+
+/// `whoami`.
+pub(super) fn whoami(broker: &Broker, caller: &Caller) -> Answer {
+    let Some(person) = &caller.person else {
+        let actor = caller.actor.to_string();
+        return Answer::done(
+            format!("{actor}, on the bastion's own command line: may read, close, revoke and kill\n"),
+            json!({ "actor": actor }),
+        );
+    };
+    let policy = broker.policy();
+    let roles: Vec<&str> = person.roles.iter().map(Role::as_str).collect();
+    let may: Vec<&str> = ACTS.into_iter().filter(|act| policy.may(person, *act, None)).map(Act::as_str).collect();
+    let vendor = person.vendor.as_ref().map(Vendor::as_str);
+    let mut human = person.user.to_string();
+    if let Some(vendor) = vendor {
+        human.push_str(&format!(" of {vendor}"));
+    }
+    human.push_str(&match roles.is_empty() {
+        true => ", no roles".into(),
+        false => format!(", roles: {}", roles.join(", ")),
+    });
+    if !may.is_empty() {
+        human.push_str(&format!(", may: {}", may.join(", ")));
+    }
+    Answer::done(human + "\n", json!({ "user": person.user.as_str(), "roles": roles, "vendor": vendor, "may": may }))
+}
+
+/// `hosts`.
+pub(super) async fn hosts(broker: &Broker, caller: &Caller) -> Result<Answer, Error> {
+    let policy = broker.policy();
+    let mut all = read(broker, broker.reader().hosts().await)?;
+    let held = held(broker, caller.person.as_ref()).await?;
+    if let Some(person) = &caller.person {
+        all.retain(|host| held.contains(&host.name) || policy.visible(person, host));
+    }
+    let mut table = Table::new(["host", "logins", "aliases", "labels"]);
+    let mut rows = Vec::new();
+    for host in &all {
+        let logins = logins(&policy, caller.person.as_ref(), host);
+        let words = |list: Vec<String>| list.join(",");
+        let labels = host.labels.iter().map(|(key, value)| if value.is_empty() { key.clone() } else { format!("{key}={value}") }).collect();
+        let aliases: Vec<String> = host.aliases.iter().map(ToString::to_string).collect();
+        table.row([host.name.to_string(), words(logins.iter().map(ToString::to_string).collect()), words(aliases.clone()), words(labels)]);
+        rows.push(json!({ "host": host.name.as_str(), "logins": logins, "aliases": aliases, "labels": host.labels }));
+    }
+    let human = if table.is_empty() { "there is no host that you may ask for\n".into() } else { table.print(caller.look) };
+    Ok(Answer::done(human, Value::Array(rows)))
+}
+
+/// The logins that this person may ask for; all of them for the bastion's own command line.
+fn logins(policy: &Arc<Policy>, person: Option<&Person>, host: &Host) -> Vec<Login> {
+    person.map_or_else(|| host.logins.clone(), |person| policy.logins_for(person, host))
+}
+
+async fn held(broker: &Broker, person: Option<&Person>) -> Result<BTreeSet<HostName>, Error> {
+    let Some(person) = person else { return Ok(BTreeSet::new()) };
+    let filter = GrantFilter { user: Some(person.user.clone()), ..GrantFilter::default() };
+    Ok(read(broker, broker.reader().grants(&filter).await)?.into_iter().map(|grant| grant.host).collect())
+}
+
+/// `known-hosts [--plain]`.
+pub(super) fn known_hosts(broker: &Broker, plain: bool) -> Result<Answer, Error> {
+    let lines = broker.known_hosts(if plain { KnownHosts::Plain } else { KnownHosts::Authority })?;
+    let mut human = lines.join("\n");
+    human.push('\n');
+    Ok(Answer::done(human, json!({ "lines": lines })))
+}
