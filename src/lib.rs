@@ -31,6 +31,7 @@ pub mod ca;
 pub mod cli;
 pub mod config;
 pub mod recording;
+pub mod serve;
 pub mod session;
 pub mod store;
 pub mod ssh;

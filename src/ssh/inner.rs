@@ -1,6 +1,5 @@
 //! Answers in the host's place: proves who is there once more, asks the broker for an `Admission`, dials the host, relays, and ends.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -96,20 +95,20 @@ where
     W: AsyncWrite + Unpin,
 {
     let grace = wing.limits.login_grace.duration();
-    let (person, hint) = timeout(grace, prove(wing, leg, reader, person)).await.map_err(|_| Turned::Grace)??;
-    let admission = wing.broker.admit(&person, &host, &hint).await?;
+    let (person, key, hint) = timeout(grace, prove(wing, leg, reader, person)).await.map_err(|_| Turned::Grace)??;
+    let admission = wing.broker.admit(&person, &key, &host, &hint).await?;
     let _permit = wing.dials.acquire().await.map_err(|_| Turned::Grace)?;
     let reached = upstream::reach(admission.host()).await?;
-    let key = upstream::fresh_key();
-    let certificate = wing.broker.certify(&admission, key.public_key(), reached.local).await?;
+    let own = upstream::fresh_key();
+    let certificate = wing.broker.certify(&admission, own.public_key(), reached.local).await?;
     let now = wing.clock.now();
-    let upstream = upstream::enter(reached, admission.host(), admission.login(), &key, &certificate, now).await?;
+    let upstream = upstream::enter(reached, admission.host(), admission.login(), &own, &certificate, now).await?;
     Ok(Begun { admission, upstream })
 }
 
 /// The same user's key again: a tunnel that was left open on a shared machine helps nobody. Returns the user as known now and the
 /// inner user name, which is only a hint.
-async fn prove<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, person: &Person) -> Result<(Person, String), Turned>
+async fn prove<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, person: &Person) -> Result<(Person, PublicKey, String), Turned>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -124,7 +123,7 @@ where
                 leg.send(&if known { auth::pk_ok(&algorithm, &key) } else { auth::failure(METHODS, false) }).await?;
             }
             AuthStep::Proven { user, key, .. } => match same_user(wing, person, &key).await? {
-                Some(person) => return Ok((person, user)),
+                Some((person, key)) => return Ok((person, key, user)),
                 None => leg.send(&auth::failure(METHODS, false)).await?,
             },
             AuthStep::Wrong { reply } => {
@@ -137,15 +136,15 @@ where
     }
 }
 
-async fn same_user(wing: &Wing, person: &Person, blob: &[u8]) -> Result<Option<Person>, Turned> {
+async fn same_user(wing: &Wing, person: &Person, blob: &[u8]) -> Result<Option<(Person, PublicKey)>, Turned> {
     // A certificate opens nothing here: access certificates are for the outer hop.
     let Ok(key) = PublicKey::from_bytes(blob) else { return Ok(None) };
     let known = wing.broker.recognise(&key).await.map_err(broker::Error::from)?;
-    Ok(known.filter(|known| known.user == person.user))
+    Ok(known.filter(|known| known.user == person.user).map(|known| (known, key)))
 }
 
 /// Says why, as a banner and as the words of the disconnect, and leaves.
-async fn tell<W: AsyncWrite + Unpin>(leg: &Leg<W>, turned: &Turned) {
+pub(super) async fn tell<W: AsyncWrite + Unpin>(leg: &Leg<W>, turned: &Turned) {
     if matches!(turned, Turned::Leg(LegError::Io(_) | LegError::Closed)) {
         return;
     }

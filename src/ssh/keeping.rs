@@ -1,5 +1,6 @@
 //! Keeps what the relay hands over: into the session's journal, before anybody sees it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,24 @@ use super::Wing;
 use super::tap::{Beginning, Keep, Kept, Purpose};
 use crate::access::time::Clock;
 use crate::broker::OpenSession;
-use crate::recording::{Body, ChannelKind, ChannelMeta, Frame, Journal, RecordError, Recorder, SealedSession, TerminalMeta};
+use crate::recording::{Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, TerminalMeta};
 use crate::session::Ending;
+
+/// Where sessions are kept: journals while they run, recordings for good.
+pub struct Archive {
+    /// `state/journal`.
+    pub journals: PathBuf,
+    /// The recordings' root.
+    pub recordings: PathBuf,
+    /// Signs manifests.
+    pub signer: Arc<dyn ManifestSigner>,
+}
 
 /// A session's journal and the recorder that follows it.
 pub(super) struct Keeping {
     journal: Journal,
     recorder: Recorder,
+    archive: Arc<Archive>,
     clock: Arc<dyn Clock>,
     began: Duration,
 }
@@ -21,10 +33,10 @@ pub(super) struct Keeping {
 impl Keeping {
     /// Opens the journal and starts the recorder. Nothing is shown to anybody before this has worked.
     pub(super) fn begin(wing: &Wing, open: &OpenSession) -> Result<Self, RecordError> {
-        let journal = wing.archive.journal(&open.meta)?;
-        let recorder = wing.archive.recorder(&journal)?;
+        let journal = Journal::create(&wing.archive.journals, &open.meta, Level::Process)?;
+        let recorder = Recorder::start(&wing.archive.recordings, &journal)?;
         let clock = Arc::clone(&wing.clock);
-        Ok(Self { began: clock.since_boot(), journal, recorder, clock })
+        Ok(Self { began: clock.since_boot(), journal, recorder, archive: Arc::clone(&wing.archive), clock })
     }
 
     /// Ends the recording and seals it. `None` when that failed: the journal stays, and the next start finishes it.
@@ -33,7 +45,7 @@ impl Keeping {
         if let Err(error) = self.journal.finish(ending.as_str(), at) {
             tracing::error!(session = %self.journal.meta().session, %error, "a journal could not be finished");
         }
-        match self.recorder.seal(ending.as_str()).await {
+        match self.recorder.seal(ending.as_str(), Arc::clone(&self.archive.signer)).await {
             Ok(sealed) => Some(sealed),
             Err(error) => {
                 tracing::error!(session = %self.journal.meta().session, %error, "a recording is not sealed; the next start seals it");

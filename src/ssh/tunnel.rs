@@ -28,6 +28,12 @@ impl Outer {
         let entered = self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < most).then_some(n + 1));
         entered.ok().map(|_| Use(Arc::clone(self)))
     }
+
+    /// Ends the whole connection.
+    pub(crate) fn shut(&self) {
+        // It may be gone already.
+        let _ = shutdown(&self.socket, Shutdown::Both);
+    }
 }
 
 /// One channel's use of its outer connection.
@@ -47,8 +53,7 @@ impl Use {
 
     /// Ends the whole connection.
     pub(crate) fn shut(&self) {
-        // It may be gone already.
-        let _ = shutdown(&self.0.socket, Shutdown::Both);
+        self.0.shut();
     }
 }
 

@@ -16,7 +16,7 @@ use super::leg::Leg;
 use super::relay::{End, Relay, Rights};
 use super::tunnel::Use;
 use crate::broker::OpenSession;
-use crate::session::{Cutoff, Ending, Side};
+use crate::session::{Ending, Side};
 use crate::wire::auth;
 
 /// All that a visit owns.
@@ -44,7 +44,7 @@ where
         Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
     };
     let keeping = match Keeping::begin(wing, &open) {
-        Ok(keeping) => keeping,
+        Ok(keeping) => RefCell::new(keeping),
         Err(error) => {
             let fault = wing.broker.fault(&format!("the recording of {} cannot begin: {error}", open.id));
             super::inner::tell(&client, &Turned::Fault(fault.id().to_string())).await;
@@ -93,31 +93,21 @@ where
         client.send(&auth::success()).await?;
         Ok::<_, super::leg::LegError>(relay.run(&mut reader, &mut upstream.reader).await)
     };
-    let why = tokio::select! {
+    let ended = tokio::select! {
         biased;
         why = cutoff.fell() => Err(why),
         end = course => Ok(end.unwrap_or(End::ClientLeft)),
     };
-    let ending = match why {
-        Ok(End::ClientLeft) => {
-            relay.part("").await;
-            return Ending::Left;
-        }
-        Ok(End::HostLeft(text)) => {
-            relay.part(&text.unwrap_or_else(|| "the host closed the connection".into())).await;
-            return Ending::Left;
-        }
-        Ok(end @ (End::Client(_) | End::Host(_))) => {
-            tracing::warn!(session = %open.id, reason = %end, "a session was broken off");
-            relay.part(&end.to_string()).await;
-            return Ending::PeerGone;
-        }
-        Ok(End::Recorder(error)) => {
-            wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
+    let ending = match ended.map(|end| itself(wing, open, end)) {
+        Err(why) => why,
+        Ok((Ending::RecorderFailed, _)) => {
             cutoff.cut(Ending::RecorderFailed);
             cutoff.reason().unwrap_or(Ending::RecorderFailed)
         }
-        Err(why) => why,
+        Ok((ending, words)) => {
+            relay.part(&words).await;
+            return ending;
+        }
     };
     relay.end_host(TO_HOST).await;
     cutoff.release(Side::Host);
@@ -128,6 +118,22 @@ where
     await_close(&outer, &mut closed).await;
     cutoff.release(Side::Outer);
     ending
+}
+
+/// How a relay that ended by itself is told: the session's ending, and the words for whoever is still there.
+fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
+    match end {
+        End::ClientLeft => (Ending::Left, String::new()),
+        End::HostLeft(text) => (Ending::Left, text.unwrap_or_else(|| "the host closed the connection".into())),
+        End::Client(_) | End::Host(_) => {
+            tracing::warn!(session = %open.id, reason = %end, "a session was broken off");
+            (Ending::PeerGone, end.to_string())
+        }
+        End::Recorder(error) => {
+            wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
+            (Ending::RecorderFailed, String::new())
+        }
+    }
 }
 
 /// The outer connection falls too if nothing else lives on it, or if its peer does not acknowledge the end of the tunnel.
@@ -150,7 +156,7 @@ async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Opt
 
 fn rights(grant: &crate::access::grant::Grant) -> Rights {
     use crate::access::channels::Kind;
-    let has = |kind: &Kind| grant.channels.contains(kind);
+    let has = |kind: &Kind| grant.channels.covers(kind);
     Rights { shell: has(&Kind::Shell), exec: has(&Kind::Exec), files: has(&Kind::SftpRead) || has(&Kind::SftpWrite), record_input: false }
 }
 

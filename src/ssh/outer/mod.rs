@@ -17,7 +17,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 
 use super::Wing;
-use super::peek::{self, Peeked};
+use super::peek::{self, Peeked, Unseen};
 use super::socket::{self, Prompt};
 use super::tunnel::Outer;
 use door::Door;
@@ -26,8 +26,12 @@ use door::Door;
 pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
     socket::prepare(&stream, DEAD_PEER)?;
     let outer = Outer::new(stream.as_fd().try_clone_to_owned()?);
-    let peeked = peek::peek(Prompt::new(stream), super::IDENTIFICATION, PEEK).await?;
-    let Peeked { stream, offers_gcm, .. } = peeked;
+    let (stream, offers_gcm) = match peek::peek(Prompt::new(stream), super::IDENTIFICATION, PEEK).await {
+        Ok(Peeked { stream, offers_gcm, .. }) => (stream, offers_gcm),
+        Err(Unseen::Late(stream)) => (stream, false),
+        Err(Unseen::Garbage(why)) => return Err(std::io::Error::other(why)),
+        Err(Unseen::Gone(error)) => return Err(error),
+    };
     let config = match offer::config(&wing, offers_gcm) {
         Ok(config) => config,
         Err(fault) => {
