@@ -104,6 +104,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
         names: config.names.iter().map(ToString::to_string).collect(),
         known_hosts_pattern: config.known_hosts_pattern.clone(),
         source_addresses: sources?,
+        recordings: config.recordings.clone(),
         policy: config.policy.clone(),
         state: config.state.clone(),
     })

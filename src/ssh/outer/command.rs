@@ -1,12 +1,132 @@
 //! A verb over SSH: the words after `ssh jit-bastion`, run on the channel they came in.
 
+use std::io;
 use std::sync::Arc;
+
+use russh::server::Msg;
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::super::Wing;
 use super::door::Waiting;
+use crate::access::names::Actor;
 use crate::access::person::Person;
+use crate::verbs::{self, Caller, Look, Sink};
 
 /// Runs `command` (or shows the personal page without one) and closes the channel with its exit status.
 pub(super) async fn run(wing: Arc<Wing>, person: Person, waiting: Waiting, command: Option<Vec<u8>>) {
-    let _ = (wing, person, waiting, command);
+    let Waiting { channel, terminal, outer } = waiting;
+    let columns = terminal.map(|(columns, _)| columns);
+    let caller = Caller {
+        actor: Actor::User(person.user.clone()),
+        person: Some(person),
+        look: Look { columns, color: terminal.is_some() },
+        rows: terminal.map(|(_, rows)| rows),
+    };
+    let (read, write) = channel.split();
+    let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
+    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), read, line_end };
+    let status = match command {
+        Some(command) => verb(&wing, &caller, &command, &mut answer).await,
+        None if terminal.is_some() => page(&wing, &caller, &mut answer).await,
+        None => usage(&mut answer).await,
+    };
+    finish(&write, status).await;
+    drop(outer);
+}
+
+async fn verb(wing: &Wing, caller: &Caller, command: &[u8], answer: &mut Answer) -> u8 {
+    let Ok(line) = std::str::from_utf8(command) else { return usage(answer).await };
+    match verbs::from_line(line, caller.look.columns) {
+        Ok(parsed) => verbs::run(&wing.broker, caller, &parsed, answer).await,
+        Err(wrong) => verbs::wrong_usage(&wrong, answer).await,
+    }
+}
+
+async fn page(wing: &Wing, caller: &Caller, answer: &mut Answer) -> u8 {
+    let (text, status) = match verbs::page::page(&wing.broker, caller).await {
+        Ok(text) => (text, 0),
+        Err(crate::broker::Error::Refused(refusal)) => (format!("{refusal}\n"), 1),
+        Err(crate::broker::Error::Fault(fault)) => (format!("{fault}\n"), 70),
+    };
+    written(answer.out(text.as_bytes()).await, status)
+}
+
+async fn usage(answer: &mut Answer) -> u8 {
+    written(answer.err(b"there is no shell here; `ssh jit-bastion help` lists the words\n").await, 2)
+}
+
+/// Nobody reads the status of an answer that nobody could be given.
+fn written(written: io::Result<()>, status: u8) -> u8 {
+    written.map_or(1, |()| status)
+}
+
+/// Exit status, end, close. The connection may be gone by then, and with it whoever would read them.
+async fn finish(write: &ChannelWriteHalf<Msg>, status: u8) {
+    let _ = write.exit_status(u32::from(status)).await;
+    let _ = write.eof().await;
+    let _ = write.close().await;
+}
+
+enum LineEnd {
+    Plain,
+    /// The client's terminal is raw: a line feed alone goes straight down.
+    Terminal,
+}
+
+/// The caller's end of the channel.
+struct Answer {
+    out: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
+    err: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
+    read: ChannelReadHalf,
+    line_end: LineEnd,
+}
+
+impl Answer {
+    fn ended(&self, bytes: &[u8]) -> Vec<u8> {
+        match self.line_end {
+            LineEnd::Plain => bytes.to_vec(),
+            LineEnd::Terminal => {
+                let mut last = 0;
+                let mut ended = Vec::with_capacity(bytes.len() + bytes.len() / 32);
+                for byte in bytes {
+                    if *byte == b'\n' && last != b'\r' {
+                        ended.push(b'\r');
+                    }
+                    ended.push(*byte);
+                    last = *byte;
+                }
+                ended
+            }
+        }
+    }
+}
+
+impl Sink for Answer {
+    fn out<'a>(&'a mut self, bytes: &'a [u8]) -> verbs::Waiting<'a, io::Result<()>> {
+        Box::pin(async move {
+            let bytes = self.ended(bytes);
+            self.out.write_all(&bytes).await
+        })
+    }
+
+    fn err<'a>(&'a mut self, bytes: &'a [u8]) -> verbs::Waiting<'a, io::Result<()>> {
+        Box::pin(async move {
+            let bytes = self.ended(bytes);
+            self.err.write_all(&bytes).await
+        })
+    }
+
+    fn closed(&mut self) -> verbs::Waiting<'_, ()> {
+        Box::pin(async move {
+            while let Some(message) = self.read.wait().await {
+                match message {
+                    // Ctrl-C on a raw terminal, and the signal that a client may send instead.
+                    ChannelMsg::Data { data } if data.contains(&3) => return,
+                    ChannelMsg::Signal { .. } | ChannelMsg::Close => return,
+                    _ => {}
+                }
+            }
+        })
+    }
 }
