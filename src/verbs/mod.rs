@@ -16,6 +16,9 @@ pub mod text;
 mod whereto;
 pub mod words;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use serde_json::Value;
