@@ -56,13 +56,8 @@ pub async fn serve(
     let knife = Knife::start(Arc::clone(&clock)).context("cannot start the thread that ends sessions")?;
     let signer = Arc::new(Signer(keys.note_signer(store.node())?));
     let serving = Some(Serving { keys, knife });
-    let parts = Parts {
-        store: store.clone(),
-        clock: Arc::clone(&clock),
-        chance: Arc::new(SystemChance),
-        settings: settings(config)?,
-        serving,
-    };
+    let parts =
+        Parts { store: store.clone(), clock: Arc::clone(&clock), chance: Arc::new(SystemChance), settings: settings(config)?, serving };
     let broker = Broker::new(parts)?;
     broker.load_policy(&Actor::System).await?;
     let archive = Archive { journals: config.state.join("journal"), recordings: config.recordings.clone(), signer };

@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 
 use super::Wing;
 use super::leg::{Leg, LegError};
-use super::visit::{self, Visit};
 use super::tunnel::Tunnel;
 use super::upstream::{self, DialError};
+use super::visit::{self, Visit};
 use crate::access::host::Host;
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;

@@ -8,7 +8,9 @@ use super::Wing;
 use super::tap::{Beginning, Keep, Kept, Purpose};
 use crate::access::time::Clock;
 use crate::broker::OpenSession;
-use crate::recording::{Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, TerminalMeta};
+use crate::recording::{
+    Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, TerminalMeta,
+};
 use crate::session::Ending;
 
 /// Where sessions are kept: journals while they run, recordings for good.

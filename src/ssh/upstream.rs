@@ -41,7 +41,9 @@ pub(crate) enum DialError {
     Unreachable { host: String, why: String },
     #[error("{host} did not answer within {seconds} s")]
     Slow { host: String, seconds: u64 },
-    #[error("the key of {host} is not the registered one: {why}\nhint: an administrator compares the key at the console and registers it with `host add`")]
+    #[error(
+        "the key of {host} is not the registered one: {why}\nhint: an administrator compares the key at the console and registers it with `host add`"
+    )]
     HostKey { host: String, why: String },
     #[error(
         "{host} refused the certificate for {login} (it would take: {methods})\nhint: an administrator checks `jit-bastion host setup {host} --stage trust` on that host, and that the account exists"
@@ -63,10 +65,8 @@ pub(crate) async fn reach(host: &Host) -> Result<Reached, DialError> {
     let name = || host.name.to_string();
     let connect = TcpStream::connect((host.address.host.as_str(), host.address.port));
     let unreachable = |e: std::io::Error| DialError::Unreachable { host: name(), why: e.to_string() };
-    let stream = timeout(CONNECT, connect)
-        .await
-        .map_err(|_| DialError::Slow { host: name(), seconds: CONNECT.as_secs() })?
-        .map_err(unreachable)?;
+    let stream =
+        timeout(CONNECT, connect).await.map_err(|_| DialError::Slow { host: name(), seconds: CONNECT.as_secs() })?.map_err(unreachable)?;
     socket::prepare(&stream, DEAD_PEER).map_err(unreachable)?;
     let local = stream.local_addr().map_err(unreachable)?.ip().to_canonical();
     Ok(Reached { stream, local })

@@ -150,10 +150,9 @@ where
             RequestKind::Subsystem { name: b"sftp" } => {
                 begins(self.rights.files || self.rights.exec, Purpose::Sftp, "sftp (sftp-read, sftp-write)")
             }
-            RequestKind::Subsystem { name } => Wish::Vetoed(format!(
-                "the subsystem {} is not relayed; sftp is",
-                printable(&String::from_utf8_lossy(name))
-            )),
+            RequestKind::Subsystem { name } => {
+                Wish::Vetoed(format!("the subsystem {} is not relayed; sftp is", printable(&String::from_utf8_lossy(name))))
+            }
             RequestKind::Agent => Wish::Vetoed("agent forwarding is not built in this version".into()),
             RequestKind::X11 => Wish::Vetoed("X11 forwarding is always refused".into()),
             _ => Wish::Granted,
@@ -173,7 +172,10 @@ enum Wish {
     /// Refused without a word: clients ask for it unasked.
     Silent,
     Vetoed(String),
-    Resized { columns: u32, rows: u32 },
+    Resized {
+        columns: u32,
+        rows: u32,
+    },
     Begins(Purpose),
 }
 
@@ -185,12 +187,7 @@ fn veto(request: &Request<'_>, back: Option<Vec<u8>>) -> Ruling {
 }
 
 fn global(name: &str, want_reply: bool) -> Ruling {
-    let reverse = [
-        "tcpip-forward",
-        "cancel-tcpip-forward",
-        "streamlocal-forward@openssh.com",
-        "cancel-streamlocal-forward@openssh.com",
-    ];
+    let reverse = ["tcpip-forward", "cancel-tcpip-forward", "streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com"];
     if !reverse.contains(&name) {
         return Ruling::PASS;
     }

@@ -119,12 +119,13 @@ where
         S: AsyncRead + Unpin,
     {
         tokio::select! {
-            end = self.from_client(client) => end,
-            end = self.from_host(host) => end,
+            end = self.upwards(client) => end,
+            end = self.downwards(host) => end,
         }
     }
 
-    async fn from_client<R: AsyncRead + Unpin>(&self, reader: &mut R) -> End {
+    /// From the client to the host.
+    async fn upwards<R: AsyncRead + Unpin>(&self, reader: &mut R) -> End {
         loop {
             let held = match self.drain(Side::Client) {
                 Ok(held) => held,
@@ -150,7 +151,8 @@ where
         }
     }
 
-    async fn from_host<S: AsyncRead + Unpin>(&self, reader: &mut S) -> End {
+    /// From the host to the client.
+    async fn downwards<S: AsyncRead + Unpin>(&self, reader: &mut S) -> End {
         loop {
             let held = match self.drain(Side::Host) {
                 Ok(held) => held,

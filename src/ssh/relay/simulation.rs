@@ -454,8 +454,7 @@ async fn relay(server: Transport, client: Transport, pipes: [&PipeEnd; 4], kept:
 fn run(seed: u64, chance: &Chance, tasks: Vec<Pin<Box<dyn Future<Output = ()> + '_>>>) {
     let mut tasks: Vec<_> = tasks.into_iter().map(|task| (Some(task), Arc::new(Flag(AtomicBool::new(true))))).collect();
     while tasks.iter().any(|(task, _)| task.is_some()) {
-        let woken: Vec<usize> =
-            (0..tasks.len()).filter(|i| tasks[*i].0.is_some() && tasks[*i].1.0.load(Ordering::SeqCst)).collect();
+        let woken: Vec<usize> = (0..tasks.len()).filter(|i| tasks[*i].0.is_some() && tasks[*i].1.0.load(Ordering::SeqCst)).collect();
         assert!(!woken.is_empty(), "seed {seed}: deadlock");
         let (task, flag) = &mut tasks[woken[chance.below(woken.len())]];
         flag.0.store(false, Ordering::SeqCst);

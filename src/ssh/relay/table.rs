@@ -212,7 +212,8 @@ mod tests {
             assert_eq!(tail.is_whole(), bytewise.is_whole(), "{text:?}");
             tail.is_whole()
         };
-        for text in [&b""[..], b"plain", b"\x1b[31mred", b"\x1b]0;title\x07", b"\x1bM", "ä".as_bytes(), b"\x1b(B", b"\x1b[0m\xe2\x82\xac"] {
+        for text in [&b""[..], b"plain", b"\x1b[31mred", b"\x1b]0;title\x07", b"\x1bM", "ä".as_bytes(), b"\x1b(B", b"\x1b[0m\xe2\x82\xac"]
+        {
             assert!(whole(text), "{text:?}");
         }
         for text in [&b"\x1b"[..], b"x\x1b[3", b"\x1b]0;tit", b"\x1b(", b"\xe2\x82", b"\x1bP1$r"] {
