@@ -6,7 +6,7 @@ use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::names::Actor;
@@ -25,8 +25,8 @@ use crate::store::Store;
 pub struct Signals {
     /// Stop: end the sessions, seal what is open, return.
     pub stop: CancellationToken,
-    /// Read the policy again.
-    pub reload: mpsc::Receiver<()>,
+    /// Read the policy again, and say when that is done, whatever came of it.
+    pub reload: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
 /// Signs manifests with the checkpoint key.
@@ -72,11 +72,12 @@ pub async fn serve(
     ready();
     let Signals { stop, mut reload } = signals;
     let reloads = async {
-        while let Some(()) = reload.recv().await {
+        while let Some(done) = reload.recv().await {
             match broker.load_policy(&Actor::System).await {
                 Ok(_) => tracing::info!("the policy was read again"),
                 Err(error) => tracing::error!(%error, "the policy before stays in force"),
             }
+            let _ = done.send(());
         }
         std::future::pending::<()>().await;
     };

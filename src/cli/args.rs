@@ -75,7 +75,7 @@ pub(super) struct Demo {
     /// The folder that holds the demo's world
     #[arg(long, value_name = "DIR", default_value = "demo")]
     pub dir: PathBuf,
-    /// The bastion's port [default: 2222, or a free one]
+    /// The bastion's port; 0 is any [default: the last one, or 2222, or a free one]
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
 }

@@ -135,7 +135,9 @@ fn policy(config: &Config, hosts: &[Host], found: &mut Findings) {
     let file = config.policy.display().to_string();
     let text = match std::fs::read_to_string(&config.policy) {
         Ok(text) => text,
-        Err(error) => return found.wrong("policy", format!("cannot read {file}: {error}\nhint: `policy` in {} names it", config.file.display())),
+        Err(error) => {
+            return found.wrong("policy", format!("cannot read {file}: {error}\nhint: `policy` in {} names it", config.file.display()));
+        }
     };
     let policy = match Policy::parse(&text, &file) {
         Ok(policy) => policy,
@@ -159,7 +161,9 @@ fn writable(what: &'static str, folder: &Path, found: &mut Findings) {
     let tried = place::new_file(&probe, 0o600, "").and_then(|()| Ok(std::fs::remove_file(&probe)?));
     match tried {
         Ok(()) => found.good(what, shown.to_string()),
-        Err(error) => found.wrong(what, format!("{shown} cannot be written: {error:#}\nhint: it must belong to the account that runs `serve`")),
+        Err(error) => {
+            found.wrong(what, format!("{shown} cannot be written: {error:#}\nhint: it must belong to the account that runs `serve`"))
+        }
     }
 }
 

@@ -1,17 +1,25 @@
 //! `verify`: reads the log and the recordings again, offline, and says what does not fit.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::args::Verify;
 use super::failure::{Failure, REFUSED};
 use super::said::{Outcome, Said};
 use super::{open, place};
+use crate::access::names::SessionId;
 use crate::audit::checkpoint::NoteKey;
-use crate::audit::verify::LogCheck;
+use crate::audit::entry::Entry;
+use crate::audit::event::Event;
+use crate::audit::verify::{LogCheck, Row};
 use crate::config::Config;
+use crate::recording::{Finding, verify_folder};
 use crate::store::{CheckpointFile, Reader};
 
 /// Entries read at a time.
@@ -32,6 +40,9 @@ struct Part {
 /// `verify`: 0 if everything fits, 1 if something does not.
 pub(super) fn run(verify: &Verify, named: Option<&Path>) -> Outcome {
     let kept = verify.key.as_deref().map(kept_key).transpose()?;
+    if let (Some(folder), Some(key)) = (&verify.recordings, &kept) {
+        return Ok(said(&[folder_alone(folder, key)?]));
+    }
     let config = place::config(named)?;
     let parts = open::block_on(installation(&config, kept))?;
     Ok(said(&parts))
@@ -59,7 +70,8 @@ fn said(parts: &[Part]) -> Said {
 fn kept_key(file: &Path) -> Result<NoteKey, Failure> {
     let shown = file.display();
     let next = "name the file with the checkpoint key as `init` printed it: NAME+HASH+BASE64";
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::refused("unreadable", format!("cannot read {shown}: {error}"), next))?;
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::refused("unreadable", format!("cannot read {shown}: {error}"), next))?;
     text.trim().parse().map_err(|error| Failure::refused("bad-key", format!("{shown}: {error}"), next))
 }
 
@@ -73,29 +85,113 @@ async fn installation(config: &Config, kept: Option<NoteKey>) -> Result<Vec<Part
             NoteKey::new(signer.name(), *signer.public_key()).context("the checkpoint key cannot be used")?
         }
     };
-    let log = log(config, &reader, &key).await;
+    let read = log(config, &reader, &key).await;
     store.close().await;
-    Ok(vec![log?])
+    let (log, sessions) = read?;
+    Ok(vec![log, recordings(&config.recordings, &key, &sessions)])
 }
 
-async fn log(config: &Config, reader: &Reader, key: &NoteKey) -> anyhow::Result<Part> {
+/// What the log says of sessions: those that were opened, and the manifest of each that is over and left recordings.
+#[derive(Default)]
+struct Sessions {
+    open: BTreeSet<SessionId>,
+    sealed: BTreeMap<SessionId, [u8; 32]>,
+}
+
+impl Sessions {
+    fn read(&mut self, row: &Row) {
+        // An entry that cannot be read is a finding of the log's own check.
+        let Ok(entry) = Entry::parse(&row.bytes) else { return };
+        match entry.event {
+            Event::SessionOpened { session, .. } => {
+                self.open.insert(session);
+            }
+            Event::SessionClosed { session, manifest, .. } | Event::SessionRecovered { session, manifest, .. } => {
+                self.open.remove(&session);
+                if let Some(manifest) = manifest {
+                    self.sealed.insert(session, *manifest.as_bytes());
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn log(config: &Config, reader: &Reader, key: &NoteKey) -> anyhow::Result<(Part, Sessions)> {
     let outside = CheckpointFile::in_folder(&config.state);
     let mut heads = outside.heads().with_context(|| format!("cannot read {}", outside.path().display()))?;
     heads.extend(reader.checkpoints().await?);
     let mut check = LogCheck::new(key, heads);
+    let mut sessions = Sessions::default();
     let mut from = 0;
     loop {
         let rows = reader.events(from, PAGE).await?;
         let Some(last) = rows.last() else { break };
-        from = last.seq + 1;
-        rows.iter().for_each(|row| check.row(row));
+        from = last.seq.saturating_add(1);
+        for row in &rows {
+            check.row(row);
+            sessions.read(row);
+        }
     }
     let verdict = check.finish();
     let (entries, vouched, heads) = (verdict.entries, verdict.vouched, verdict.heads);
-    Ok(Part {
+    let part = Part {
         what: "log",
         summary: format!("{entries} entries, {vouched} of them under {heads} signed heads of {}", key.name()),
         findings: verdict.findings.iter().map(ToString::to_string).collect(),
         json: json!({ "origin": key.name(), "entries": entries, "vouched": vouched, "heads": heads, "root": verdict.root.to_string() }),
+    };
+    Ok((part, sessions))
+}
+
+/// Compares the folder with what the log says of every session.
+fn recordings(root: &Path, key: &NoteKey, sessions: &Sessions) -> Part {
+    let seen = RefCell::new(BTreeSet::new());
+    let known = |id: &SessionId| {
+        seen.borrow_mut().insert(id.clone());
+        sessions.sealed.get(id).copied()
+    };
+    let found = verify_folder(root, &public(key), known);
+    // A session that goes on is not sealed yet, and nothing is wrong with it.
+    let goes_on = |path: &Path| {
+        let id = path.file_name().and_then(|name| SessionId::parse(&name.to_string_lossy()).ok());
+        id.is_some_and(|id| sessions.open.contains(&id))
+    };
+    let wrong = found.iter().filter(|finding| !matches!(finding, Finding::Unsealed(path) if goes_on(path)));
+    let mut findings: Vec<String> = wrong.map(ToString::to_string).collect();
+    let seen = seen.into_inner();
+    findings.extend(sessions.sealed.keys().filter(|id| !seen.contains(*id)).map(|id| format!("session {id}: its recordings are missing")));
+    let (sealed, open) = (sessions.sealed.len(), sessions.open.len());
+    Part {
+        what: "recordings",
+        summary: format!("{sealed} sealed sessions in {}, {open} that go on", root.display()),
+        findings,
+        json: json!({ "folder": root, "sealed": sealed, "open": open }),
+    }
+}
+
+/// A folder without its log: whether what lies there is as it was signed. That nothing is missing, only the log could tell.
+fn folder_alone(root: &Path, key: &NoteKey) -> Result<Part, Failure> {
+    if !root.is_dir() {
+        let next = "name the folder that holds the years, as `recordings` in the config does";
+        return Err(Failure::refused("unreadable", format!("{} is not a folder", root.display()), next));
+    }
+    let sealed = RefCell::new(0_u64);
+    let known = |_: &SessionId| {
+        *sealed.borrow_mut() += 1;
+        None
+    };
+    let found = verify_folder(root, &public(key), known);
+    let findings = found.iter().filter(|finding| !matches!(finding, Finding::Unlogged(_))).map(ToString::to_string).collect();
+    let sealed = sealed.into_inner();
+    Ok(Part {
+        what: "recordings",
+        summary: format!("{sealed} sealed sessions in {}; only with its log can it be seen whether one is missing", root.display()),
+        findings,
+        json: json!({ "folder": root, "sealed": sealed }),
     })
+}
+
+fn public(key: &NoteKey) -> String {
+    BASE64.encode(key.public())
 }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::access::names::BadName;
 use crate::access::refusal::Refusal;
+use crate::broker;
 use crate::config::ConfigError;
 
 /// Refused, with the reason and a next step.
@@ -87,6 +88,15 @@ impl From<anyhow::Error> for Failure {
 impl From<BadName> for Failure {
     fn from(bad: BadName) -> Self {
         Self::Usage(bad.to_string())
+    }
+}
+
+impl From<broker::Error> for Failure {
+    fn from(error: broker::Error) -> Self {
+        match error {
+            broker::Error::Refused(refusal) => Self::Refused(refusal),
+            broker::Error::Fault(fault) => Self::Fault(fault.into()),
+        }
     }
 }
 

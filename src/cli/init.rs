@@ -145,7 +145,10 @@ async fn keys(config: &Config, store: &Store, made: &mut Vec<PathBuf>) -> Result
 async fn checkpoint(config: &Config, store: &Store, signer: &NoteSigner) -> anyhow::Result<()> {
     let key = NoteKey::new(signer.name(), *signer.public_key())?;
     let file = CheckpointFile::in_folder(&config.state);
-    store.checkpoint(SystemClock.now(), &file, |head| head.sign(&key, |bytes| signer.sign(bytes))).await.context("the log could not be signed")?;
+    store
+        .checkpoint(SystemClock.now(), &file, |head| head.sign(&key, |bytes| signer.sign(bytes)))
+        .await
+        .context("the log could not be signed")?;
     Ok(())
 }
 

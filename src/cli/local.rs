@@ -4,13 +4,16 @@ use crate::access::names::Actor;
 
 /// `local:NAME`, the Unix account that runs this process; its number where it has no name.
 pub(super) fn actor() -> Actor {
-    let uid = rustix::process::getuid().as_raw();
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    Actor::Local(name_of(uid, &passwd).unwrap_or_else(|| uid.to_string()))
+    Actor::Local(account().unwrap_or_else(|| rustix::process::getuid().as_raw().to_string()))
+}
+
+/// The name of the Unix account that runs this process.
+pub(super) fn account() -> Option<String> {
+    name_of(rustix::process::getuid().as_raw(), &std::fs::read_to_string("/etc/passwd").ok()?)
 }
 
 /// The name of account `uid` in the text of `/etc/passwd`. Directories are not asked: the log then has the number, which is as certain.
-pub(super) fn name_of(uid: u32, passwd: &str) -> Option<String> {
+fn name_of(uid: u32, passwd: &str) -> Option<String> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;

@@ -9,21 +9,26 @@ mod evidence;
 mod failure;
 mod init;
 mod local;
+mod machines;
 mod manual;
 mod notify;
 mod open;
+mod people;
 mod place;
 mod pubkey;
 mod said;
 mod setup;
+mod verb;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::broker::Broker;
+use crate::config::Config;
 use args::{Cli, Command};
-use failure::Failure;
 use said::Outcome;
 
 /// Runs one command line (the program's name first) and gives the exit status: 0 done, 1 refused, 2 wrong usage, 70 a fault of ours.
@@ -42,13 +47,30 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(cli: Cli) -> Outcome {
-    let Cli { config, json: _, command } = cli;
+    let Cli { config, json, command } = cli;
+    let named = config.as_deref();
     match command {
-        Command::Init(init) => init::run(&init, config.as_deref()),
-        Command::Check => check::run(config.as_deref()),
-        Command::Verify(verify) => evidence::run(&verify, config.as_deref()),
+        Command::Init(init) => init::run(&init, named),
+        Command::Check => check::run(named),
+        Command::Serve => daemon::run(named),
+        Command::Demo(demo) => demo::run(&demo),
+        Command::User(command) => administer(named, async |_, broker| people::run(broker, &command).await),
+        Command::Host(command) => administer(named, async |config, broker| machines::run(config, broker, &command).await),
+        Command::Verify(verify) => evidence::run(&verify, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),
         Command::Man { dir } => manual::man(dir.as_deref()),
-        _ => Err(Failure::refused("not-yet", "this command is not there yet", "`jit-bastion --help` lists the others")),
+        Command::Verb(words) => verb::run(words, named, json),
     }
+}
+
+/// Opens store and broker for `work`, and closes them.
+fn administer(named: Option<&Path>, work: impl AsyncFnOnce(&Config, &Broker) -> Outcome) -> Outcome {
+    let config = place::config(named)?;
+    open::block_on(async {
+        let store = open::store(&config).await?;
+        let broker = open::broker(&config, store.clone())?;
+        let outcome = work(&config, &broker).await;
+        store.close().await;
+        outcome
+    })
 }

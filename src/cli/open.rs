@@ -1,13 +1,18 @@
-//! Opens what an installation consists of: store, passphrase, keys. Each says what to do when it cannot.
+//! Opens what an installation consists of: store, passphrase, keys, and a broker over them. Each says what to do when it cannot.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 
 use super::failure::Failure;
+use crate::access::time::SystemClock;
+use crate::broker::{Broker, Parts, Serving, SystemChance};
 use crate::ca::keyring::Keyring;
 use crate::ca::secret::Passphrase;
 use crate::config::{Config, Keys};
+use crate::serve::settings;
+use crate::session::Knife;
 use crate::store::{Reader, Store};
 
 /// What to do without keys.
@@ -39,6 +44,24 @@ pub(super) async fn keyring(config: &Config, reader: &Reader) -> Result<Keyring,
     let passphrase = passphrase(config)?;
     let opened = tokio::task::spawn_blocking(move || Keyring::open(&sealed, &passphrase)).await.context("the keys could not be opened")?;
     opened.map_err(|error| Failure::from_text("keys", &error.to_string()))
+}
+
+/// A broker for one local command. It may work beside a running bastion, which sees what it changes within a second. Without keys:
+/// whoever may write the store may add a user, and the running bastion signs the log.
+pub(super) fn broker(config: &Config, store: Store) -> Result<Arc<Broker>, Failure> {
+    broker_of(config, store, None)
+}
+
+/// A broker that knows the keys too.
+pub(super) async fn broker_with_keys(config: &Config, store: Store) -> Result<Arc<Broker>, Failure> {
+    let keys = keyring(config, &store.reader()).await?;
+    let knife = Knife::start(Arc::new(SystemClock)).context("cannot start the knife")?;
+    broker_of(config, store, Some(Serving { keys, knife }))
+}
+
+fn broker_of(config: &Config, store: Store, serving: Option<Serving>) -> Result<Arc<Broker>, Failure> {
+    let parts = Parts { store, clock: Arc::new(SystemClock), chance: Arc::new(SystemChance), settings: settings(config)?, serving };
+    Ok(Broker::new(parts).context("the log cannot have this name")?)
 }
 
 /// Runs `work` to its end on this thread.

@@ -99,15 +99,20 @@ fn has_root(logins: &[Login]) -> bool {
 fn notes(stage: Stage, logins: &[Login], sources: &[String]) -> Vec<String> {
     let addresses = if sources.is_empty() { "ADDRESS-OF-THE-BASTION".to_owned() } else { sources.join(",") };
     let mut notes = vec![
-        format!("{DROP_IN} is read because sshd_config says `Include /etc/ssh/sshd_config.d/*.conf` near its top, as Debian, Ubuntu\nand RHEL ship it. Where it does not, put the lines at the top of sshd_config."),
-        format!("sshd 9.8 and newer: failed handshakes of one user would lock out the bastion's address for all. There, add\nPerSourcePenaltyExemptList {addresses}"),
+        format!(
+            "{DROP_IN} is read because sshd_config says `Include /etc/ssh/sshd_config.d/*.conf` near its top, as Debian, Ubuntu\nand RHEL ship it. Where it does not, put the lines at the top of sshd_config."
+        ),
+        format!(
+            "sshd 9.8 and newer: failed handshakes of one user would lock out the bastion's address for all. There, add\nPerSourcePenaltyExemptList {addresses}"
+        ),
         "Many sessions that begin at once: a line `MaxStartups 100:30:300` (and no PerSourceMaxStartups for the bastion).".to_owned(),
     ];
     if has_root(logins) && stage == Stage::Trust {
         notes.push("root is a login here: `PermitRootLogin no` would refuse it. The default, prohibit-password, is right.".to_owned());
     }
     match stage {
-        Stage::Trust => notes.push("Standing keys and passwords still open this host. When sessions through the bastion work: --stage enforce".to_owned()),
+        Stage::Trust => notes
+            .push("Standing keys and passwords still open this host. When sessions through the bastion work: --stage enforce".to_owned()),
         Stage::Enforce => {
             notes.push("Keep a second root shell open on the host until a session through the bastion has worked.".to_owned());
             notes.push("What was started with nohup, tmux or cron outlives the cut. To end it with the session, in\n/etc/systemd/logind.conf.d/10-jit-bastion.conf:\n[Login]\nKillUserProcesses=yes\n(root is exempt unless KillExcludeUsers= is set empty)".to_owned());
@@ -144,7 +149,8 @@ mod tests {
         std::fs::write(at("drop-in.conf"), setup.files[1].1.replace(CA_FILE, &at("ca.pub"))).unwrap();
         let key = ssh_key::PrivateKey::random(&mut rand::rng(), ssh_key::Algorithm::Ed25519).unwrap();
         super::super::place::new_file(&dir.path().join("key"), 0o600, &key.to_openssh(ssh_key::LineEnding::LF).unwrap()).unwrap();
-        let main = format!("Include {}\nHostKey {}\nPasswordAuthentication yes\nPermitRootLogin no\nUsePAM yes\n", at("drop-in.conf"), at("key"));
+        let main =
+            format!("Include {}\nHostKey {}\nPasswordAuthentication yes\nPermitRootLogin no\nUsePAM yes\n", at("drop-in.conf"), at("key"));
         std::fs::write(at("sshd_config"), main).unwrap();
         let connection = format!("user={user},addr={address},host=client,laddr=10.0.0.5,lport=22");
         let _ = std::fs::create_dir("/run/sshd");
@@ -164,7 +170,8 @@ mod tests {
     fn enforce_leaves_certificates_from_the_bastion_alone() {
         let setup = Setup::new(&host(), Stage::Enforce, CA, &["192.0.2.7".into(), "2001:db8::/64".into()]);
         let from_bastion = effective(&setup, "postgres", "192.0.2.7");
-        for line in ["pubkeyauthentication yes", "passwordauthentication no", "kbdinteractiveauthentication no", "authorizedkeysfile none"] {
+        for line in ["pubkeyauthentication yes", "passwordauthentication no", "kbdinteractiveauthentication no", "authorizedkeysfile none"]
+        {
             assert!(from_bastion.contains(&format!("\n{line}\n")), "{line} in\n{from_bastion}");
         }
         assert!(from_bastion.contains("\nauthenticationmethods publickey\n"));

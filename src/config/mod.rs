@@ -242,6 +242,7 @@ mod tests {
             ("store = \"postgres://x\"\n", ":1:9:", &["not built in this version", "sqlite:"]),
             ("recordings = \"s3://x\"\n", ":1:14:", &["not built in this version"]),
             ("source-addresses = [\"10.0.0.0/33\"]\n", ":1:20:", &["10.0.0.0/33", "192.0.2.7"]),
+            ("source-addresses = [\"10.0.0.1/24\"]\n", ":1:20:", &["10.0.0.1/24"]),
             ("known-hosts-pattern = \"a b\"\n", ":1:23:", &["\"a b\"", "phi-*"]),
             ("[keys]\npassphrase = \"x\"\n", ":2:1:", &["unknown key `passphrase`", "`passphrase-file`", "`credential`"]),
             ("[keys]\n", ":1:1:", &["[keys] is empty"]),

@@ -83,14 +83,19 @@ pub struct Source {
 
 impl FromText for Source {
     fn from_text(text: &str) -> Result<Self, BadName> {
-        let bad = || BadName::new("source address", text, "an address or a network, as 192.0.2.7 or 2001:db8::/64");
+        let bad = || BadName::new("source address", text, "an address or a network without bits after its prefix, as 192.0.2.7 or 2001:db8::/64");
         let (address, prefix) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(u8::from_str(bits).map_err(|_| bad())?)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| bad())?;
         let most = if address.is_ipv4() { 32 } else { 128 };
-        if prefix.is_some_and(|bits| bits > most) {
+        // sshd refuses a whole certificate for a network that has bits after its prefix.
+        let beyond = match address {
+            IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
+            IpAddr::V6(v6) => v6.to_bits(),
+        };
+        if prefix.is_some_and(|bits| bits > most || beyond.checked_shl(u32::from(bits)).unwrap_or(0) != 0) {
             return Err(bad());
         }
         Ok(Self { address, prefix })

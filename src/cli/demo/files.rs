@@ -5,6 +5,8 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::access::names::Login;
+
 /// The bastion's name in the demo.
 pub(super) const BASTION: &str = "jit-bastion";
 
@@ -28,9 +30,9 @@ pub(super) fn last_port(file: &Path) -> Option<u16> {
     line.trim_end_matches('"').parse().ok()
 }
 
-/// Writes the policy, unless one is there.
-pub(super) fn policy(file: &Path) -> anyhow::Result<()> {
-    if file.exists() { Ok(()) } else { replace(file, include_str!("first/policy.toml")) }
+/// Writes the policy, with tests for the hosts' `login`, unless one is there.
+pub(super) fn policy(file: &Path, login: &Login) -> anyhow::Result<()> {
+    if file.exists() { Ok(()) } else { replace(file, &include_str!("first/policy.toml").replace("LOGIN", login.as_str())) }
 }
 
 /// Writes `DIR/ssh_config`. Paths are absolute: ssh has no way to say "beside this file".
@@ -44,10 +46,10 @@ pub(super) fn ssh_config(dir: &Path, port: u16) -> anyhow::Result<()> {
          Host phi-*\n    ProxyJump {BASTION}\n    IdentityFile \"{dir}/keys/alice\"\n\n\
          Host *\n    IdentitiesOnly yes\n    IdentityAgent none\n    UserKnownHostsFile \"{dir}/known_hosts\"\n    GlobalKnownHostsFile /dev/null\n    StrictHostKeyChecking yes\n"
     );
-    replace(&self_path(&dir, "ssh_config"), &text)
+    replace(&in_dir(&dir, "ssh_config"), &text)
 }
 
-fn self_path(dir: &str, name: &str) -> std::path::PathBuf {
+fn in_dir(dir: &str, name: &str) -> std::path::PathBuf {
     Path::new(&dir.replace("%%", "%")).join(name)
 }
 
@@ -57,9 +59,10 @@ pub(super) fn known_hosts(dir: &Path, pattern: &str, host_ca: &str) -> anyhow::R
 }
 
 /// The handful of commands to try.
-pub(super) fn words(dir: &Path, program: &str) -> String {
+pub(super) fn words(dir: &Path, program: &Path) -> String {
     let ssh = format!("ssh -F {}", quoted(&dir.join("ssh_config")));
     let config = quoted(&dir.join("jit-bastion.toml"));
+    let program = quoted(program);
     format!(
         "\
 alice is an engineer, bob approves, carol audits, dave administers, vera (of acme) has no rights yet; the hosts are phi-db and phi-app.
@@ -117,7 +120,7 @@ mod tests {
     fn the_policy_passes_its_own_tests() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("policy.toml");
-        policy(&file).unwrap();
+        policy(&file, &"postgres".parse().unwrap()).unwrap();
         let policy = Policy::parse(&fs::read_to_string(&file).unwrap(), "policy.toml").unwrap();
         assert!(policy.test_count() > 2);
         assert_eq!(policy.run_tests(|_| None), []);

@@ -1,0 +1,96 @@
+//! The verbs of `ssh jit-bastion ..` at the bastion's own keyboard: the same parser, the same broker, the actor `local:NAME`.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use super::failure::{Failure, USAGE};
+use super::said::{Outcome, Said};
+use super::{local, open, place};
+use crate::verbs::{self, Caller, Door, Look, Sink, Usage, Verb, Waiting};
+
+/// Reads `words` and does what they say. `named` and `json` stood before them.
+pub(super) fn run(mut words: Vec<String>, named: Option<&Path>, json: bool) -> Outcome {
+    let named = take_config(&mut words)?.or_else(|| named.map(Path::to_owned));
+    if json {
+        words.push("--json".to_owned());
+    }
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let columns = size.map(|size| size.ws_col).filter(|columns| *columns > 0);
+    let parsed = match verbs::from_words(words, Door::Local, columns) {
+        Ok(parsed) => parsed,
+        Err(Usage::Help(text)) => return Ok(Said::done(text, serde_json::Value::Null)),
+        Err(wrong @ Usage::Wrong { .. }) => return wrong_usage(&wrong),
+    };
+    let config = place::config(named.as_deref())?;
+    let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let caller = Caller {
+        actor: local::actor(),
+        person: None,
+        look: Look { columns, color },
+        rows: size.map(|size| size.ws_row).filter(|rows| *rows > 0),
+    };
+    open::block_on(async {
+        let store = open::store(&config).await?;
+        // Only these lines come from the keys; everything else works without the passphrase.
+        let broker = match parsed.verb {
+            Verb::KnownHosts { .. } => open::broker_with_keys(&config, store.clone()).await?,
+            _ => open::broker(&config, store.clone())?,
+        };
+        broker.adopt_policy().await?;
+        let status = verbs::run(&broker, &caller, &parsed, &mut Here).await;
+        store.close().await;
+        Ok(Said::nothing(status))
+    })
+}
+
+fn wrong_usage(wrong: &Usage) -> Outcome {
+    match wrong {
+        Usage::Wrong { line, .. } => Err(Failure::Usage(line.clone())),
+        Usage::Help(text) => Ok(Said { text: text.clone(), json: serde_json::Value::Null, status: USAGE }),
+    }
+}
+
+/// Takes `--config FILE` out of the words, wherever it stands: the verbs do not know it.
+fn take_config(words: &mut Vec<String>) -> Result<Option<PathBuf>, Failure> {
+    if let Some(at) = words.iter().position(|word| word.starts_with("--config=")) {
+        let word = words.remove(at);
+        return Ok(word.strip_prefix("--config=").map(PathBuf::from));
+    }
+    let Some(at) = words.iter().position(|word| word == "--config") else { return Ok(None) };
+    words.remove(at);
+    if at < words.len() { Ok(Some(words.remove(at).into())) } else { Err(Failure::Usage("--config names no file".into())) }
+}
+
+/// Standard output and standard error of this process.
+struct Here;
+
+impl Sink for Here {
+    fn out<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>> {
+        Box::pin(async move { io::stdout().lock().write_all(bytes).and_then(|()| io::stdout().flush()) })
+    }
+
+    fn err<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>> {
+        Box::pin(async move { io::stderr().lock().write_all(bytes) })
+    }
+
+    /// Ctrl-C ends this process, and nothing of ours needs to be told.
+    fn closed(&mut self) -> Waiting<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_config_may_stand_anywhere() {
+        for line in ["--config a.toml grants", "grants --config a.toml", "grants --config=a.toml"] {
+            let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert_eq!(take_config(&mut words).ok().flatten(), Some("a.toml".into()), "{line}");
+            assert_eq!(words, ["grants"], "{line}");
+        }
+        assert!(take_config(&mut vec!["grants".into(), "--config".into()]).is_err());
+        assert!(take_config(&mut vec!["grants".into()]).is_ok_and(|none| none.is_none()));
+    }
+}
