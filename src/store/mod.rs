@@ -6,6 +6,7 @@
 //!
 //! The statements run on SQLite and PostgreSQL alike: `$1`, TEXT ids, integers of 64 bits for times (microseconds), no vendor's types.
 
+mod channels;
 mod checkpoints;
 mod grants;
 mod hosts;
@@ -34,11 +35,12 @@ use crate::audit::entry::{Entry, EntryError};
 use crate::audit::event::Event;
 use crate::audit::tree::TreeError;
 
+pub use channels::ChannelRow;
 pub use checkpoints::CheckpointFile;
 pub use grants::GrantFilter;
 pub use log::Head;
 pub use requests::{Kept, RequestFilter};
-pub use sessions::{ChannelRow, ClosedSession, LiveRow, NewSession, SessionFilter, SessionRow};
+pub use sessions::{ClosedSession, LiveRow, NewSession, SessionFilter, SessionRow};
 pub use users::{KeyRow, UserRow};
 
 /// One connection, in a transaction or not. The next database becomes a second case behind this name.

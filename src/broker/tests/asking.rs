@@ -1,0 +1,174 @@
+use super::*;
+use crate::access::request::State;
+
+#[tokio::test]
+async fn the_whole_road() {
+    let world = World::new().await;
+    let request = world.ask("alice", "PHI-DB-alias", Some("postgres")).await.unwrap();
+    assert_eq!(request.asked.when.length, Span::seconds(3600));
+    assert_eq!(world.ask("alice", "phi-db", Some("postgres")).await.unwrap(), request, "one pending request is enough");
+    assert_eq!(refused(world.admit("alice", "phi-db", "postgres").await).code, "no-grant");
+    let decided = world.yes("bob", &request).await.unwrap();
+    let grant = decided.grant.unwrap();
+    assert_eq!(grant.ends, NOON.plus(Span::seconds(3600)));
+
+    let admission = world.admit("alice", "phi-db", "postgres").await.unwrap();
+    let key = PrivateKey::random(&mut StdRng::seed_from_u64(9), Algorithm::Ed25519).unwrap();
+    let certificate = world.broker.certify(&admission, key.public_key(), "10.9.9.9".parse().unwrap()).await.unwrap();
+    assert_eq!(certificate.valid_principals(), ["postgres"]);
+    assert_eq!(certificate.key_id(), format!("alice/{}/{}", admission.session(), grant.id));
+    assert!(certificate.valid_before() <= u64::try_from(grant.ends.seconds()).unwrap());
+    let open = world.broker.open_session(admission, CLIENT.parse().unwrap()).await.unwrap();
+    assert_eq!(world.broker.live().len(), 1);
+    let id = open.id.clone();
+    world.leave(open, Ending::Left).await;
+    assert!(world.broker.live().is_empty());
+    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
+    assert_eq!(row.ended, Some((NOON, Ending::Left)));
+    assert_eq!(world.events(4).await, ["request-filed", "grant-begun", "session-opened", "session-closed"]);
+    let verdict = world.verify().await;
+    assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
+    assert_eq!(verdict.vouched, verdict.entries);
+}
+
+#[tokio::test]
+async fn unknown_and_invisible_hosts_look_alike() {
+    let world = World::new().await;
+    for (who, typed) in [("alice", "secret"), ("alice", "nowhere"), ("mallory", "phi-db"), ("mallory", "10.0.0.1")] {
+        let refusal = refused(world.ask(who, typed, Some("root")).await);
+        assert_eq!(refusal.code, "no-such-host");
+        assert_eq!(refusal.message, Refusal::no_such_host(typed).message);
+        assert_eq!(world.broker.resolve(&world.who(who).await, typed, 22).await.unwrap(), None, "{typed}");
+    }
+    let alice = world.who("alice").await;
+    for (typed, port) in [("phi-db", 22), ("phi-db-alias", 22), ("10.0.0.1", 22)] {
+        assert!(world.broker.resolve(&alice, typed, port).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn nobody_decides_about_their_own_request_and_strangers_see_none() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-app", None).await.unwrap();
+    assert_eq!(refused(world.yes("alice", &request).await).code, "own-request");
+    assert_eq!(refused(world.yes("mallory", &request).await).code, "no-such-id");
+    assert_eq!(refused(world.yes("carol", &request).await).code, "not-approver");
+    let dave = world.who("mallory").await;
+    assert_eq!(refused(world.broker.deny(&dave, &request.id, note("no")).await).code, "no-such-id");
+    assert_eq!(refused(world.broker.withdraw(&world.who("bob").await, &request.id).await).code, "not-yours");
+}
+
+#[tokio::test]
+async fn a_quorum_needs_that_many_humans() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-app", None).await.unwrap();
+    assert_eq!(world.yes("bob", &request).await.unwrap().grant, None);
+    assert_eq!(refused(world.yes("bob", &request).await).code, "already-approved");
+    let decided = world.yes("anna", &request).await.unwrap();
+    assert!(decided.grant.is_some());
+    assert_eq!(world.broker.reader().request(&request.id).await.unwrap(), Some(decided.request));
+    assert_eq!(world.events(2).await, ["request-approved", "grant-begun"]);
+}
+
+#[tokio::test]
+async fn a_yes_may_shorten_and_narrow() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    let longer = Yes { length: Some(Span::minutes(90)), ..Yes::default() };
+    let bob = world.who("bob").await;
+    assert_eq!(refused(world.broker.approve(&bob, &request.id, longer).await).code, "lengthens");
+    let less = Yes { length: Some(Span::minutes(10)), channels: Some("exec".parse().unwrap()), note: Some(note("be quick")) };
+    let grant = world.broker.approve(&bob, &request.id, less).await.unwrap().grant.unwrap();
+    assert_eq!((grant.channels.to_string(), grant.ends), ("exec".into(), NOON.plus(Span::minutes(10))));
+    let read = world.broker.reader().request(&request.id).await.unwrap().unwrap();
+    assert_eq!(read.approvals().first().and_then(|yes| yes.note.clone()), Some(note("be quick")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_approvers_at_the_same_moment() {
+    let world = World::new().await;
+    let other = world.beside().await;
+    let (bob, bert) = (world.who("bob").await, world.who("bert").await);
+    for round in 0..200 {
+        let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+        let (id, one, two) = (request.id.clone(), world.broker.clone(), if round % 2 == 0 { other.clone() } else { world.broker.clone() });
+        let both = {
+            let (bob, bert, first, second) = (bob.clone(), bert.clone(), id.clone(), id.clone());
+            let yes = tokio::spawn(async move { one.approve(&bob, &first, Yes::default()).await });
+            let no = tokio::spawn(async move { two.deny(&bert, &second, note("no")).await });
+            (yes.await.unwrap(), no.await.unwrap())
+        };
+        let read = world.broker.reader().request(&id).await.unwrap().unwrap();
+        match both {
+            (Ok(decided), Err(Error::Refused(later))) => {
+                assert!(later.message.contains("was approved by bob"), "{later}");
+                assert!(matches!(read.state, State::Approved { .. }));
+                world.broker.close_grant(&Actor::User(User::parse("alice").unwrap()), &decided.grant.unwrap().id).await.unwrap();
+            }
+            (Err(Error::Refused(later)), Ok(_)) => {
+                assert!(later.message.contains("was denied by bert"), "{later}");
+                assert!(matches!(read.state, State::Denied { .. }));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(world.verify().await.findings.is_empty());
+}
+
+#[tokio::test]
+async fn granted_at_once_where_nobody_is_asked() {
+    let world = World::new().await;
+    assert_eq!(refused(world.ask("alice", "lab", None).await).code, "choose-login");
+    let request = world.ask("alice", "lab", Some("guest")).await.unwrap();
+    assert!(matches!(request.state, State::Approved { .. }));
+    assert_eq!(world.events(2).await, ["request-filed", "grant-begun"]);
+    drop(world.admit("alice", "lab", "guest").await.unwrap());
+}
+
+#[tokio::test]
+async fn requests_lapse_and_are_withdrawn() {
+    let world = World::new().await;
+    let first = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    world.clock.advance(Span::minutes(30));
+    assert_eq!(refused(world.yes("bob", &first).await).code, "already-decided");
+    let second = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    assert_ne!(first.id, second.id, "a lapsed request does not stand in the way");
+    assert_eq!(world.broker.reader().request(&first.id).await.unwrap().unwrap().state, State::Lapsed);
+    let withdrawn = world.broker.withdraw(&world.who("alice").await, &second.id).await.unwrap();
+    assert_eq!(withdrawn.state, State::Withdrawn);
+    assert!(refused(world.yes("bob", &second).await).message.contains("withdrawn"));
+    let mut longer = asking("phi-db", Some("postgres"));
+    let third = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    longer.length = Some(Span::minutes(5));
+    assert_eq!(refused(world.broker.request(&world.who("alice").await, longer).await).code, "already-pending");
+    world.clock.advance(Span::minutes(31));
+    world.broker.sweep().await.unwrap();
+    world.broker.sweep().await.unwrap();
+    assert_eq!(world.broker.reader().request(&third.id).await.unwrap().unwrap().state, State::Lapsed);
+    assert_eq!(world.events(2).await, ["request-filed", "request-lapsed"]);
+}
+
+#[tokio::test]
+async fn who_waits_is_told() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    let (broker, id) = (world.broker.clone(), request.id.clone());
+    let waiting = tokio::spawn(async move { broker.decided(&id).await });
+    tokio::task::yield_now().await;
+    world.yes("bob", &request).await.unwrap();
+    assert!(matches!(waiting.await.unwrap().unwrap().state, State::Approved { .. }));
+}
+
+#[tokio::test]
+async fn an_asker_who_was_disabled_gets_nothing() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    let (alice, bob) = (world.who("alice").await, world.who("bob").await);
+    world.broker.disable_user(&local(), &alice.user).await.unwrap();
+    assert_eq!(refused(world.yes("bob", &request).await).code, "unknown-user");
+    assert_eq!(world.broker.recognise(world.key("alice")).await.unwrap(), None);
+    world.broker.set_roles(&local(), &bob.user, ["none".parse().unwrap()].into()).await.unwrap();
+    world.broker.enable_user(&local(), &alice.user).await.unwrap();
+    let refusal = refused(world.broker.approve(&bob, &request.id, Yes::default()).await);
+    assert_eq!(refusal.code, "no-such-id", "a role that was taken away a moment ago no longer counts");
+}

@@ -1,0 +1,119 @@
+use super::*;
+
+#[tokio::test]
+async fn the_inner_user_name_chooses() {
+    let world = World::new().await;
+    let ask = refused(world.admit("alice", "phi-db", "postgres").await);
+    assert_eq!(ask.next.as_deref(), Some("ssh jit-bastion request phi-db --login postgres --for 1h --reason WHY"));
+    assert_eq!(refused(world.admit("alice", "phi-db", "laptop").await).code, "choose-login");
+    let first = world.granted("postgres").await;
+    assert_eq!(world.admit("alice", "phi-db", "laptop").await.unwrap().grant().id, first.id);
+    world.clock.advance(Span::minutes(10));
+    let second = world.granted("postgres").await;
+    assert_eq!(world.admit("alice", "phi-db", "postgres").await.unwrap().grant().id, second.id, "the one that ends last");
+    let named = format!("postgres+{}", first.id.as_str().to_uppercase());
+    assert_eq!(world.admit("alice", "phi-db", &named).await.unwrap().grant().id, first.id);
+    assert_eq!(refused(world.admit("alice", "phi-db", &format!("admin+{}", first.id)).await).code, "no-grant");
+    assert_eq!(refused(world.admit("alice", "phi-db", "postgres+nonsense").await).code, "bad-grant");
+    let admin = world.granted("admin").await;
+    let refusal = refused(world.admit("alice", "phi-db", "laptop").await);
+    assert_eq!(refusal.message, "you hold grants on phi-db for several logins: admin, postgres");
+    assert_eq!(world.admit("alice", "phi-db", "admin").await.unwrap().grant().id, admin.id);
+    assert_eq!(refused(world.admit("mallory", "phi-db", "postgres").await).code, "no-such-host");
+}
+
+#[tokio::test]
+async fn ties_go_to_the_newest() {
+    let world = World::new().await;
+    let first = world.granted("postgres").await;
+    world.clock.advance(Span::minutes(20));
+    let mut asking = asking("phi-db", Some("postgres"));
+    asking.length = Some(Span::minutes(40));
+    let request = world.broker.request(&world.who("alice").await, asking).await.unwrap();
+    let second = world.yes("bob", &request).await.unwrap().grant.unwrap();
+    assert_eq!(first.ends, second.ends);
+    assert_eq!(world.admit("alice", "phi-db", "postgres").await.unwrap().grant().id, second.id);
+}
+
+#[tokio::test]
+async fn no_time_no_entry() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let admission = world.admit("alice", "phi-db", "postgres").await.unwrap();
+    let late = world.admit("alice", "phi-db", "postgres").await.unwrap();
+    world.clock.advance(Span::seconds(3600));
+    assert_eq!(refused(world.admit("alice", "phi-db", "postgres").await).code, "no-grant");
+    let key = world.key("alice").clone();
+    assert_eq!(refused(world.broker.certify(&admission, &key, "10.0.0.9".parse().unwrap()).await).code, "ended");
+    assert_eq!(refused(world.broker.open_session(late, CLIENT.parse().unwrap()).await).code, "ended");
+    world.broker.sweep().await.unwrap();
+    assert_eq!(world.events(1).await, ["grant-ended"]);
+    let over = refused(world.broker.revoke(&local(), &grant.id, note("late")).await);
+    assert_eq!(over.code, "already-over");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_admits_nobody() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    world.clock.set_wall(NOON.minus(Span::seconds(2)));
+    drop(world.admit("alice", "phi-db", "postgres").await);
+    world.clock.set_wall(NOON.minus(Span::seconds(30)));
+    assert_eq!(refused(world.admit("alice", "phi-db", "postgres").await).code, "clock");
+}
+
+#[tokio::test]
+async fn a_role_that_was_taken_away_opens_nothing() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let alice = world.who("alice").await;
+    world.broker.set_roles(&local(), &alice.user, ["none".parse().unwrap()].into()).await.unwrap();
+    let refusal = refused(world.broker.admit(&alice, world.key("alice"), &world.host("phi-db").await, "postgres").await);
+    assert_eq!(refusal.code, "not-covered");
+}
+
+#[tokio::test]
+async fn files_alone_are_held_to_files_by_the_host() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-app", None).await.unwrap();
+    world.yes("bob", &request).await.unwrap();
+    world.yes("bert", &request).await.unwrap();
+    let admission = world.admit("alice", "phi-app", "root").await.unwrap();
+    let certificate = world.broker.certify(&admission, world.key("alice"), "::ffff:10.0.0.9".parse().unwrap()).await.unwrap();
+    let options = certificate.critical_options();
+    assert_eq!(options.get("force-command").map(String::as_str), Some("internal-sftp -R"));
+    assert_eq!(options.get("source-address").map(String::as_str), Some("10.0.0.9"));
+    assert!(certificate.extensions().get("permit-pty").is_none());
+}
+
+#[tokio::test]
+async fn host_certificates_renew_at_half_of_their_life() {
+    let world = World::new().await;
+    let host = world.host("phi-db").await;
+    let shown = || world.broker.inner_identities(&host).unwrap().remove(0).certificate.unwrap();
+    let first = shown();
+    assert_eq!(first.valid_principals(), ["10.0.0.1", "phi-db", "phi-db-alias"]);
+    world.clock.advance(Span::seconds(11 * 3600));
+    assert_eq!(shown(), first);
+    world.clock.advance(Span::seconds(2 * 3600));
+    assert_ne!(shown().serial(), first.serial());
+    let outer = world.broker.outer_identity().unwrap().certificate.unwrap();
+    assert_eq!(outer.valid_principals(), ["jit-bastion"]);
+    let lines = world.broker.known_hosts(KnownHosts::Authority).unwrap();
+    assert!(lines[0].starts_with("@cert-authority phi-* ssh-ed25519 AAAA"), "{lines:?}");
+    assert_eq!(world.broker.known_hosts(KnownHosts::Plain).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn recordings_open_for_those_who_may_and_that_is_told() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let id = open.id.clone();
+    world.leave(open, Ending::Left).await;
+    let channel: crate::access::names::ChannelId = format!("{id}.1").parse().unwrap();
+    for (who, code) in [("carol", "no-such-id"), ("mallory", "no-such-id"), ("alice", "no-such-id")] {
+        let by = Actor::User(User::parse(who).unwrap());
+        assert_eq!(refused(world.broker.open_recording(&by, &channel, None).await).code, code);
+    }
+}

@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use super::*;
+use crate::access::names::SessionId;
+
+/// Runs the watcher beside `course`.
+async fn watched<T>(world: &World, course: impl Future<Output = T>) -> T {
+    let (broker, (stop, stopped)) = (world.broker.clone(), tokio::sync::oneshot::channel::<()>());
+    let watcher = tokio::spawn(async move { broker.watch(async { drop(stopped.await) }).await });
+    let value = course.await;
+    drop(stop);
+    watcher.await.unwrap();
+    value
+}
+
+async fn falls(open: &OpenSession) -> Ending {
+    tokio::time::timeout(Duration::from_secs(1), open.cutoff.fell()).await.unwrap()
+}
+
+#[tokio::test]
+async fn revoking_cuts() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let by = |name: &str| Actor::User(User::parse(name).unwrap());
+    assert_eq!(refused(world.broker.revoke(&by("mallory"), &grant.id, note("x")).await).code, "no-such-id");
+    assert_eq!(refused(world.broker.revoke(&by("carol"), &grant.id, note("x")).await).code, "may-not");
+    assert_eq!(refused(world.broker.revoke(&by("alice"), &grant.id, note("x")).await).code, "may-not");
+    assert!(open.cutoff.reason().is_none());
+    world.broker.revoke(&by("dave"), &grant.id, note("enough")).await.unwrap();
+    assert_eq!(falls(&open).await, Ending::Revoked);
+    world.leave(open, Ending::Revoked).await;
+    assert_eq!(refused(world.admit("alice", "phi-db", "postgres").await).code, "no-grant");
+    assert_eq!(world.events(2).await, ["grant-revoked", "session-closed"]);
+}
+
+#[tokio::test]
+async fn closing_and_killing_cut() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let (one, two) = (world.enter("postgres").await, world.enter("postgres").await);
+    let by = |name: &str| Actor::User(User::parse(name).unwrap());
+    assert_eq!(refused(world.broker.kill(&by("anna"), &one.id, note("x")).await).code, "no-such-id");
+    assert_eq!(refused(world.broker.kill(&by("bert"), &one.id, note("x")).await).code, "no-such-id");
+    world.broker.kill(&by("bob"), &one.id, note("wrong table")).await.unwrap();
+    assert_eq!(falls(&one).await, Ending::Killed);
+    assert!(two.cutoff.reason().is_none());
+    assert_eq!(refused(world.broker.close_grant(&by("anna"), &grant.id).await).code, "no-such-id");
+    world.broker.close_grant(&by("alice"), &grant.id).await.unwrap();
+    assert_eq!(falls(&two).await, Ending::Closed);
+    world.leave(one, Ending::Killed).await;
+    world.leave(two, Ending::Closed).await;
+    assert!(world.verify().await.findings.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_process_takes_away_falls_within_a_second() {
+    let world = World::new().await;
+    let other = world.beside().await;
+    watched(&world, async {
+        let alice = world.who("alice").await;
+        let grant = world.granted("postgres").await;
+        let open = world.enter("postgres").await;
+        other.revoke(&local(), &grant.id, note("from a shell")).await.unwrap();
+        assert_eq!(falls(&open).await, Ending::Revoked);
+        world.leave(open, Ending::Revoked).await;
+
+        let grant = world.granted("postgres").await;
+        let open = world.enter("postgres").await;
+        other.kill(&local(), &open.id, note("x")).await.unwrap();
+        assert_eq!(falls(&open).await, Ending::Killed);
+        world.leave(open, Ending::Killed).await;
+
+        let open = world.enter("postgres").await;
+        other.close_grant(&local(), &grant.id).await.unwrap();
+        assert_eq!(falls(&open).await, Ending::Closed);
+        world.leave(open, Ending::Closed).await;
+
+        world.granted("postgres").await;
+        let open = world.enter("postgres").await;
+        other.disable_user(&local(), &alice.user).await.unwrap();
+        assert_eq!(falls(&open).await, Ending::Revoked);
+        world.leave(open, Ending::Revoked).await;
+    })
+    .await;
+    assert!(world.verify().await.findings.is_empty());
+}
+
+#[tokio::test]
+async fn what_fell_between_the_door_and_the_list_is_cut() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let admission = world.admit("alice", "phi-db", "postgres").await.unwrap();
+    let other = world.beside().await;
+    other.revoke(&local(), &grant.id, note("x")).await.unwrap();
+    assert_eq!(refused(world.broker.open_session(admission, CLIENT.parse().unwrap()).await).code, "already-over");
+}
+
+#[tokio::test]
+async fn time_is_up_on_time() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    world.clock.advance(Span::seconds(3600));
+    world.broker.serving().unwrap().knife.wake();
+    assert_eq!(falls(&open).await, Ending::TimeUp);
+    world.leave(open, Ending::TimeUp).await;
+}
+
+#[tokio::test]
+async fn a_killed_bastions_sessions_are_ended_once_at_the_next_start() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let id: SessionId = open.id.clone();
+    // As kill -9 leaves it: nothing was said.
+    std::mem::forget(open);
+    let (next, _) = process(world.dir.path(), &world.clock, 500, true).await;
+    next.started().await.unwrap();
+    next.recover(vec![]).await.unwrap();
+    next.recover(vec![]).await.unwrap();
+    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
+    assert_eq!(row.ended, Some((NOON, Ending::Shutdown)));
+    assert_eq!(world.events(2).await, ["bastion-started", "session-recovered"]);
+    assert!(world.verify().await.findings.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acts_that_are_dropped_half_way_leave_a_log_that_verifies() {
+    let world = World::new().await;
+    for n in 0..60_u64 {
+        let broker = world.broker.clone();
+        let alice = world.who("alice").await;
+        let act = tokio::spawn(async move { drop(broker.request(&alice, asking("lab", Some("guest"))).await) });
+        tokio::time::sleep(Duration::from_micros(n * 50)).await;
+        act.abort();
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(world.verify().await.findings.is_empty());
+    let requests = world.broker.reader().requests(&RequestFilter::default()).await.unwrap();
+    let grants = world.broker.reader().grants(&GrantFilter::default()).await.unwrap();
+    assert_eq!(requests.len(), grants.len(), "each was filed and granted, or neither");
+}
+
+#[tokio::test]
+async fn a_wrong_policy_never_replaces_a_right_one() {
+    let world = World::new().await;
+    let file = world.dir.path().join("policy.toml");
+    let before = world.broker.policy().digest();
+    std::fs::write(&file, "[[allow]]\nid = 7\n").unwrap();
+    let refusal = refused(world.broker.load_policy(&Actor::System).await);
+    assert!(refusal.message.contains("policy.toml"), "{refusal}");
+    assert_eq!(world.broker.policy().digest(), before);
+    assert_eq!(world.events(1).await, ["policy-refused"]);
+    std::fs::write(&file, "").unwrap();
+    world.broker.load_policy(&Actor::System).await.unwrap();
+    assert_ne!(world.broker.policy().digest(), before);
+    assert_eq!(refused(world.ask("alice", "phi-db", Some("postgres")).await).code, "no-such-host");
+}
+
+#[tokio::test]
+async fn names_keys_and_addresses_lead_to_one() {
+    let world = World::new().await;
+    let stolen = NewKey { key: world.key("bob").clone(), name: String::new() };
+    let alice = User::parse("alice").unwrap();
+    assert_eq!(refused(world.broker.add_key(&local(), &alice, stolen).await).code, "key-taken");
+    let mut twin = host("twin", 99, &["root"]);
+    twin.aliases = vec!["phi-db".parse().unwrap()];
+    assert_eq!(refused(world.broker.add_host(&local(), twin).await).code, "exists");
+    assert_eq!(refused(world.broker.add_host(&local(), host("twin", 0, &["root"])).await).code, "exists");
+    assert_eq!(refused(world.broker.add_host(&local(), host("twin", 99, &[])).await).code, "no-login");
+    let mut moved = world.host("phi-db").await;
+    moved.address = "10.0.0.77:22".parse().unwrap();
+    world.broker.change_host(&local(), moved.clone()).await.unwrap();
+    assert_eq!(world.host("phi-db").await, moved);
+    world.broker.remove_host(&local(), &moved.name).await.unwrap();
+    assert_eq!(refused(world.broker.remove_host(&local(), &moved.name).await).code, "no-such-host");
+    assert_eq!(world.events(2).await, ["host-changed", "host-removed"]);
+}

@@ -1,0 +1,81 @@
+//! What was recorded of a session's channels.
+
+use std::time::Duration;
+
+use sqlx::FromRow;
+
+use super::{Conn, StoreError, Tx, count, stored};
+use crate::access::names::SessionId;
+use crate::audit::digest::Digest;
+
+/// One recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// The channel's number in its session.
+    pub number: u32,
+    /// `shell`, `exec`, `sftp`..
+    pub kind: String,
+    /// The command line of an exec.
+    pub command: Option<String>,
+    /// The file in the session's folder.
+    pub file: String,
+    /// Its digest.
+    pub sha256: Digest,
+    /// How long it is, in bytes.
+    pub bytes: u64,
+    /// How long it plays.
+    pub duration: Duration,
+}
+
+#[derive(FromRow)]
+struct RawChannel {
+    number: i64,
+    kind: String,
+    command: Option<String>,
+    file: String,
+    sha256: String,
+    bytes: i64,
+    duration: i64,
+}
+
+impl Tx {
+    /// One recording of a session.
+    pub(super) async fn add_channel(&mut self, session: &SessionId, channel: &ChannelRow) -> Result<(), StoreError> {
+        let micros = u64::try_from(channel.duration.as_micros()).unwrap_or(u64::MAX);
+        sqlx::query(
+            "INSERT INTO channels (session, number, kind, command, file, sha256, bytes, duration) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(session.as_str())
+        .bind(i64::from(channel.number))
+        .bind(&channel.kind)
+        .bind(channel.command.as_deref())
+        .bind(&channel.file)
+        .bind(channel.sha256.to_string())
+        .bind(stored(channel.bytes))
+        .bind(stored(micros))
+        .execute(self.conn())
+        .await?;
+        Ok(())
+    }
+}
+
+/// The recordings of a session, by number.
+pub(super) async fn channels(conn: &mut Conn, id: &str) -> Result<Vec<ChannelRow>, StoreError> {
+    let raws: Vec<RawChannel> =
+        sqlx::query_as("SELECT number, kind, command, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number")
+            .bind(id)
+            .fetch_all(conn)
+            .await?;
+    let read = |raw: RawChannel| {
+        Ok(ChannelRow {
+            number: u32::try_from(raw.number).map_err(|e| StoreError::row("channels", id, e))?,
+            kind: raw.kind,
+            command: raw.command,
+            file: raw.file,
+            sha256: raw.sha256.parse().map_err(|e| StoreError::row("channels", id, e))?,
+            bytes: count("channels", id, raw.bytes)?,
+            duration: Duration::from_micros(count("channels", id, raw.duration)?),
+        })
+    };
+    raws.into_iter().map(read).collect()
+}
