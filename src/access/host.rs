@@ -27,6 +27,12 @@ pub struct Host {
 }
 
 impl Host {
+    /// A host of this name that is registered no more: without logins, labels or trust. Rules that speak of `*` still speak of it.
+    pub fn unregistered(name: &HostName) -> Self {
+        let address = Address { host: name.to_string(), port: 22 };
+        Self { name: name.clone(), aliases: vec![], address, trust: vec![], labels: BTreeMap::new(), logins: vec![] }
+    }
+
     /// Is `text` its name, one of its aliases, or (with `port`) its registered address?
     pub fn answers_to(&self, text: &str, port: u16) -> bool {
         let text = text.to_ascii_lowercase();

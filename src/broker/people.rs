@@ -47,7 +47,7 @@ impl Broker {
 }
 
 pub(super) fn may_see(policy: &Policy, who: &Person, request: &Request, host: Option<&Host>) -> bool {
-    let overseer = |host| policy.may(who, Act::Sessions, Some(host)) || policy.may(who, Act::Revoke, Some(host));
+    let overseer = |host| policy.may(who, Act::Sessions, host) || policy.may(who, Act::Revoke, host);
     request.asked.user == who.user
         || request.rule.may_decide(who, &request.asked.user).is_ok()
         || request.approvals().iter().any(|yes| yes.by == who.user)
@@ -77,6 +77,12 @@ pub(super) async fn host_typed(tx: &mut Tx, typed: &str) -> Result<Option<Host>,
         Some(name) => Ok(tx.host(&name).await?),
         None => Ok(None),
     }
+}
+
+/// The host of a row that may be older than it: as registered now, or by its name alone, so that a right over some hosts never becomes one
+/// over a host that is gone.
+pub(super) async fn place(tx: &mut Tx, name: &HostName) -> Result<Host, Stop> {
+    Ok(tx.host(name).await?.unwrap_or_else(|| Host::unregistered(name)))
 }
 
 /// `SHA256:..`, as OpenSSH prints it.

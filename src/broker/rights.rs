@@ -1,7 +1,7 @@
 //! Taking away: a holder is done, a right is revoked, one visit is killed. These never wait behind other writes.
 
 use super::fault::Stop;
-use super::people::actor;
+use super::people::{actor, place};
 use super::{Broker, Error};
 use crate::access::grant::Grant;
 use crate::access::host::Host;
@@ -21,8 +21,8 @@ impl Broker {
             Box::pin(async move {
                 let grant = known(tx, &id).await?;
                 if let Some(person) = actor(tx, &who).await? {
-                    let host = tx.host(&grant.host).await?;
-                    may_know(&policy, &person, &grant, host.as_ref())?;
+                    let host = place(tx, &grant.host).await?;
+                    may_know(&policy, &person, &grant, &host)?;
                 }
                 let after = grant.close(who, tx.now())?;
                 tx.finish_grant(&after, None).await?;
@@ -41,9 +41,9 @@ impl Broker {
             Box::pin(async move {
                 let grant = known(tx, &id).await?;
                 if let Some(person) = actor(tx, &who).await? {
-                    let host = tx.host(&grant.host).await?;
-                    may_know(&policy, &person, &grant, host.as_ref())?;
-                    may_revoke(&policy, &person, &grant, host.as_ref())?;
+                    let host = place(tx, &grant.host).await?;
+                    may_know(&policy, &person, &grant, &host)?;
+                    may_revoke(&policy, &person, &grant, &host)?;
                 }
                 let after = grant.revoke(who, tx.now())?;
                 let said = tx.keep_text(note.as_str(), &salt).await?;
@@ -84,12 +84,12 @@ async fn known(tx: &mut Tx, id: &GrantId) -> Result<Grant, Stop> {
 }
 
 /// Its holder, and who oversees its host, may know that a grant exists.
-fn may_know(policy: &Policy, person: &Person, grant: &Grant, host: Option<&Host>) -> Result<(), Refusal> {
+fn may_know(policy: &Policy, person: &Person, grant: &Grant, host: &Host) -> Result<(), Refusal> {
     let oversees = policy.may(person, Act::Revoke, host) || policy.may(person, Act::Sessions, host);
     if oversees || person.user == grant.user { Ok(()) } else { Err(Refusal::no_such("grant", &grant.id)) }
 }
 
-fn may_revoke(policy: &Policy, person: &Person, grant: &Grant, host: Option<&Host>) -> Result<(), Refusal> {
+fn may_revoke(policy: &Policy, person: &Person, grant: &Grant, host: &Host) -> Result<(), Refusal> {
     if policy.may(person, Act::Revoke, host) {
         return Ok(());
     }
@@ -101,13 +101,13 @@ fn may_revoke(policy: &Policy, person: &Person, grant: &Grant, host: Option<&Hos
 }
 
 async fn may_kill(tx: &mut Tx, policy: &Policy, person: &Person, session: &SessionRow) -> Result<(), Stop> {
-    let host = tx.host(&session.host).await?;
+    let host = place(tx, &session.host).await?;
     let request = tx.request(&session.request).await?;
     let approved = request.is_some_and(|kept| kept.request.approvals().iter().any(|yes| yes.by == person.user));
-    if approved || policy.may(person, Act::Kill, host.as_ref()) {
+    if approved || policy.may(person, Act::Kill, &host) {
         return Ok(());
     }
-    if person.user == session.user || policy.may(person, Act::Sessions, host.as_ref()) {
+    if person.user == session.user || policy.may(person, Act::Sessions, &host) {
         return Err(Refusal::may_not(Act::Kill.sentence(), Some(&session.host)).into());
     }
     Err(Refusal::no_such("session", &session.id).into())

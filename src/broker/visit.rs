@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::admit::visit;
 use super::fault::Stop;
-use super::people::{actor, present};
+use super::people::{actor, place, present};
 use super::{Admission, Broker, Error, Fault};
 use crate::access::names::{Actor, ChannelId, Note, SessionId};
 use crate::access::policy::Act;
@@ -117,9 +117,9 @@ impl Broker {
                 let unknown = || Refusal::no_such("recording", &channel);
                 let session = tx.session(&channel.session).await?.ok_or_else(unknown)?;
                 if let Some(person) = actor(tx, &who).await? {
-                    let host = tx.host(&session.host).await?;
-                    if !policy.may(&person, Act::Replay, host.as_ref()) {
-                        let finds = policy.may(&person, Act::Recordings, host.as_ref());
+                    let host = place(tx, &session.host).await?;
+                    if !policy.may(&person, Act::Replay, &host) {
+                        let finds = policy.may(&person, Act::Recordings, &host);
                         let refusal = if finds { Refusal::may_not(Act::Replay.sentence(), Some(&session.host)) } else { unknown() };
                         return Err(refusal.into());
                     }

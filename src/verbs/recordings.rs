@@ -16,7 +16,7 @@ use crate::broker::{Broker, Error, SessionFilter};
 pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWords) -> Result<Answer, Error> {
     let policy = broker.policy();
     if let Some(person) = &caller.person
-        && !policy.may(person, Act::Recordings, None)
+        && !policy.may_somewhere(person, Act::Recordings)
     {
         return Err(Refusal::may_not(Act::Recordings.sentence(), None).into());
     }
@@ -32,7 +32,7 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWord
     let mut rows = read(broker, broker.reader().sessions(&filter).await)?;
     if let Some(person) = &caller.person {
         let places = Places::load(broker).await?;
-        rows.retain(|row| policy.may(person, Act::Recordings, Some(&places.get(&row.host))));
+        rows.retain(|row| policy.may(person, Act::Recordings, &places.get(&row.host)));
     }
     let mut table = Table::new(["recording", "kind", "user", "host", "login", "started", "length", "bytes", "ending"]);
     for row in &rows {

@@ -8,6 +8,7 @@ use super::parse::RequestWords;
 use super::sink::Sink;
 use super::text::{Table, left};
 use super::{Answer, Caller, json, read};
+use crate::access::host::Host;
 use crate::access::names::{RequestId, escaped};
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
@@ -198,7 +199,8 @@ async fn visible(broker: &Broker, caller: &Caller, id: &RequestId) -> Result<Req
     let request = read(broker, broker.reader().request(id).await)?.ok_or_else(none)?;
     let Some(person) = &caller.person else { return Ok(request) };
     let host = read(broker, broker.reader().host(&request.asked.host).await)?;
-    if broker.may_see(person, &request, host.as_ref()) { Ok(request) } else { Err(none()) }
+    let host = host.unwrap_or_else(|| Host::unregistered(&request.asked.host));
+    if broker.may_see(person, &request, Some(&host)) { Ok(request) } else { Err(none()) }
 }
 
 /// `show ID`: the exact text, then what became of it.

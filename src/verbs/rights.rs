@@ -18,7 +18,7 @@ pub(super) async fn list(broker: &Broker, caller: &Caller) -> Result<Answer, Err
     if let Some(person) = &caller.person {
         let places = Places::load(broker).await?;
         let policy = broker.policy();
-        grants.retain(|grant| grant.user == person.user || policy.may(person, Act::Revoke, Some(&places.get(&grant.host))));
+        grants.retain(|grant| grant.user == person.user || policy.may(person, Act::Revoke, &places.get(&grant.host)));
     }
     // What can still be used first, then by its end.
     grants.sort_by_key(|grant| (!matches!(grant.state(now), GrantState::Active | GrantState::Waiting), std::cmp::Reverse(grant.ends)));

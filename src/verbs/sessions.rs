@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::text::{Table, left};
 use super::{Answer, Caller, read};
-use crate::access::host::{Address, Host};
+use crate::access::host::Host;
 use crate::access::names::{HostName, Note, SessionId};
 use crate::access::policy::Act;
 use crate::access::time::Timestamp;
 use crate::broker::{Broker, Error, SessionFilter, SessionRow};
 
-/// The registered hosts, and for a name that is registered no more a bare host of that name, so that rules about `*` still speak of it.
+/// The hosts of rows that may be older than their host.
 pub(super) struct Places(BTreeMap<HostName, Host>);
 
 impl Places {
@@ -22,13 +22,8 @@ impl Places {
     }
 
     pub(super) fn get(&self, name: &HostName) -> Host {
-        self.0.get(name).cloned().unwrap_or_else(|| bare(name))
+        self.0.get(name).cloned().unwrap_or_else(|| Host::unregistered(name))
     }
-}
-
-fn bare(name: &HostName) -> Host {
-    let address = Address { host: name.to_string(), port: 22 };
-    Host { name: name.clone(), aliases: vec![], address, trust: vec![], labels: BTreeMap::new(), logins: vec![] }
 }
 
 /// `sessions [--live]`: my own, and those on hosts where I may see them.
@@ -37,7 +32,7 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, live: bool) -> Result
     if let Some(person) = &caller.person {
         let places = Places::load(broker).await?;
         let policy = broker.policy();
-        rows.retain(|row| row.user == person.user || policy.may(person, Act::Sessions, Some(&places.get(&row.host))));
+        rows.retain(|row| row.user == person.user || policy.may(person, Act::Sessions, &places.get(&row.host)));
     }
     let human = if rows.is_empty() { "no sessions\n".into() } else { table(&rows, broker.now()).print(caller.look) };
     Ok(Answer::done(human, rows.iter().map(super::json::session).collect::<Value>()))

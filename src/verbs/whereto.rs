@@ -26,7 +26,7 @@ pub(super) fn whoami(broker: &Broker, caller: &Caller) -> Answer {
     };
     let policy = broker.policy();
     let roles: Vec<&str> = person.roles.iter().map(Role::as_str).collect();
-    let may: Vec<&str> = ACTS.into_iter().filter(|act| policy.may(person, *act, None)).map(Act::as_str).collect();
+    let may: Vec<&str> = ACTS.into_iter().filter(|act| policy.may_somewhere(person, *act)).map(Act::as_str).collect();
     let vendor = person.vendor.as_ref().map(Vendor::as_str);
     let mut human = person.user.to_string();
     if let Some(vendor) = vendor {

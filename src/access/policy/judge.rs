@@ -1,6 +1,6 @@
 //! Judging: may this person ask for this, under which rule; and if not, why, and what would pass.
 
-use super::{Act, Allow, BoundRule, Deny, Policy, request_command};
+use super::{Act, Allow, BoundRule, Deny, May, Policy, request_command};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::Host;
 use crate::access::names::Login;
@@ -106,17 +106,22 @@ impl Policy {
 
     /// See [`Policy::look`]; without the grants of the past.
     pub fn visible(&self, who: &Person, host: &Host) -> bool {
-        self.may(who, Act::Hosts, Some(host))
+        self.may(who, Act::Hosts, host)
             || self.allows.iter().any(|allow| allow.matches(who, host) && host.logins.iter().any(|login| allow.gives_login(login)))
     }
 
-    /// May `who` do `act` on `host`; or, without a host, on any at all?
-    pub fn may(&self, who: &Person, act: Act, host: Option<&Host>) -> bool {
-        self.mays.iter().any(|may| {
-            may.acts.contains(&act)
-                && may.who.iter().any(|w| w.matches(who))
-                && host.is_none_or(|host| may.hosts.iter().any(|pattern| pattern.matches(host)))
-        })
+    /// May `who` do `act` on `host`?
+    pub fn may(&self, who: &Person, act: Act, host: &Host) -> bool {
+        self.mays_of(who, act).any(|may| may.hosts.iter().any(|pattern| pattern.matches(host)))
+    }
+
+    /// May `who` do `act` on any host at all?
+    pub fn may_somewhere(&self, who: &Person, act: Act) -> bool {
+        self.mays_of(who, act).next().is_some()
+    }
+
+    fn mays_of(&self, who: &Person, act: Act) -> impl Iterator<Item = &May> {
+        self.mays.iter().filter(move |may| may.acts.contains(&act) && may.who.iter().any(|w| w.matches(who)))
     }
 
     /// The logins of `host` that `who` may ask for now, in the host's order.
