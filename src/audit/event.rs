@@ -332,8 +332,6 @@ events! {
         recordings: u64,
         /// Bytes seen, of all channels.
         bytes: u64,
-        /// Bytes of the journal's torn tail, which were never shown.
-        torn: u64,
     }
     /// A known user did not get in. The asker cannot tell an unknown host from an invisible one; this tells them apart.
     SessionRefused = "session-refused" {

@@ -71,6 +71,16 @@ impl Broker {
     }
 }
 
+impl Broker {
+    /// Where nobody asked, a refusal is a fault of ours.
+    pub(super) fn as_fault(&self, error: Error) -> Fault {
+        match error {
+            Error::Fault(fault) => fault,
+            Error::Refused(refusal) => self.fault(&refusal),
+        }
+    }
+}
+
 /// Somebody else's change came between reading and writing.
 pub(super) fn overtaken(what: &str) -> Refusal {
     Refusal::new("overtaken", format!("{what} was changed by somebody else at this moment")).hint("look again, then try again")

@@ -1,13 +1,15 @@
 //! The first acts of a bastion that starts, and its last one. What a killed bastion left live is ended here, once.
 
-use super::{Broker, Error, Fault};
-use crate::access::names::Actor;
-use crate::audit::digest::Digest;
-use crate::audit::event::Event;
-use crate::recording::RecoveredSession;
-use crate::session::Ending;
+use std::collections::BTreeSet;
 
 use super::visit::closed;
+use super::{Broker, Error, Fault};
+use crate::access::names::{Actor, SessionId};
+use crate::audit::digest::Digest;
+use crate::audit::event::Event;
+use crate::recording::{RecoveredSession, SealedSession};
+use crate::session::Ending;
+use crate::store::{ClosedSession, Outcome, Urgency};
 
 impl Broker {
     /// The bastion begins to serve: an event with the key that signs its log.
@@ -22,39 +24,71 @@ impl Broker {
         Ok(self.checkpoint().await?)
     }
 
-    /// Ends every session of this node that a killed bastion left live, with what was `found` of its recordings. Before the first
-    /// connection, by the one process that serves; doing it again changes nothing.
+    /// Ends every session of this node that a killed bastion left live, with what was `found` of its recordings. A session whose
+    /// recordings could not be finished stays as it is for the next start. Before the first connection, by the one process that serves;
+    /// doing it again changes nothing.
     pub async fn recover(&self, found: Vec<RecoveredSession>) -> Result<(), Fault> {
-        let mut left = self.reader().live().await.map_err(|e| self.fault(&e))?;
+        let rows = self.reader().live().await.map_err(|e| self.fault(&e))?;
+        let mut left: BTreeSet<SessionId> = rows.into_iter().map(|row| row.id).collect();
         for RecoveredSession { journal, meta, sealed } in found {
-            let sealed = match sealed {
-                Ok(sealed) => sealed,
+            let session = meta.map(|meta| meta.session);
+            let was_live = session.as_ref().is_some_and(|id| left.remove(id));
+            match sealed {
                 Err(error) => {
                     self.fault(&format!("{} could not be finished: {error}", journal.display()));
-                    continue;
                 }
-            };
-            let session = meta.map(|meta| meta.session);
-            if let Some(at) = left.iter().position(|row| session.as_ref() == Some(&row.id)) {
-                let row = left.swap_remove(at);
-                let ending = sealed.ending.parse().unwrap_or(Ending::Shutdown);
-                let event = Event::SessionRecovered {
-                    session: row.id.clone(),
-                    manifest: Some(Digest::from_bytes(sealed.digest)),
-                    recordings: sealed.channels.len() as u64,
-                    bytes: sealed.channels.iter().map(|channel| channel.bytes).sum(),
-                    torn: 0,
-                };
-                self.keep_closed(closed(row.id, ending, Some(&sealed), None, None), event).await?;
+                Ok(sealed) => self.keep_recovered(&sealed, was_live).await?,
             }
-            // Its digest is in the log: now, or since before the crash.
-            sealed.let_go().map_err(|e| self.fault(&e))?;
         }
-        for row in left {
-            let event = Event::SessionRecovered { session: row.id.clone(), manifest: None, recordings: 0, bytes: 0, torn: 0 };
-            self.keep_closed(closed(row.id, Ending::Shutdown, None, None, None), event).await?;
+        for id in left {
+            // Not one byte of it was kept, so not one was shown.
+            let event = recovered(&id, None);
+            self.keep_closed(closed(id, Ending::Shutdown, None, None, None), event).await?;
         }
         self.checkpoint().await
+    }
+
+    /// The digest goes into the log, unless it is there since before the crash; then the journal goes.
+    async fn keep_recovered(&self, sealed: &SealedSession, was_live: bool) -> Result<(), Fault> {
+        let id = sealed.meta.session.clone();
+        // An interrupted session has no ending of its own.
+        let ending = sealed.ending.parse().unwrap_or(Ending::Shutdown);
+        let closed = closed(id.clone(), ending, Some(sealed), None, None);
+        let event = recovered(&id, Some(sealed));
+        if was_live {
+            self.keep_closed(closed, event).await?;
+        } else {
+            let row = self.reader().session(&id).await.map_err(|e| self.fault(&e))?;
+            match row {
+                Some(row) if row.sealed.is_some() => {}
+                Some(_) => self.keep_sealed(closed, event).await?,
+                None => {
+                    self.fault(&format!("the journal of {id} was found, and the store does not know that session; it stays"));
+                    return Ok(());
+                }
+            }
+        }
+        sealed.let_go().map_err(|e| self.fault(&e))
+    }
+
+    async fn keep_sealed(&self, closed: ClosedSession, event: Event) -> Result<(), Fault> {
+        let done = self.act(Urgency::Ordinary, Actor::System, move |tx| {
+            Box::pin(async move {
+                tx.seal_session(&closed).await?;
+                Ok(Outcome::Changed((), event))
+            })
+        });
+        done.await.map_err(|error| self.as_fault(error))
+    }
+}
+
+fn recovered(id: &SessionId, sealed: Option<&SealedSession>) -> Event {
+    let channels = sealed.map(|sealed| sealed.channels.as_slice()).unwrap_or_default();
+    Event::SessionRecovered {
+        session: id.clone(),
+        manifest: sealed.map(|sealed| Digest::from_bytes(sealed.digest)),
+        recordings: channels.len() as u64,
+        bytes: channels.iter().map(|channel| channel.bytes).sum(),
     }
 }
 

@@ -87,11 +87,13 @@ impl Broker {
             bytes: closed.channels.iter().map(|channel| channel.bytes).sum(),
         };
         self.keep_closed(closed, event).await?;
-        if let Some(sealed) = sealed {
-            sealed.let_go().map_err(|e| self.fault(&e))?;
+        // It is in the log. What fails from here on is logged under its id, and made good by the next start and the next minute.
+        if let Some(Err(error)) = sealed.map(|sealed| sealed.let_go()) {
+            self.fault(&error);
         }
         drop(open);
-        self.checkpoint().await
+        let _ = self.checkpoint().await;
+        Ok(())
     }
 
     /// Writes the end of a session with its event.
@@ -102,11 +104,7 @@ impl Broker {
                 Ok(Outcome::Changed((), event))
             })
         });
-        match done.await {
-            Ok(()) => Ok(()),
-            Err(Error::Fault(fault)) => Err(fault),
-            Err(Error::Refused(refusal)) => Err(self.fault(&refusal)),
-        }
+        done.await.map_err(|error| self.as_fault(error))
     }
 
     /// Somebody opens a recording: may they, and the event that says so. `purpose` is what they say it is for.

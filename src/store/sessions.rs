@@ -263,6 +263,21 @@ impl Tx {
         one(done.rows_affected(), id)
     }
 
+    /// What was recorded of a session that ended without, because it could not be sealed then.
+    pub async fn seal_session(&mut self, closed: &ClosedSession) -> Result<(), StoreError> {
+        let done = sqlx::query("UPDATE sessions SET folder = $2, manifest = $3 WHERE id = $1 AND state = 'ended' AND manifest IS NULL")
+            .bind(closed.id.as_str())
+            .bind(closed.sealed.as_ref().map(|(folder, _)| folder.as_str()))
+            .bind(closed.sealed.as_ref().map(|(_, manifest)| manifest.to_string()))
+            .execute(self.conn())
+            .await?;
+        one(done.rows_affected(), &closed.id)?;
+        for channel in &closed.channels {
+            self.add_channel(&closed.id, channel).await?;
+        }
+        Ok(())
+    }
+
     /// A live session is over.
     pub async fn close_session(&mut self, closed: &ClosedSession) -> Result<(), StoreError> {
         let now = self.now.micros();

@@ -115,6 +115,24 @@ async fn two_approvers_at_the_same_moment() {
     assert!(world.verify().await.findings.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_yeses_at_the_same_moment_both_count() {
+    let world = World::new().await;
+    let other = world.beside().await;
+    let (bob, bert, alice) = (world.who("bob").await, world.who("bert").await, world.who("alice").await);
+    for _ in 0..50 {
+        let request = world.ask("alice", "phi-app", None).await.unwrap();
+        let (first, second) =
+            tokio::join!(world.broker.approve(&bob, &request.id, Yes::default()), other.approve(&bert, &request.id, Yes::default()));
+        let grants: Vec<_> = [first.unwrap(), second.unwrap()].into_iter().filter_map(|decided| decided.grant).collect();
+        assert_eq!(grants.len(), 1, "the second of them fills the quorum");
+        let read = world.broker.reader().request(&request.id).await.unwrap().unwrap();
+        assert_eq!(read.approvals().len(), 2);
+        world.broker.close_grant(&Actor::User(alice.user.clone()), &grants[0].id).await.unwrap();
+    }
+    assert!(world.verify().await.findings.is_empty());
+}
+
 #[tokio::test]
 async fn granted_at_once_where_nobody_is_asked() {
     let world = World::new().await;

@@ -2,6 +2,7 @@
 
 mod asking;
 mod door;
+mod recovering;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -199,6 +200,7 @@ async fn process(dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -
         names: vec!["jit-bastion".into()],
         known_hosts_pattern: "phi-*".into(),
         source_addresses: vec![],
+        recordings: dir.join("recordings"),
         policy: dir.join("policy.toml"),
         state: dir.to_owned(),
     };

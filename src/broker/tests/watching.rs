@@ -1,7 +1,6 @@
 use std::time::Duration;
 
 use super::*;
-use crate::access::names::SessionId;
 
 /// Runs the watcher beside `course`.
 async fn watched<T>(world: &World, course: impl Future<Output = T>) -> T {
@@ -105,24 +104,6 @@ async fn time_is_up_on_time() {
     world.broker.serving().unwrap().knife.wake();
     assert_eq!(falls(&open).await, Ending::TimeUp);
     world.leave(open, Ending::TimeUp).await;
-}
-
-#[tokio::test]
-async fn a_killed_bastions_sessions_are_ended_once_at_the_next_start() {
-    let world = World::new().await;
-    world.granted("postgres").await;
-    let open = world.enter("postgres").await;
-    let id: SessionId = open.id.clone();
-    // As kill -9 leaves it: nothing was said.
-    std::mem::forget(open);
-    let (next, _) = process(world.dir.path(), &world.clock, 500, true).await;
-    next.started().await.unwrap();
-    next.recover(vec![]).await.unwrap();
-    next.recover(vec![]).await.unwrap();
-    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
-    assert_eq!(row.ended, Some((NOON, Ending::Shutdown)));
-    assert_eq!(world.events(2).await, ["bastion-started", "session-recovered"]);
-    assert!(world.verify().await.findings.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

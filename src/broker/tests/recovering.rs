@@ -1,0 +1,86 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::access::names::{ChannelId, SessionId};
+use crate::recording::{Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, RecoveredSession, recover};
+
+struct Signs(NoteSigner);
+
+impl ManifestSigner for Signs {
+    fn sign(&self, bytes: &[u8]) -> Result<String, RecordError> {
+        self.0.sign(bytes).map(|signature| STANDARD.encode(signature)).map_err(|e| RecordError::Sign(e.to_string()))
+    }
+
+    fn public_key(&self) -> String {
+        STANDARD.encode(self.0.public_key())
+    }
+}
+
+/// A session that a kill -9 leaves: live in the store, a journal with one shell.
+async fn killed(world: &World, journal: bool) -> SessionId {
+    let open = world.enter("postgres").await;
+    let id = open.id.clone();
+    if journal {
+        let mut journal = Journal::create(&world.dir.path().join("journal"), &open.meta, Level::Process).unwrap();
+        let shell = Body::Open(ChannelMeta { kind: ChannelKind::Exec, command: Some("ls".into()), terminal: None });
+        journal.keep(&[Frame { channel: 1, at: 0, body: shell }, Frame { channel: 1, at: 9, body: Body::Out(b"seen\r\n") }]).unwrap();
+    }
+    // Nothing was said, as nobody was asked to stop.
+    drop(open);
+    id
+}
+
+fn found(world: &World) -> Vec<RecoveredSession> {
+    let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
+    let dir = world.dir.path();
+    recover(&dir.join("journal"), &dir.join("recordings"), &Signs(keys.note_signer("node-1").unwrap())).unwrap()
+}
+
+async fn next(world: &World) -> Arc<Broker> {
+    let (next, _) = process(world.dir.path(), &world.clock, 500, true).await;
+    next.started().await.unwrap();
+    next
+}
+
+#[tokio::test]
+async fn a_killed_bastions_sessions_are_ended_once_at_the_next_start() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let (seen, unseen) = (killed(&world, true).await, killed(&world, false).await);
+    let broker = next(&world).await;
+    broker.recover(found(&world)).await.unwrap();
+    broker.recover(found(&world)).await.unwrap();
+    assert_eq!(world.events(3).await, ["bastion-started", "session-recovered", "session-recovered"]);
+    let reader = world.broker.reader();
+    for (id, recordings) in [(&seen, 1), (&unseen, 0)] {
+        let row = reader.session(id).await.unwrap().unwrap();
+        assert_eq!(row.ended, Some((NOON, Ending::Shutdown)));
+        assert_eq!((row.channels.len(), row.sealed.is_some()), (recordings, recordings > 0));
+    }
+    assert!(found(&world).is_empty(), "the journal is gone");
+    assert!(world.verify().await.findings.is_empty());
+
+    let channel: ChannelId = format!("{seen}.1").parse().unwrap();
+    let by = |name: &str| Actor::User(User::parse(name).unwrap());
+    assert_eq!(refused(world.broker.open_recording(&by("dave"), &channel, None).await).code, "no-such-id");
+    let row = world.broker.open_recording(&by("carol"), &channel, Some(note("case 12"))).await.unwrap();
+    assert_eq!(row.channels.first().and_then(|c| c.command.clone()).as_deref(), Some("ls"));
+    assert_eq!(world.events(1).await, ["recording-opened"]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_sealed_then_is_sealed_at_the_next_start() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let (id, meta) = (open.id.clone(), open.meta.clone());
+    drop(Journal::create(&world.dir.path().join("journal"), &meta, Level::Process).unwrap());
+    world.leave(open, Ending::RecorderFailed).await;
+    next(&world).await.recover(found(&world)).await.unwrap();
+    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
+    assert_eq!(row.ended, Some((NOON, Ending::RecorderFailed)));
+    assert!(row.sealed.is_some());
+    assert_eq!(world.events(2).await, ["bastion-started", "session-recovered"]);
+    assert!(found(&world).is_empty());
+}
