@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use asciicast::{Entry, EventType, Header};
 use serde::{Deserialize, Serialize};
-use serde_json::ser::{Formatter, Serializer};
 
 use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
 use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
@@ -179,55 +178,6 @@ impl CastEvent {
     }
 }
 
-/// Writes event lines; keeps its buffers between them.
-#[derive(Debug)]
-pub struct LineWriter {
-    entry: Entry,
-}
-
-impl Default for LineWriter {
-    fn default() -> Self {
-        Self { entry: Entry { time: 0.0, event_type: EventType::Output, event_data: String::new() } }
-    }
-}
-
-impl LineWriter {
-    /// Appends an output (`o`) or input (`i`) line; `fill` writes its text.
-    pub fn core(&mut self, out: &mut Vec<u8>, micros: u64, event_type: EventType, fill: impl FnOnce(&mut String)) -> io::Result<()> {
-        self.entry.event_data.clear();
-        fill(&mut self.entry.event_data);
-        self.entry.time = seconds(micros);
-        self.entry.event_type = event_type;
-        self.entry.serialize(&mut Serializer::with_formatter(&mut *out, Micros))?;
-        out.push(b'\n');
-        Ok(())
-    }
-
-    /// Appends any other line.
-    pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) -> io::Result<()> {
-        (seconds(micros), code, data).serialize(&mut Serializer::with_formatter(&mut *out, Micros))?;
-        out.push(b'\n');
-        Ok(())
-    }
-}
-
-fn seconds(micros: u64) -> f64 {
-    #[expect(clippy::cast_precision_loss, reason = "exact for 285 years of microseconds")]
-    let micros = micros as f64;
-    micros / 1e6
-}
-
-/// Times with six decimals, never with an exponent.
-struct Micros;
-
-impl Formatter for Micros {
-    fn write_f64<W: ?Sized + io::Write>(&mut self, writer: &mut W, value: f64) -> io::Result<()> {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times come from u64 microseconds")]
-        let micros = (value * 1e6).round() as u64;
-        write!(writer, "{}.{:06}", micros / 1_000_000, micros % 1_000_000)
-    }
-}
-
 /// Reads a file line by line, in bounded memory. Times never go backwards in what it yields.
 #[derive(Debug)]
 pub struct CastReader<R> {
@@ -289,8 +239,6 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, path: &Path, number: 
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::recording::{TerminalMeta, sample};
 
@@ -329,16 +277,6 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_exact() {
-        let (mut lines, mut out) = (LineWriter::default(), Vec::new());
-        lines.core(&mut out, 1, EventType::Output, |s| s.push_str("a\"\u{1b}\n")).unwrap();
-        lines.core(&mut out, 1_500_000, EventType::Input, |s| s.push('ä')).unwrap();
-        lines.other(&mut out, 86_400_000_001, 'r', "80x24").unwrap();
-        let want = "[0.000001,\"o\",\"a\\\"\\u001b\\n\"]\n[1.500000,\"i\",\"ä\"]\n[86400.000001,\"r\",\"80x24\"]\n";
-        assert_eq!(String::from_utf8(out).unwrap(), want);
-    }
-
-    #[test]
     fn a_torn_or_backward_line_is_named() {
         let head = "{\"version\":2,\"width\":80,\"height\":24}\n";
         for (body, wrong) in
@@ -348,23 +286,6 @@ mod tests {
             let reader = CastReader::new(text.as_bytes(), Path::new("x.cast")).unwrap();
             let error = reader.filter_map(Result::err).next().unwrap().to_string();
             assert!(error.starts_with("x.cast: ") && error.contains(wrong), "{error}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn events_round_trip(micros in 0u64..1 << 50, text: String, code in "[a-z]") {
-            let (mut lines, mut out) = (LineWriter::default(), Vec::new());
-            let code = code.chars().next().unwrap();
-            match code {
-                'o' => lines.core(&mut out, micros, EventType::Output, |s| s.push_str(&text)),
-                'i' => lines.core(&mut out, micros, EventType::Input, |s| s.push_str(&text)),
-                _ => lines.other(&mut out, micros, code, &text),
-            }.unwrap();
-            prop_assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
-            let event = CastEvent::parse(&out).unwrap();
-            prop_assert_eq!(event.parts(), (code, text.as_str()));
-            prop_assert_eq!((event.time() * 1e6).round() as u64, micros);
         }
     }
 }

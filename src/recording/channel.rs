@@ -15,7 +15,7 @@ use super::manifest::SealedChannel;
 use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
 
 /// Lines are written to the file when there are this many bytes of them, and whenever the journal has nothing more.
-const LINES: usize = 64 * 1024;
+const LINES: usize = 256 * 1024;
 /// A quiet channel holds no more than this.
 const QUIET: usize = 4 * 1024;
 
@@ -62,23 +62,19 @@ impl ChannelFile {
         self.last = self.last.max(at);
         let now = self.last - self.began;
         let out = &mut self.lines;
-        let done = match *body {
+        match *body {
             Body::Out(bytes) => self.teller.tell(out, now, Stream::Out, bytes),
             Body::Err(bytes) => self.teller.tell(out, now, Stream::Err, bytes),
             Body::In(bytes) => self.teller.tell(out, now, Stream::In, bytes),
             Body::Resize { cols, rows } => {
                 let (cols, rows) = screen(cols, rows);
-                self.teller.other(out, now, 'r', &format!("{cols}x{rows}"))
+                self.teller.other(out, now, 'r', &format!("{cols}x{rows}"));
             }
             Body::Marker(text) => self.teller.other(out, now, 'm', text),
-            Body::Count { up, down } => {
-                self.counts = Some((up, down));
-                Ok(())
-            }
+            Body::Count { up, down } => self.counts = Some((up, down)),
             Body::Close => return self.end(),
-            Body::Open(_) | Body::End(_) => Ok(()),
-        };
-        done.map_err(RecordError::io("write", &self.part))?;
+            Body::Open(_) | Body::End(_) => {}
+        }
         if self.lines.len() >= LINES { self.flush() } else { Ok(()) }
     }
 
@@ -98,6 +94,12 @@ impl ChannelFile {
             self.bytes += self.lines.len() as u64;
             self.lines.clear();
         }
+        Ok(())
+    }
+
+    /// Nothing more for now: writes what there is and gives memory back.
+    pub(super) fn rest(&mut self) -> Result<(), RecordError> {
+        self.flush()?;
         self.lines.shrink_to(QUIET);
         Ok(())
     }
@@ -105,14 +107,13 @@ impl ChannelFile {
     /// The channel is over: the last characters, the counts, the disk.
     pub(super) fn end(&mut self) -> Result<(), RecordError> {
         let now = self.last - self.began;
-        let wrong = || RecordError::io("write", &self.part);
-        self.teller.flush(&mut self.lines, now).map_err(wrong())?;
+        self.teller.flush(&mut self.lines, now);
         if let (Some((up, down)), false) = (self.counts, self.told) {
             let text = counted(self.meta.kind, up, down, now);
-            self.teller.remark(&mut self.lines, now, &text).map_err(wrong())?;
+            self.teller.remark(&mut self.lines, now, &text);
             self.told = true;
         }
-        self.flush()?;
+        self.rest()?;
         match self.file.take() {
             Some(file) => file.sync_all().map_err(RecordError::io("sync", &self.part)),
             None => Ok(()),

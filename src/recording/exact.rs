@@ -9,16 +9,18 @@
 //! * In a channel without a terminal each LF of an exact `o` is told as CR LF ([`Newline::CrLf`]); the `i` never.
 
 use std::fmt::Write as _;
-use std::io;
 
 use asciicast::EventType;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::cast::{CastEvent, LineWriter, Newline};
+use super::cast::{CastEvent, Newline};
+use super::lines::LineWriter;
 
 /// The longest piece of a channel's bytes in one event: a line of ten megabytes is many events.
 const PIECE: usize = 32 * 1024;
+/// So many bytes tell whether it is worth showing them.
+const SAMPLE: usize = 512;
 
 /// One of a channel's streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,17 +39,16 @@ pub struct Teller {
     newline: Newline,
     lines: LineWriter,
     waiting: [Vec<u8>; 3],
-    code: String,
 }
 
 impl Teller {
     /// For a channel whose header says `newline`.
     pub fn new(newline: Newline) -> Self {
-        Self { newline, lines: LineWriter::default(), waiting: Default::default(), code: String::new() }
+        Self { newline, lines: LineWriter::default(), waiting: Default::default() }
     }
 
     /// Appends the lines for `bytes`. The last up to three bytes may wait for the rest of their character.
-    pub fn tell(&mut self, out: &mut Vec<u8>, micros: u64, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    pub fn tell(&mut self, out: &mut Vec<u8>, micros: u64, stream: Stream, bytes: &[u8]) {
         let mut waiting = std::mem::take(&mut self.waiting[stream as usize]);
         let mut rest = bytes;
         if !waiting.is_empty() {
@@ -61,50 +62,46 @@ impl Teller {
             if now.is_empty() {
                 break;
             }
-            self.piece(out, micros, stream, now)?;
+            self.piece(out, micros, stream, now);
             rest = later;
         }
         self.waiting[stream as usize] = rest.to_vec();
-        Ok(())
     }
 
     /// Appends lines for what still waits: the channel is over.
-    pub fn flush(&mut self, out: &mut Vec<u8>, micros: u64) -> io::Result<()> {
+    pub fn flush(&mut self, out: &mut Vec<u8>, micros: u64) {
         for stream in [Stream::Out, Stream::Err, Stream::In] {
             let waiting = std::mem::take(&mut self.waiting[stream as usize]);
             if !waiting.is_empty() {
-                self.piece(out, micros, stream, &waiting)?;
+                self.piece(out, micros, stream, &waiting);
             }
         }
-        Ok(())
     }
 
     /// Appends a line of the bastion's own, shown to the viewer as output.
-    pub fn remark(&mut self, out: &mut Vec<u8>, micros: u64, text: &str) -> io::Result<()> {
-        self.lines.core(out, micros, EventType::Output, |s| s.push_str(text))
+    pub fn remark(&mut self, out: &mut Vec<u8>, micros: u64, text: &str) {
+        self.lines.core(out, micros, EventType::Output, |s| s.push_str(text));
     }
 
     /// Appends a resize, a marker, or another event that carries no bytes of the channel.
-    pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) -> io::Result<()> {
-        self.lines.other(out, micros, code, data)
+    pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) {
+        self.lines.other(out, micros, code, data);
     }
 
-    fn piece(&mut self, out: &mut Vec<u8>, micros: u64, stream: Stream, bytes: &[u8]) -> io::Result<()> {
+    fn piece(&mut self, out: &mut Vec<u8>, micros: u64, stream: Stream, bytes: &[u8]) {
         let plain = self.newline == Newline::CrLf;
         let shown = if stream == Stream::In { EventType::Input } else { EventType::Output };
         // A file full of zeros is valid text, six times as long.
         let text = std::str::from_utf8(bytes).ok().filter(|_| !plain || !bytes.contains(&0));
         if let Some(text) = text {
             if stream == Stream::Err {
-                self.lines.other(out, micros, 'e', "")?;
+                self.lines.other(out, micros, 'e', "");
             }
             let told = plain && stream != Stream::In;
             return self.lines.core(out, micros, shown, |s| if told { with_cr(s, text) } else { s.push_str(text) });
         }
-        self.code.clear();
-        STANDARD.encode_string(bytes, &mut self.code);
-        self.lines.other(out, micros, if stream == Stream::Err { 'e' } else { 'b' }, &self.code)?;
-        self.lines.core(out, micros, shown, |s| if plain { sketch(s, bytes) } else { s.push_str(&String::from_utf8_lossy(bytes)) })
+        self.lines.exact(out, micros, if stream == Stream::Err { 'e' } else { 'b' }, bytes);
+        self.lines.core(out, micros, shown, |s| if plain { sketch(s, bytes) } else { s.push_str(&String::from_utf8_lossy(bytes)) });
     }
 }
 
@@ -119,8 +116,9 @@ fn with_cr(out: &mut String, text: &str) {
 
 /// What a viewer sees of bytes that are not text: mostly text with its faults shown, or only how many they are.
 fn sketch(out: &mut String, bytes: &[u8]) {
-    let odd = bytes.utf8_chunks().map(|c| c.invalid().len()).sum::<usize>() + bytes.iter().filter(|b| **b == 0).count();
-    if odd * 16 > bytes.len() {
+    let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
+    let odd = sample.utf8_chunks().map(|c| c.invalid().len()).sum::<usize>() + sample.iter().filter(|b| **b == 0).count();
+    if odd * 16 > sample.len() {
         let _ = write!(out, "[{} bytes that are not text]\r\n", bytes.len());
     } else {
         with_cr(out, &String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}"));
@@ -207,9 +205,9 @@ mod tests {
     fn told(newline: Newline, chunks: &[(Stream, &[u8])]) -> Vec<CastEvent> {
         let (mut teller, mut out) = (Teller::new(newline), Vec::new());
         for (n, (stream, bytes)) in chunks.iter().enumerate() {
-            teller.tell(&mut out, n as u64, *stream, bytes).unwrap();
+            teller.tell(&mut out, n as u64, *stream, bytes);
         }
-        teller.flush(&mut out, chunks.len() as u64).unwrap();
+        teller.flush(&mut out, chunks.len() as u64);
         events(&out)
     }
 

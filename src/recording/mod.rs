@@ -11,6 +11,7 @@ mod channel;
 pub mod exact;
 pub mod frames;
 pub mod journal;
+mod lines;
 pub mod manifest;
 pub mod player;
 pub mod recorder;

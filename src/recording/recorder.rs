@@ -175,7 +175,7 @@ impl Casts {
     }
 
     pub(super) fn flush(&mut self) -> Result<(), RecordError> {
-        self.channels.values_mut().try_for_each(ChannelFile::flush)
+        self.channels.values_mut().try_for_each(ChannelFile::rest)
     }
 
     /// Ends every channel and hands them over for the seal.
