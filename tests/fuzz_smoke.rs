@@ -35,6 +35,8 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
         b"\n",
         b"\n\n\xe2\x80\x94 n AAAAAAA=\n",
         b"{\"seq\":0,",
+        b"\x1b[8;9999",
+        b"[0.5,\"o\",\"",
     ]);
     let noise = prop::collection::vec(any::<u8>(), 0..40);
     let number = prop::sample::select(vec![1_u8, 2, 3, 4, 5, 7, 20, 21, 30, 31, 50, 60, 61, 80, 90, 91, 94, 98, 192]);

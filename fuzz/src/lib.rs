@@ -6,10 +6,11 @@ pub mod evidence;
 pub mod law;
 pub mod keys;
 pub mod peek;
+pub mod recording;
 pub mod transport;
 
 /// One fuzz target: its name and what it does.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by room.
-pub const ALL: &[&[Target]] = &[auth::ALL, channel::ALL, evidence::ALL, law::ALL, keys::ALL, peek::ALL, transport::ALL];
+pub const ALL: &[&[Target]] = &[auth::ALL, channel::ALL, evidence::ALL, law::ALL, keys::ALL, peek::ALL, recording::ALL, transport::ALL];

@@ -128,7 +128,7 @@ impl<'a> Body<'a> {
 }
 
 /// The head of a frame, checksum included.
-pub(super) fn head(seq: u64, at: u64, channel: u32, kind: u8, payload: &[u8]) -> [u8; HEAD] {
+pub fn head(seq: u64, at: u64, channel: u32, kind: u8, payload: &[u8]) -> [u8; HEAD] {
     let mut head = [0; HEAD];
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
     let fields: [(usize, &[u8]); 5] =
@@ -157,7 +157,7 @@ fn checksum(head: &[u8; HEAD], payload: &[u8]) -> u32 {
 
 /// What the beginning of a buffer holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parsed<'a> {
+pub enum Parsed<'a> {
     /// Not a whole frame yet.
     Short,
     /// Not a frame: the length, the checksum or the kind is wrong, and why.
@@ -169,14 +169,14 @@ pub(super) enum Parsed<'a> {
 }
 
 /// How many bytes the frame at the beginning of `bytes` needs, as far as can be told; a cheap look before [`parse`].
-pub(super) fn need(bytes: &[u8]) -> usize {
+pub fn need(bytes: &[u8]) -> usize {
     let length = if bytes.len() < HEAD { None } else { u32_at(bytes, 0) };
     // A length that is wrong needs no more bytes to be known for wrong.
     length.map_or(HEAD, |n| if n as usize > MAX_PAYLOAD { HEAD } else { HEAD + n as usize })
 }
 
 /// Reads one frame from the beginning of `bytes`.
-pub(super) fn parse(bytes: &[u8]) -> Parsed<'_> {
+pub fn parse(bytes: &[u8]) -> Parsed<'_> {
     let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Parsed::Short };
     let (Some(length), Some(crc), Some(seq), Some(at), Some(channel)) =
         (u32_at(head, 0), u32_at(head, 4), u64_at(head, 8), u64_at(head, 16), u32_at(head, 24))

@@ -114,7 +114,7 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Iterator for Player<I> 
 /// A virtual terminal of the size that a recording begins with, within bounds.
 pub(super) fn virtual_terminal(header: &CastHeader) -> Terminal {
     let (cols, rows) = bounded(header.base.width, header.base.height);
-    // Only a size of zero is an error.
+    #[expect(clippy::expect_used, reason = "only a size of zero is an error, and bounded() makes none")]
     Terminal::new(cols, rows).expect("a size of at least 1 by 1")
 }
 
