@@ -13,7 +13,7 @@ use super::Wing;
 use super::inner::{Begun, Turned};
 use super::keeping::Keeping;
 use super::leg::Leg;
-use super::relay::{End, Relay, Rights};
+use super::relay::{End, Relay, Rights, Said};
 use super::tunnel::Use;
 use crate::broker::OpenSession;
 use crate::session::{Ending, Side};
@@ -111,7 +111,12 @@ where
     };
     relay.end_host(TO_HOST).await;
     cutoff.release(Side::Host);
-    relay.end_client(&farewell(open, ending), TO_CLIENT).await;
+    let words = farewell(open, ending);
+    if relay.end_channels(&words, TO_CLIENT).await == Said::All {
+        // It leaves by itself when its channels are closed.
+        let _ = timeout(TO_READ, closed.wait_for(|closed| *closed)).await;
+    }
+    relay.disconnect(&words, TO_DISCONNECT).await;
     cutoff.release(Side::Client);
     drop(relay);
     drop(client);
@@ -175,8 +180,14 @@ fn farewell(open: &OpenSession, ending: Ending) -> String {
 /// For TERM, KILL and a goodbye towards the host; then its socket is shut.
 const TO_HOST: Duration = Duration::from_millis(30);
 
-/// For the last words towards the client.
-const TO_CLIENT: Duration = Duration::from_millis(600);
+/// For the last words towards the client: these three together stay within its grace (700 ms).
+const TO_CLIENT: Duration = Duration::from_millis(300);
+
+/// For the client to show them.
+const TO_READ: Duration = Duration::from_millis(250);
+
+/// For the disconnect.
+const TO_DISCONNECT: Duration = Duration::from_millis(100);
 
 /// For an outer connection that this visit had for itself to close by itself.
 const ALONE: Duration = Duration::from_millis(250);

@@ -24,6 +24,8 @@ use crate::recording::RecordError;
 use crate::wire::codec::WireError;
 use table::Table;
 
+pub(crate) use words::Said;
+
 /// What a grant lets a visitor open. Checked at each open, on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rights {

@@ -42,10 +42,12 @@ where
         let _ = timeout(patience, self.host.flush()).await;
     }
 
-    /// Says why on each channel where that can be said, closes the channels without an exit status, so that no client takes the end
-    /// for success, and disconnects. What the client does not take within `patience` is not sent.
-    pub(crate) async fn end_client(&self, reason: &str, patience: Duration) {
+    /// Says why on each channel where that can be said, and closes the channels without an exit status, so that no client takes the
+    /// end for success. What the client does not take within `patience` is not sent. Tells whether all was said: then a disconnect may
+    /// wait, because OpenSSH drops what it has not written yet when it is disconnected.
+    pub(crate) async fn end_channels(&self, reason: &str, patience: Duration) -> Said {
         let words = line(reason);
+        let mut said = Said::All;
         let mut table = self.table.borrow_mut().channels.drain(..).collect::<Vec<_>>();
         for channel in &mut table {
             if channel.host.is_none() || channel.host_closed {
@@ -57,9 +59,19 @@ where
                     let _ = self.keep.borrow_mut().keep(Kept::Said(number, reason));
                 }
                 let _ = self.client.answer(channel::extended_data(channel.client, channel::STDERR, words.as_bytes()));
+            } else {
+                said = Said::NotAll;
             }
             let _ = self.client.answer(channel::close(channel.client));
         }
+        match timeout(patience, self.client.flush()).await {
+            Ok(Ok(())) if !table.is_empty() => said,
+            _ => Said::NotAll,
+        }
+    }
+
+    /// The last word to the client.
+    pub(crate) async fn disconnect(&self, reason: &str, patience: Duration) {
         self.client.with(|t| t.disconnect(BY_APPLICATION, reason));
         let _ = timeout(patience, async {
             self.client.flush().await?;
@@ -79,6 +91,13 @@ where
         })
         .await;
     }
+}
+
+/// Whether every open channel could be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Said {
+    All,
+    NotAll,
 }
 
 /// SSH_DISCONNECT_BY_APPLICATION, RFC 4253 section 11.1.
