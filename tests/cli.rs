@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -175,4 +177,105 @@ fn verify_finds_a_changed_event() {
     fs::write(&database, bytes).expect("written");
     let said = place.expect(1, &["verify", "--key", "jb/state/checkpoint.pub"]);
     assert!(said.contains("NOT OK"), "{said}");
+}
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2CgMHhvYgVdTkQd3RhyfhuHFKeGTbrNzLCbGbGiCTu";
+const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHafOtvWXwCmjWz3+xoBmssk3F+7mKOB21LWsVs9yQjO";
+
+#[test]
+fn users_are_added_listed_and_given_keys() {
+    let place = Place::installed();
+    fs::write(place.path("alice.pub"), format!("{KEY} laptop\n")).expect("written");
+    fs::write(place.path("more.pub"), format!("{OTHER} token\n")).expect("written");
+    assert!(place.expect(0, &["user", "list"]).contains("nobody is known yet"));
+    let added = place.json(0, &["user", "add", "alice", "--key", "alice.pub", "--role", "engineer", "--role", "on-call"]);
+    assert_eq!(added["roles"], serde_json::json!(["engineer", "on-call"]));
+    assert!(place.expect(1, &["user", "add", "alice", "--key", "more.pub"]).contains("already"));
+    assert!(place.expect(1, &["user", "add", "bob", "--key", "alice.pub"]).contains("belongs to alice"));
+    assert!(place.expect(1, &["user", "add", "bob", "--key", "none.pub"]).contains("cannot read none.pub"));
+    assert!(place.expect(2, &["user", "add", "Bob", "--key", "more.pub"]).contains("not a user name"));
+    place.expect(0, &["user", "key", "alice", "--add", "more.pub"]);
+    let list = place.json(0, &["user", "list"]);
+    assert_eq!(list[0]["keys"].as_array().map(Vec::len), Some(2), "{list}");
+    assert_eq!(list[0]["keys"][1]["name"], "token");
+    assert_eq!(list.as_array().map(Vec::len), Some(1), "what was refused left nothing behind: {list}");
+}
+
+#[test]
+fn hosts_are_added_listed_and_set_up() {
+    let place = Place::installed();
+    let line = format!("10.0.0.5 {KEY}");
+    let add =
+        ["host", "add", "phi-db", "--address", "10.0.0.5", "--login", "postgres", "--login", "root", "--label", "phi", "--alias", "db"];
+    assert!(place.expect(2, &add).contains("--key"));
+    let mut with_key = add.to_vec();
+    with_key.extend(["--key", &line]);
+    let added = place.json(0, &with_key);
+    assert_eq!((&added["address"], &added["trust"][0]), (&Value::from("10.0.0.5:22"), &Value::from(KEY)));
+    assert!(place.expect(1, &with_key).contains("already"));
+    assert!(place.expect(0, &["host", "list"]).contains("phi-db,db  10.0.0.5:22  postgres,root  phi"));
+    let setup = place.expect(0, &["host", "setup", "phi-db", "--stage", "enforce"]);
+    for word in ["TrustedUserCAKeys", "Match User postgres,root", "AuthorizedKeysFile none", "ssh-ed25519 AAAA"] {
+        assert!(setup.contains(word), "{word} in {setup}");
+    }
+    assert!(place.expect(1, &["host", "setup", "phi-app", "--stage", "trust"]).contains("host list"));
+}
+
+#[test]
+fn verbs_work_here_as_far_as_they_may() {
+    let place = Place::installed();
+    assert_eq!(place.json(0, &["grants"]), serde_json::json!([]));
+    assert!(place.expect(0, &["known-hosts"]).starts_with("@cert-authority * ssh-ed25519 "));
+    let refused = place.json(1, &["approve", "r-7k2m9q"]);
+    assert_eq!(refused["error"]["code"], "ssh-only", "{refused}");
+    assert!(place.expect(2, &["revoke"]).contains("usage"));
+}
+
+/// Ends with the test.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Serving {
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([format!("-{name}"), self.0.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success());
+    }
+}
+
+#[test]
+fn serve_tells_systemd_reloads_and_stops() {
+    let place = Place::installed();
+    let config = fs::read_to_string(place.path("jb/jit-bastion.toml")).expect("a config");
+    fs::write(place.path("jb/jit-bastion.toml"), config.replace("127.0.0.1:2222", "127.0.0.1:0")).expect("written");
+    let socket = UnixDatagram::bind(place.path("notify")).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    let told = || {
+        let mut buffer = [0; 256];
+        let n = socket.recv(&mut buffer).expect("systemd is told");
+        text(&buffer[..n])
+    };
+    let mut command = place.command(&["serve", "--config", "jb/jit-bastion.toml"]);
+    command.env("NOTIFY_SOCKET", place.path("notify")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut serving = Serving(command.spawn().expect("it starts"));
+    assert_eq!(told(), "READY=1");
+    assert!(place.expect(1, &["serve"]).contains("serves jb/state already"));
+
+    fs::write(place.path("jb/policy.toml"), "nonsense").expect("written");
+    serving.signal("HUP");
+    assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+    assert_eq!(told(), "READY=1");
+    // Somebody is added beside it, on the same store.
+    fs::write(place.path("alice.pub"), KEY).expect("written");
+    place.expect(0, &["user", "add", "alice", "--key", "alice.pub"]);
+
+    serving.signal("TERM");
+    assert_eq!(told(), "STOPPING=1");
+    assert!(serving.0.wait().expect("it ends").success());
+    assert!(place.expect(0, &["verify"]).contains("log         ok"));
 }
