@@ -83,7 +83,8 @@ pub struct Source {
 
 impl FromText for Source {
     fn from_text(text: &str) -> Result<Self, BadName> {
-        let bad = || BadName::new("source address", text, "an address or a network without bits after its prefix, as 192.0.2.7 or 2001:db8::/64");
+        let bad =
+            || BadName::new("source address", text, "an address or a network without bits after its prefix, as 192.0.2.7 or 2001:db8::/64");
         let (address, prefix) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(u8::from_str(bits).map_err(|_| bad())?)),
             None => (text, None),
