@@ -261,6 +261,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn any_split_of_any_bytes_is_restored(
             chunks in prop::collection::vec((0usize..3, chunk()), 0..12),
