@@ -67,6 +67,7 @@ pub async fn serve(
         login_grace: config.limits.login_grace,
         connections: config.limits.connections,
         connections_per_address: config.limits.connections_per_address,
+        sessions_per_user: config.limits.sessions_per_user,
     };
     let wing = Wing::new(Arc::clone(&broker), limits, archive, clock);
     ready();

@@ -10,7 +10,7 @@ use super::{Admission, Broker, Error, Fault};
 use crate::access::names::{Actor, ChannelId, Note, SessionId};
 use crate::access::policy::Act;
 use crate::access::refusal::Refusal;
-use crate::access::time::Timestamp;
+use crate::access::time::{Span, Timestamp};
 use crate::audit::digest::Digest;
 use crate::audit::event::Event;
 use crate::recording::{SealedSession, SessionMeta};
@@ -198,6 +198,7 @@ pub(super) fn closed(
     ClosedSession {
         id,
         ending,
+        ended: sealed.map(|sealed| sealed.meta.started.plus(Span::from_duration(sealed.duration))),
         late_host_ms,
         late_client_ms,
         sealed: sealed.map(|sealed| (sealed.folder.display().to_string(), Digest::from_bytes(sealed.digest))),

@@ -93,6 +93,7 @@ limits! {
     login_grace, "login-grace": Span, Time, Span::seconds, 120, 5..=600, "Time that a connection may take to prove a key.";
     connections, "connections": usize, Count, count, 1000, 1..=100_000, "Open connections to the front door.";
     connections_per_address, "connections-per-address": usize, Count, count, 100, 1..=100_000, "Open connections from one address.";
+    sessions_per_user, "sessions-per-user": usize, Count, count, 50, 1..=10_000, "Live sessions of one user.";
 }
 
 impl<'de> Deserialize<'de> for Limits {

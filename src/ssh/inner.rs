@@ -97,6 +97,7 @@ where
     let grace = wing.limits.login_grace.duration();
     let (person, key, hint) = timeout(grace, prove(wing, leg, reader, person)).await.map_err(|_| Turned::Grace)??;
     let admission = wing.broker.admit(&person, &key, &host, &hint).await?;
+    wing.room_for(&person)?;
     let _permit = wing.dials.acquire().await.map_err(|_| Turned::Grace)?;
     let reached = upstream::reach(admission.host()).await?;
     let own = upstream::fresh_key();

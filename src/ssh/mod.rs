@@ -29,6 +29,8 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::access::person::Person;
+use crate::access::refusal::Refusal;
 use crate::access::time::{Clock, Span};
 use crate::broker::Broker;
 
@@ -46,6 +48,8 @@ pub struct Bounds {
     pub connections: usize,
     /// Open outer connections from one address.
     pub connections_per_address: usize,
+    /// Live sessions of one user.
+    pub sessions_per_user: usize,
 }
 
 /// What all connections share.
@@ -78,6 +82,16 @@ impl Wing {
             visits: TaskTracker::new(),
             callers: Mutex::default(),
         })
+    }
+
+    /// One user must not take all the room there is.
+    fn room_for(&self, person: &Person) -> Result<(), Refusal> {
+        let live = self.broker.live().list().into_iter().filter(|session| session.user == person.user).count();
+        if live < self.limits.sessions_per_user {
+            return Ok(());
+        }
+        let refusal = Refusal::new("too-many-sessions", format!("you have {live} sessions, and one user may have no more"));
+        Err(refusal.hint("`ssh jit-bastion sessions --live` lists them; end one of them first"))
     }
 
     /// Counts a connection in, or refuses it.

@@ -41,6 +41,8 @@ pub struct ClosedSession {
     pub id: SessionId,
     /// Why.
     pub ending: Ending,
+    /// When, by its recordings; none if nothing could be sealed: then it is when this is written.
+    pub ended: Option<Timestamp>,
     /// Lateness of the cut on the host's side, in milliseconds.
     pub late_host_ms: Option<u64>,
     /// And on the client's.
@@ -286,7 +288,7 @@ impl Tx {
              WHERE id = $1 AND state = 'live'",
         )
         .bind(closed.id.as_str())
-        .bind(now)
+        .bind(closed.ended.map_or(now, Timestamp::micros))
         .bind(closed.ending.as_str())
         .bind(closed.late_host_ms.map(stored))
         .bind(closed.late_client_ms.map(stored))
