@@ -14,6 +14,7 @@ mod people;
 mod recover;
 mod request;
 mod rights;
+mod turned_away;
 mod visit;
 mod watch;
 
@@ -39,6 +40,7 @@ pub use approve::{Decided, Yes};
 pub use fault::{Error, Fault};
 pub use identity::{Identity, KnownHosts};
 pub use request::Asking;
+pub use turned_away::Meant;
 pub use visit::OpenSession;
 
 use fault::Stop;
@@ -110,6 +112,7 @@ pub struct Broker {
     serving: Option<Serving>,
     signer: Option<NoteSigner>,
     shown: RwLock<Shown>,
+    turned_away: RwLock<turned_away::Tally>,
     checkpoints: CheckpointFile,
     /// Rung after each act of ours, and when the watcher saw one of another process.
     changes: bell::Sender<u64>,
@@ -132,6 +135,7 @@ impl Broker {
             serving,
             signer,
             shown: RwLock::default(),
+            turned_away: RwLock::default(),
             checkpoints,
             changes: bell::Sender::new(0),
         }))

@@ -16,7 +16,7 @@ use super::visit::{self, Visit};
 use crate::access::host::Host;
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
-use crate::broker;
+use crate::broker::{self, Meant};
 use crate::wire::auth::{self, AuthStep, ServerAuth};
 use crate::wire::codec::WireError;
 use crate::wire::entropy::SystemEntropy;
@@ -78,6 +78,9 @@ where
         Ok(begun) => visit::go(wing, Visit { begun, client: leg, reader, peer, outer, closed }).await,
         Err(turned) => {
             tracing::info!(%user, host = %place, %peer, reason = %turned, "a visit did not begin");
+            if let Turned::Refused(refusal) = &turned {
+                wing.broker.turned_away(&person, peer, Meant::Host(&place), refusal).await;
+            }
             tell(&leg, &turned).await;
         }
     }

@@ -117,3 +117,27 @@ async fn recordings_open_for_those_who_may_and_that_is_told() {
         assert_eq!(refused(world.broker.open_recording(&by, &channel, None).await).code, code);
     }
 }
+
+#[tokio::test]
+async fn the_log_tells_an_unknown_host_from_an_invisible_one() {
+    let world = World::new().await;
+    let (alice, refusal) = (world.who("alice").await, Refusal::no_such_host("x"));
+    let client = CLIENT.parse().unwrap();
+    for typed in ["secret", "nowhere"] {
+        world.broker.turned_away(&alice, client, Meant::Typed(typed, 22), &refusal).await;
+    }
+    let rows = world.broker.reader().events(0, u32::MAX).await.unwrap();
+    let hosts: Vec<_> = rows[rows.len() - 2..]
+        .iter()
+        .map(|row| match crate::audit::entry::Entry::parse(&row.bytes).unwrap().event {
+            crate::audit::event::Event::SessionRefused { host, typed, .. } => (host.map(|host| host.to_string()), typed.is_some()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(hosts, [(Some("secret".into()), false), (None, true)]);
+    let before = rows.len();
+    for _ in 0..100 {
+        world.broker.turned_away(&alice, client, Meant::Host(&"phi-db".parse().unwrap()), &refusal).await;
+    }
+    assert_eq!(world.broker.reader().events(0, u32::MAX).await.unwrap().len(), before + 18, "nobody fills the log");
+}

@@ -93,6 +93,8 @@ impl Handler for Door {
             return Ok(Auth::reject());
         };
         tracing::info!(user = %person.user, peer = %self.peer, hint = %crate::access::names::escaped(user), "recognised");
+        // When a key was last used is worth no refusal; a fault is in the log.
+        let _ = self.wing.broker.proven(key.public_key).await;
         self.person = Some(person);
         Ok(Auth::Accept)
     }

@@ -21,6 +21,7 @@ use super::super::inner;
 use super::super::tunnel::{Outer, Tunnel};
 use super::door::{CHANNELS_AT_MOST, Opening};
 use crate::access::refusal::Refusal;
+use crate::broker::Meant;
 
 /// Looks at one tunnel that was asked for: to a host's SSH port it is opened at once, anything else is refused in one sentence.
 pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, outer: Arc<Outer>) {
@@ -29,7 +30,9 @@ pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, ou
         Ok(Some(host)) => host,
         Ok(None) => {
             tracing::info!(user = %person.user, target = %crate::access::names::escaped(&target), port, "no tunnel");
-            return reply.reject(prohibited(Refusal::no_such_host(&target).message)).await;
+            let refusal = Refusal::no_such_host(&target);
+            wing.broker.turned_away(&person, peer, Meant::Typed(&target, port), &refusal).await;
+            return reply.reject(prohibited(refusal.message)).await;
         }
         Err(fault) => {
             tracing::error!(%fault, "a host could not be looked up");
