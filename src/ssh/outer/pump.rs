@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use russh::server::Msg;
 use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -78,7 +79,7 @@ fn prohibited(reason: String) -> ChannelOpenFailure {
 /// What a client has sent into a tunnel and the relay has not taken yet.
 #[derive(Default)]
 struct Inflow {
-    pieces: VecDeque<Vec<u8>>,
+    pieces: VecDeque<Bytes>,
     taken: usize,
     bytes: usize,
     over: Option<Over>,
@@ -108,7 +109,7 @@ async fn fill(mut read: ChannelReadHalf, inflow: Rc<RefCell<Inflow>>, all: Arc<A
                 let mut inflow = inflow.borrow_mut();
                 let piled = all.fetch_add(data.len(), Ordering::AcqRel) + data.len();
                 inflow.bytes += data.len();
-                inflow.pieces.push_back(data.to_vec());
+                inflow.pieces.push_back(data);
                 // What can pile up is what the host's windows have granted; who sends more breaks the protocol or the machine.
                 if inflow.bytes > ONE_TUNNEL || piled > ALL_TUNNELS {
                     tracing::warn!(bytes = inflow.bytes, piled, "a tunnel was ended: more was sent into it than the host takes");
