@@ -310,6 +310,11 @@ async fn refusals_have_a_reason_a_next_step_and_a_status() {
         let said = world.say(who, line).await;
         assert_eq!((said.status, said.err.as_str(), said.out.as_str()), (status, expected, ""), "{line}");
     }
+}
+
+#[tokio::test]
+async fn programs_read_why_not() {
+    let world = world().await;
     let error = world.json("alice", "request web --reason x").await;
     assert_eq!(error["error"]["code"], "no-such-host");
     assert!(error["error"]["next"].is_string() && error["error"]["message"].is_string());
@@ -386,6 +391,8 @@ async fn an_approver_kills_what_came_of_it() {
     let open = world.enter().await;
     let (id, live) = (open.id.to_string(), world.json("carol", "sessions --live").await);
     assert_eq!((&live[0]["session"], &live[0]["state"]), (&Value::from(id.as_str()), &Value::from("live")));
+    assert_eq!(world.json("bob", "sessions --live").await[0]["session"], live[0]["session"], "what they may end they see");
+    assert_eq!(world.json("vera", "sessions").await, Value::Array(vec![]));
     assert_eq!(world.say("carol", &format!("kill {id} --note x")).await.status, 1, "to look is not to kill");
     let said = world.say("bob", &format!("kill {id} --note strange")).await;
     assert_eq!((said.status, ids(&said.out)), (0, "s-...... ends now; g-...... stays\n".into()));
