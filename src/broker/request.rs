@@ -114,7 +114,7 @@ impl Filing {
         tx.add_grant(&grant).await?;
         tx.move_request(&kept, &approved).await?;
         let begun = begun(&grant, &approved, Begin::AtOnce, None)?;
-        Ok(Outcome::Both(approved, Box::new([filed, begun])))
+        Ok(Outcome::Both(approved, [filed, begun]))
     }
 }
 

@@ -137,11 +137,12 @@ pub enum Urgency {
 
 /// What an act made of its transaction.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, for the length of one act")]
 pub enum Outcome<T> {
     /// Something changed, and this is its one event.
     Changed(T, Event),
     /// Two things happened that must not come apart: a request filed and granted at once.
-    Both(T, Box<[Event; 2]>),
+    Both(T, [Event; 2]),
     /// Nothing is to be changed: everything is rolled back.
     Same(T),
 }
@@ -216,7 +217,7 @@ impl Store {
         let mut tx = self.begin(now).await?;
         let (value, events) = match act(&mut tx).await {
             Ok(Outcome::Changed(value, event)) => (Ok(value), vec![event]),
-            Ok(Outcome::Both(value, events)) => (Ok(value), Vec::from(*events)),
+            Ok(Outcome::Both(value, events)) => (Ok(value), Vec::from(events)),
             Ok(Outcome::Same(value)) => (Ok(value), Vec::new()),
             Err(error) => (Err(error), Vec::new()),
         };
