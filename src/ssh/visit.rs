@@ -129,7 +129,8 @@ where
 fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
     match end {
         End::ClientLeft => (Ending::Left, String::new()),
-        End::HostLeft(text) => (Ending::Left, text.unwrap_or_else(|| "the host closed the connection".into())),
+        End::HostLeft(Some(text)) => (Ending::Left, text),
+        End::HostLeft(None) => (Ending::PeerGone, "the host closed the connection without a word".into()),
         End::Client(_) | End::Host(_) => {
             tracing::warn!(session = %open.id, reason = %end, "a session was broken off");
             (Ending::PeerGone, end.to_string())

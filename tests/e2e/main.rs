@@ -4,6 +4,19 @@
 #![allow(clippy::disallowed_methods, reason = "these tests measure real time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod asciinema;
+mod certificates;
+mod crash;
+mod cutoff;
+mod exit_status;
+mod files;
+mod multiplex;
+mod refusals;
+mod road;
+mod terminal;
+mod transfer;
+mod verbs;
+mod verify;
 #[allow(dead_code, unused_imports, reason = "the bench speaks it too")]
 mod world;
 

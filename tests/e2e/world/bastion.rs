@@ -143,10 +143,10 @@ impl Bastion {
 impl Drop for Bastion {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("-- the bastion said\n{}", self.told());
+            eprintln!("-- the bastion said\n{}", self.running.as_ref().map(Running::errors).unwrap_or_default());
             for log in logs(&self.dir()) {
                 let text = fs::read_to_string(&log).unwrap_or_default();
-                let tail: Vec<&str> = text.lines().rev().take(40).collect();
+                let tail: Vec<&str> = text.lines().rev().take(12).collect();
                 eprintln!("-- {}\n{}", log.display(), tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
             }
         }

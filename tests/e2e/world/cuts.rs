@@ -56,6 +56,7 @@ pub fn cut(bastion: &Bastion, case: Case) -> Lateness {
     drop(stopped);
     inside.signal_group(Signal::CONT);
     inside.wait().expect(255);
+    let closed = &closed["data"];
     assert_eq!(closed["ending"], "time-up", "{closed}");
     let late = |key: &str| closed.get(key).and_then(Value::as_u64).unwrap_or_else(|| panic!("{key} in {closed}"));
     Lateness { host: late("late_host_ms"), client: late("late_client_ms") }

@@ -56,9 +56,42 @@ impl Cast {
         self.events.iter().filter(|e| e.1 == "o").map(|e| e.2.as_str()).collect()
     }
 
-    /// What was typed.
-    pub fn typed(&self) -> String {
-        self.events.iter().filter(|e| e.1 == "i").map(|e| e.2.as_str()).collect()
+    /// The exact bytes to the client's standard output, restored as recordings/README.md says.
+    pub fn out(&self) -> Vec<u8> {
+        self.restored().0
+    }
+
+    /// The same of its standard error.
+    pub fn err(&self) -> Vec<u8> {
+        self.restored().1
+    }
+
+    /// The same of what the client sent.
+    pub fn input(&self) -> Vec<u8> {
+        self.restored().2
+    }
+
+    fn restored(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+        let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), Vec::new());
+        let plain = self.about("newline") == "crlf";
+        let (mut exact, mut is_err) = (None, false);
+        for (_, code, data) in &self.events {
+            match code.as_str() {
+                "b" => exact = Some(unbase64(data)),
+                "e" => {
+                    is_err = true;
+                    exact = (!data.is_empty()).then(|| unbase64(data));
+                }
+                "o" => {
+                    let text = || if plain { data.replace("\r\n", "\n") } else { data.clone() }.into_bytes();
+                    let to = if std::mem::take(&mut is_err) { &mut err } else { &mut out };
+                    to.extend(exact.take().unwrap_or_else(text));
+                }
+                "i" => input.extend(exact.take().unwrap_or_else(|| data.clone().into_bytes())),
+                _ => {}
+            }
+        }
+        (out, err, input)
     }
 }
 
@@ -117,6 +150,6 @@ pub fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// Bytes from base64, as private events carry them.
-pub fn unbase64(text: &str) -> Vec<u8> {
+fn unbase64(text: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).expect("base64")
 }
