@@ -18,7 +18,6 @@ mod visit;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -33,6 +32,7 @@ use crate::access::person::Person;
 use crate::access::refusal::Refusal;
 use crate::access::time::{Clock, Span};
 use crate::broker::Broker;
+use tunnel::Piles;
 
 pub use keeping::Archive;
 
@@ -60,7 +60,7 @@ pub struct Wing {
     clock: Arc<dyn Clock>,
     dials: Semaphore,
     /// Bytes that lie in tunnels' buffers.
-    piled_up: Arc<AtomicUsize>,
+    piles: Piles,
     /// Verbs that run.
     tasks: TaskTracker,
     /// Visits, until they are sealed.
@@ -77,7 +77,7 @@ impl Wing {
             archive: Arc::new(archive),
             clock,
             dials: Semaphore::new(DIALS),
-            piled_up: Arc::default(),
+            piles: Piles::default(),
             tasks: TaskTracker::new(),
             visits: TaskTracker::new(),
             callers: Mutex::default(),

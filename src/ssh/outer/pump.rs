@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use tokio::sync::watch;
 
 use super::super::Wing;
 use super::super::inner;
-use super::super::tunnel::{Outer, Tunnel};
+use super::super::tunnel::{Outer, Pile, Tunnel};
 use super::door::{CHANNELS_AT_MOST, Opening};
 use crate::access::refusal::Refusal;
 use crate::broker::Meant;
@@ -48,8 +47,9 @@ pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, ou
     let writer = write.make_writer();
     let (closed, closing) = watch::channel(false);
     let shared = Rc::new(RefCell::new(Inflow::default()));
-    let fill = fill(read, Rc::clone(&shared), Arc::clone(&wing.piled_up));
-    let reader = Outflow(Rc::clone(&shared), Arc::clone(&wing.piled_up));
+    let pile = wing.piles.of(&person.user);
+    let fill = fill(read, Rc::clone(&shared), pile.clone());
+    let reader = Outflow(Rc::clone(&shared), pile);
     let tunnel = Tunnel { reader, writer, host, person, peer, outer: used, closed: closing };
     let visit = inner::serve(&wing, tunnel);
     tokio::pin!(visit);
@@ -102,17 +102,17 @@ impl Inflow {
 }
 
 /// Empties russh's queue until the peer closes the channel.
-async fn fill(mut read: ChannelReadHalf, inflow: Rc<RefCell<Inflow>>, all: Arc<AtomicUsize>) {
+async fn fill(mut read: ChannelReadHalf, inflow: Rc<RefCell<Inflow>>, pile: Pile) {
     while let Some(message) = read.wait().await {
         match message {
             ChannelMsg::Data { data } => {
                 let mut inflow = inflow.borrow_mut();
-                let piled = all.fetch_add(data.len(), Ordering::AcqRel) + data.len();
+                let too_much = pile.add(data.len());
                 inflow.bytes += data.len();
                 inflow.pieces.push_back(data);
                 // What can pile up is what the host's windows have granted; who sends more breaks the protocol or the machine.
-                if inflow.bytes > ONE_TUNNEL || piled > ALL_TUNNELS {
-                    tracing::warn!(bytes = inflow.bytes, piled, "a tunnel was ended: more was sent into it than the host takes");
+                if inflow.bytes > ONE_TUNNEL || too_much {
+                    tracing::warn!(bytes = inflow.bytes, "a tunnel was ended: more was sent into it than the host takes");
                     return inflow.end(Over::TooMuch);
                 }
                 if let Some(waker) = inflow.reader.take() {
@@ -127,7 +127,7 @@ async fn fill(mut read: ChannelReadHalf, inflow: Rc<RefCell<Inflow>>, all: Arc<A
 }
 
 /// The reading end of a tunnel.
-pub(super) struct Outflow(Rc<RefCell<Inflow>>, Arc<AtomicUsize>);
+pub(super) struct Outflow(Rc<RefCell<Inflow>>, Pile);
 
 impl AsyncRead for Outflow {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, space: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
@@ -151,7 +151,7 @@ impl AsyncRead for Outflow {
         let n = before - space.remaining();
         if n > 0 || inflow.over.is_some() {
             inflow.bytes -= n;
-            self.1.fetch_sub(n, Ordering::AcqRel);
+            self.1.take(n);
             return Poll::Ready(Ok(()));
         }
         inflow.reader = Some(context.waker().clone());
@@ -162,7 +162,7 @@ impl AsyncRead for Outflow {
 impl Drop for Outflow {
     fn drop(&mut self) {
         let mut inflow = self.0.borrow_mut();
-        self.1.fetch_sub(inflow.bytes, Ordering::AcqRel);
+        self.1.take(inflow.bytes);
         inflow.bytes = 0;
         inflow.pieces.clear();
     }
@@ -170,6 +170,3 @@ impl Drop for Outflow {
 
 /// In one tunnel: sixteen channels with OpenSSH's window of 2 MiB.
 const ONE_TUNNEL: usize = 32 * 1024 * 1024;
-
-/// In all tunnels together.
-const ALL_TUNNELS: usize = 512 * 1024 * 1024;
