@@ -46,6 +46,11 @@ impl Admission {
         &self.grant.login
     }
 
+    /// Who.
+    pub fn person(&self) -> &Person {
+        &self.person
+    }
+
     /// The session that this visit will be.
     pub fn session(&self) -> &SessionId {
         &self.session

@@ -9,11 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 
 use super::Wing;
+use super::count::Counted;
 use super::leg::{Leg, LegError};
 use super::tunnel::Tunnel;
 use super::upstream::{self, DialError};
 use super::visit::{self, Visit};
 use crate::access::host::Host;
+use crate::access::names::{HostName, User, escaped};
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
 use crate::broker::{self, Meant};
@@ -77,7 +79,7 @@ where
     match begin(wing, &leg, &mut reader, &person, host).await {
         Ok(begun) => visit::go(wing, Visit { begun, client: leg, reader, peer, outer, closed }).await,
         Err(turned) => {
-            tracing::info!(%user, host = %place, %peer, reason = %turned, "a visit did not begin");
+            tracing::info!(%user, host = %place, %peer, reason = %escaped(&turned.to_string()), "a visit did not begin");
             if let Turned::Refused(refusal) = &turned {
                 wing.broker.turned_away(&person, peer, Meant::Host(&place), refusal).await;
             }
@@ -90,6 +92,8 @@ where
 pub(super) struct Begun {
     pub(super) admission: broker::Admission,
     pub(super) upstream: upstream::Upstream,
+    /// Counts the visit until it is over.
+    pub(super) room: Counted<User>,
 }
 
 async fn begin<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, person: &Person, host: Host) -> Result<Begun, Turned>
@@ -100,14 +104,30 @@ where
     let grace = wing.limits.login_grace.duration();
     let (person, key, hint) = timeout(grace, prove(wing, leg, reader, person)).await.map_err(|_| Turned::Grace)??;
     let admission = wing.broker.admit(&person, &key, &host, &hint).await?;
-    wing.room_for(&person)?;
-    let _permit = wing.dials.acquire().await.map_err(|_| Turned::Grace)?;
+    let room = room_for(wing, &person)?;
+    let _dial = dial(wing, &host.name)?;
     let reached = upstream::reach(admission.host()).await?;
     let own = upstream::fresh_key();
     let certificate = wing.broker.certify(&admission, own.public_key(), reached.local).await?;
     let now = wing.clock.now();
     let upstream = upstream::enter(reached, admission.host(), admission.login(), &own, &certificate, now).await?;
-    Ok(Begun { admission, upstream })
+    Ok(Begun { admission, upstream, room })
+}
+
+/// One user must not take all the room there is.
+fn room_for(wing: &Wing, person: &Person) -> Result<Counted<User>, Refusal> {
+    let most = wing.limits.sessions_per_user;
+    wing.visitors.enter(person.user.clone(), most, usize::MAX).ok_or_else(|| {
+        let refusal = Refusal::new("too-many-sessions", format!("you have {most} sessions, and one user may have no more"));
+        refusal.hint("`ssh jit-bastion sessions --live` lists them; end one of them first")
+    })
+}
+
+fn dial(wing: &Wing, host: &HostName) -> Result<Counted<HostName>, Refusal> {
+    wing.dials.enter(host.clone(), super::DIALS_OF_ONE_HOST, super::DIALS).ok_or_else(|| {
+        let refusal = Refusal::new("busy", format!("too many visits to {host} begin at this moment"));
+        refusal.hint("try again in a few seconds")
+    })
 }
 
 /// The same user's key again: a tunnel that was left open on a shared machine helps nobody. Returns the user as known now and the

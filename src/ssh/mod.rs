@@ -3,6 +3,7 @@
 //! Every connection lives on one thread, with all its tunnels: what they share is borrowed, not locked. Nothing here decides who may
 //! do what: the broker does, and hands out an `Admission`.
 
+mod count;
 mod inner;
 mod keeping;
 mod leg;
@@ -15,23 +16,22 @@ mod tunnel;
 mod upstream;
 mod visit;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::access::person::Person;
-use crate::access::refusal::Refusal;
+use crate::access::names::{HostName, User};
 use crate::access::time::{Clock, Span};
 use crate::broker::Broker;
+use count::{Counted, Counts};
 use tunnel::Piles;
 
 pub use keeping::Archive;
@@ -58,14 +58,17 @@ pub struct Wing {
     limits: Bounds,
     archive: Arc<Archive>,
     clock: Arc<dyn Clock>,
-    dials: Semaphore,
     /// Bytes that lie in tunnels' buffers.
     piles: Piles,
     /// Verbs that run.
     tasks: TaskTracker,
     /// Visits, until they are sealed.
     visits: TaskTracker,
-    callers: Mutex<HashMap<IpAddr, usize>>,
+    callers: Arc<Counts<IpAddr>>,
+    /// Visits that begin or go on, by user.
+    visitors: Arc<Counts<User>>,
+    /// Hosts that are being dialled.
+    dials: Arc<Counts<HostName>>,
 }
 
 impl Wing {
@@ -76,34 +79,13 @@ impl Wing {
             limits,
             archive: Arc::new(archive),
             clock,
-            dials: Semaphore::new(DIALS),
             piles: Piles::default(),
             tasks: TaskTracker::new(),
             visits: TaskTracker::new(),
-            callers: Mutex::default(),
+            callers: Arc::default(),
+            visitors: Arc::default(),
+            dials: Arc::default(),
         })
-    }
-
-    /// One user must not take all the room there is.
-    fn room_for(&self, person: &Person) -> Result<(), Refusal> {
-        let live = self.broker.live().list().into_iter().filter(|session| session.user == person.user).count();
-        if live < self.limits.sessions_per_user {
-            return Ok(());
-        }
-        let refusal = Refusal::new("too-many-sessions", format!("you have {live} sessions, and one user may have no more"));
-        Err(refusal.hint("`ssh jit-bastion sessions --live` lists them; end one of them first"))
-    }
-
-    /// Counts a connection in, or refuses it.
-    fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Caller> {
-        let mut callers = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = callers.values().sum();
-        let here = callers.get(&address).copied().unwrap_or(0);
-        if all >= self.limits.connections || here >= self.limits.connections_per_address {
-            return None;
-        }
-        callers.insert(address, here + 1);
-        Some(Caller { wing: Arc::clone(self), address })
     }
 
     /// Accepts connections until `stop`, then ends the live sessions, waits for their recordings to be sealed and returns how many
@@ -141,7 +123,8 @@ impl Wing {
                     }
                 }
             };
-            let Some(caller) = self.admit(peer.ip().to_canonical()) else {
+            let from = count::neighbourhood(peer.ip());
+            let Some(caller) = self.callers.enter(from, self.limits.connections_per_address, self.limits.connections) else {
                 tracing::warn!(%peer, "too many connections");
                 continue;
             };
@@ -165,25 +148,7 @@ impl Wing {
 struct Accepted {
     stream: std::net::TcpStream,
     peer: SocketAddr,
-    caller: Caller,
-}
-
-/// One counted connection.
-struct Caller {
-    wing: Arc<Wing>,
-    address: IpAddr,
-}
-
-impl Drop for Caller {
-    fn drop(&mut self) {
-        let mut callers = self.wing.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = callers.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                callers.remove(&self.address);
-            }
-        }
-    }
+    caller: Counted<IpAddr>,
 }
 
 /// One thread with a runtime of its own. Connections never move between threads: 15 to 20 % less CPU than sharing them.
@@ -211,8 +176,11 @@ fn start_worker(wing: &Arc<Wing>, number: usize) -> io::Result<mpsc::Sender<Acce
     Ok(queue)
 }
 
-/// Connections to hosts that are being set up at the same time: sshd punishes who opens many and finishes few.
-const DIALS: usize = 64;
+/// Connections to one host that are being set up at the same time: sshd punishes who opens many and finishes few.
+const DIALS_OF_ONE_HOST: usize = 8;
+
+/// The same to all hosts: a slow host must not hold up the others.
+const DIALS: usize = 256;
 
 /// Accepted connections that a worker has not taken yet.
 const ACCEPTED_WAITING: usize = 256;

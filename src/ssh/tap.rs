@@ -16,11 +16,11 @@ pub(crate) enum Kept<'a> {
     In(u32, &'a [u8]),
     /// The user's terminal has a new size.
     Resized { channel: u32, columns: u32, rows: u32 },
-    /// What an SFTP channel has carried so far, in bytes towards the host and towards the user.
+    /// What an SFTP channel whose bytes are not kept has carried so far, towards the host and towards the user.
     Carried { channel: u32, up: u64, down: u64 },
     /// The host told how it ended: exit status, or the name of a signal.
     Exit { channel: u32, status: Option<u32>, signal: Option<&'a str> },
-    /// The bastion's own words in this channel.
+    /// The bastion's own words in this channel, or a fact that it passed on.
     Said(u32, &'a str),
     /// The channel is closed by both sides.
     Ended(u32),

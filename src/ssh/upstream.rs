@@ -115,7 +115,10 @@ pub(crate) async fn enter(
         timeout(GREETING, greeting).await.map_err(|_| DialError::Slow { host: name(), seconds: GREETING.as_secs() })?;
     match greeted {
         Ok(Ok(said)) => Ok(Upstream { leg, reader, socket, said }),
-        Ok(Err(methods)) => Err(DialError::Refused { host: name(), login: login.to_string(), methods }),
+        Ok(Err(methods)) => {
+            let methods = methods.chars().filter(char::is_ascii_graphic).take(200).collect();
+            Err(DialError::Refused { host: name(), login: login.to_string(), methods })
+        }
         Err(LegError::Wire(WireError::HostKey(why))) => Err(DialError::HostKey { host: name(), why }),
         Err(error) => Err(protocol(&error)),
     }

@@ -15,7 +15,8 @@ use super::keeping::Keeping;
 use super::leg::Leg;
 use super::relay::{End, Relay, Rights, Said};
 use super::tunnel::Use;
-use crate::broker::OpenSession;
+use crate::access::channels::Kind;
+use crate::broker::{Admission, OpenSession};
 use crate::session::{Ending, Side};
 use crate::wire::auth;
 
@@ -36,8 +37,8 @@ where
     W: AsyncWrite + Unpin,
 {
     let Visit { begun, client, reader, peer, outer, closed } = visit;
-    let Begun { admission, upstream } = begun;
-    let rights = rights(admission.grant());
+    let Begun { admission, upstream, room: _room } = begun;
+    let rights = rights(&admission);
     let said = upstream.said.clone();
     let open = match wing.broker.open_session(admission, peer).await {
         Ok(open) => open,
@@ -160,10 +161,14 @@ async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Opt
     }
 }
 
-fn rights(grant: &crate::access::grant::Grant) -> Rights {
-    use crate::access::channels::Kind;
-    let has = |kind: &Kind| grant.channels.covers(kind);
-    Rights { shell: has(&Kind::Shell), exec: has(&Kind::Exec), files: has(&Kind::SftpRead) || has(&Kind::SftpWrite), record_input: false }
+fn rights(admission: &Admission) -> Rights {
+    let has = |kind: &Kind| admission.grant().channels.covers(kind);
+    Rights {
+        shell: has(&Kind::Shell),
+        exec: has(&Kind::Exec),
+        files: has(&Kind::SftpRead) || has(&Kind::SftpWrite),
+        record_input: admission.person().vendor.is_some(),
+    }
 }
 
 fn welcome(open: &OpenSession) -> String {

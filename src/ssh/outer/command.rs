@@ -3,29 +3,33 @@
 use std::io;
 use std::sync::Arc;
 
+use russh::ChannelWriteHalf;
+use russh::keys::ssh_key::PublicKey;
 use russh::server::Msg;
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
 
 use super::super::Wing;
-use super::door::Waiting;
+use super::door::{self, Waiting};
 use crate::access::names::Actor;
-use crate::access::person::Person;
 use crate::verbs::{self, Caller, Look, Sink};
 
 /// Runs `command` (or shows the personal page without one) and closes the channel with its exit status.
-pub(super) async fn run(wing: Arc<Wing>, person: Person, waiting: Waiting, command: Option<Vec<u8>>) {
-    let Waiting { channel, terminal, outer } = waiting;
-    let columns = terminal.map(|(columns, _)| columns);
+pub(super) async fn run(wing: Arc<Wing>, key: PublicKey, waiting: Waiting, command: Option<Vec<u8>>) {
+    let Waiting { write, left, terminal, outer } = waiting;
+    let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
+    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), left, line_end };
+    let Some(person) = door::still_known(&wing, &key).await else {
+        let status = written(answer.err(b"this key opens nothing here any more\n").await, 1);
+        finish(&write, status).await;
+        return outer.shut();
+    };
     let caller = Caller {
         actor: Actor::User(person.user.clone()),
         person: Some(person),
-        look: Look { columns, color: terminal.is_some() },
+        look: Look { columns: terminal.map(|(columns, _)| columns), color: terminal.is_some() },
         rows: terminal.map(|(_, rows)| rows),
     };
-    let (read, write) = channel.split();
-    let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
-    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), read, line_end };
     let status = match command {
         Some(command) => verb(&wing, &caller, &command, &mut answer).await,
         None if terminal.is_some() => page(&wing, &caller, &mut answer).await,
@@ -78,7 +82,7 @@ enum LineEnd {
 struct Answer {
     out: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
     err: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
-    read: ChannelReadHalf,
+    left: watch::Receiver<bool>,
     line_end: LineEnd,
 }
 
@@ -119,14 +123,8 @@ impl Sink for Answer {
 
     fn closed(&mut self) -> verbs::Waiting<'_, ()> {
         Box::pin(async move {
-            while let Some(message) = self.read.wait().await {
-                match message {
-                    // Ctrl-C on a raw terminal, and the signal that a client may send instead.
-                    ChannelMsg::Data { data } if data.contains(&3) => return,
-                    ChannelMsg::Signal { .. } | ChannelMsg::Close => return,
-                    _ => {}
-                }
-            }
+            // The sender goes when the channel is gone: that is leaving too.
+            let _ = self.left.wait_for(|left| *left).await;
         })
     }
 }

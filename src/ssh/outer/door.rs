@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use russh::keys::ssh_key::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
-use russh::{Channel, ChannelId, ChannelOpenFailure, Pty};
-use tokio::sync::{mpsc, oneshot};
+use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::Wing;
 use super::super::tunnel::{Outer, Use};
@@ -19,16 +19,43 @@ use crate::access::person::Person;
 pub(super) struct Opening {
     pub(super) channel: Channel<Msg>,
     pub(super) reply: ChannelOpenHandle,
-    pub(super) person: Person,
+    /// The key that opened the connection.
+    pub(super) key: PublicKey,
     pub(super) target: String,
     pub(super) port: u16,
 }
 
 /// A session channel that waits for its command.
 pub(super) struct Waiting {
-    pub(super) channel: Channel<Msg>,
+    pub(super) write: ChannelWriteHalf<Msg>,
+    /// Becomes true when the client has left the channel or has typed Ctrl-C.
+    pub(super) left: watch::Receiver<bool>,
     pub(super) terminal: Option<(u16, u16)>,
     pub(super) outer: Use,
+}
+
+/// The user of a key, as they are known now; none if they may do nothing any more.
+pub(super) async fn still_known(wing: &Wing, key: &PublicKey) -> Option<Person> {
+    match wing.broker.recognise(key).await {
+        Ok(person) => person,
+        Err(fault) => {
+            tracing::error!(%fault, "a key could not be looked up");
+            None
+        }
+    }
+}
+
+/// Empties a channel's queue for as long as it lives: one that is full would stop the whole connection. Verbs read nothing.
+async fn drain(mut read: ChannelReadHalf, left: watch::Sender<bool>) {
+    while let Some(message) = read.wait().await {
+        match message {
+            // Ctrl-C on a raw terminal, and the signal that a client may send instead.
+            ChannelMsg::Data { data } if data.contains(&3) => _ = left.send(true),
+            ChannelMsg::Signal { .. } | ChannelMsg::Close => _ = left.send(true),
+            _ => {}
+        }
+    }
+    let _ = left.send(true);
 }
 
 /// What one outer connection knows.
@@ -38,7 +65,7 @@ pub(super) struct Door {
     outer: Arc<Outer>,
     openings: mpsc::Sender<Opening>,
     proven: Option<oneshot::Sender<()>>,
-    person: Option<Person>,
+    key: Option<PublicKey>,
     offers: u32,
     waiting: HashMap<ChannelId, Waiting>,
 }
@@ -51,27 +78,17 @@ impl Door {
         openings: mpsc::Sender<Opening>,
         proven: oneshot::Sender<()>,
     ) -> Self {
-        Self { wing, peer, outer, openings, proven: Some(proven), person: None, offers: 0, waiting: HashMap::new() }
-    }
-
-    async fn recognise(&self, key: &PublicKey) -> Option<Person> {
-        match self.wing.broker.recognise(key).await {
-            Ok(person) => person,
-            Err(fault) => {
-                tracing::error!(%fault, "a key could not be looked up");
-                None
-            }
-        }
+        Self { wing, peer, outer, openings, proven: Some(proven), key: None, offers: 0, waiting: HashMap::new() }
     }
 
     /// Runs `command` on a waiting session channel, on a task of its own: verbs may wait for people.
     fn start(&mut self, id: ChannelId, command: Option<&[u8]>, session: &mut Session) -> Result<(), russh::Error> {
-        let (Some(waiting), Some(person)) = (self.waiting.remove(&id), self.person.clone()) else {
+        let (Some(waiting), Some(key)) = (self.waiting.remove(&id), self.key.clone()) else {
             return session.channel_failure(id);
         };
         session.channel_success(id)?;
         let command = command.map(<[u8]>::to_vec);
-        self.wing.tasks.spawn(command::run(Arc::clone(&self.wing), person, waiting, command));
+        self.wing.tasks.spawn(command::run(Arc::clone(&self.wing), key, waiting, command));
         Ok(())
     }
 }
@@ -84,18 +101,18 @@ impl Handler for Door {
         if self.offers > OFFERS_AT_MOST {
             return Err(russh::Error::Disconnect);
         }
-        Ok(if self.recognise(offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
+        Ok(if still_known(&self.wing, offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        let Some(person) = self.recognise(key.public_key).await else {
+        let Some(person) = still_known(&self.wing, key.public_key).await else {
             tokio::time::sleep(WRONG_SIGNATURE).await;
             return Ok(Auth::reject());
         };
         tracing::info!(user = %person.user, peer = %self.peer, hint = %crate::access::names::escaped(user), "recognised");
         // When a key was last used is worth no refusal; a fault is in the log.
         let _ = self.wing.broker.proven(key.public_key).await;
-        self.person = Some(person);
+        self.key = Some(key.public_key.clone());
         Ok(Auth::Accept)
     }
 
@@ -117,7 +134,10 @@ impl Handler for Door {
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         };
-        self.waiting.insert(channel.id(), Waiting { channel, terminal: None, outer });
+        let (id, (read, write)) = (channel.id(), channel.split());
+        let (leave, left) = watch::channel(false);
+        self.wing.tasks.spawn(drain(read, leave));
+        self.waiting.insert(id, Waiting { write, left, terminal: None, outer });
         reply.accept().await;
         Ok(())
     }
@@ -132,11 +152,11 @@ impl Handler for Door {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let (Some(person), Ok(port)) = (self.person.clone(), u16::try_from(port_to_connect)) else {
+        let (Some(key), Ok(port)) = (self.key.clone(), u16::try_from(port_to_connect)) else {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };
-        let opening = Opening { channel, reply, person, target: host_to_connect.to_owned(), port };
+        let opening = Opening { channel, reply, key, target: host_to_connect.to_owned(), port };
         // Full means that the client asks faster than hosts can be looked up; dropping the opening refuses it.
         let _ = self.openings.try_send(opening);
         Ok(())

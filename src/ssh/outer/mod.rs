@@ -14,7 +14,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use super::Wing;
 use super::peek::{self, Peeked, Unseen};
@@ -26,6 +26,8 @@ use door::Door;
 pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
     socket::prepare(&stream, DEAD_PEER)?;
     let outer = Outer::new(stream.as_fd().try_clone_to_owned()?);
+    // One deadline for all that a stranger may do: russh has none of its own.
+    let grace = tokio::time::Instant::now() + wing.limits.login_grace.duration();
     let (stream, offers_gcm) = match peek::peek(Prompt::new(stream), super::IDENTIFICATION, PEEK).await {
         Ok(Peeked { stream, offers_gcm, .. }) => (stream, offers_gcm),
         Err(Unseen::Late(stream)) => (stream, false),
@@ -40,14 +42,14 @@ pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketA
         }
     };
     let (openings, mut opened) = mpsc::channel(TUNNELS_WAITING);
-    let (proven, grace) = tokio::sync::oneshot::channel();
+    let (proven, proof) = tokio::sync::oneshot::channel();
     let door = Door::new(Arc::clone(&wing), peer, Arc::clone(&outer), openings, proven);
-    let session = russh::server::run_stream(config, stream, door).await.map_err(std::io::Error::other)?;
+    let session = timeout_at(grace, russh::server::run_stream(config, stream, door)).await?.map_err(std::io::Error::other)?;
     let guard = spawn_local({
-        let (wing, outer) = (Arc::clone(&wing), Arc::clone(&outer));
+        let outer = Arc::clone(&outer);
         async move {
             // The sender is dropped with the connection; only silence until the grace is over means that nobody proved a key.
-            if timeout(wing.limits.login_grace.duration(), grace).await.is_err() {
+            if timeout_at(grace, proof).await.is_err() {
                 outer.shut();
             }
         }
@@ -63,7 +65,8 @@ pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketA
                 return Ok(());
             }
             Some(opening) = opened.recv() => {
-                spawn_local(pump::open(Arc::clone(&wing), opening, peer, Arc::clone(&outer)));
+                let visit = pump::open(Arc::clone(&wing), opening, peer, Arc::clone(&outer));
+                spawn_local(wing.visits.track_future(visit));
             }
         }
     }

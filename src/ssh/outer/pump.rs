@@ -19,18 +19,23 @@ use tokio::sync::watch;
 use super::super::Wing;
 use super::super::inner;
 use super::super::tunnel::{Outer, Pile, Tunnel};
-use super::door::{CHANNELS_AT_MOST, Opening};
+use super::door::{self, CHANNELS_AT_MOST, Opening};
 use crate::access::refusal::Refusal;
 use crate::broker::Meant;
 
 /// Looks at one tunnel that was asked for: to a host's SSH port it is opened at once, anything else is refused in one sentence.
 pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, outer: Arc<Outer>) {
-    let Opening { channel, reply, person, target, port } = opening;
+    let Opening { channel, reply, key, target, port } = opening;
+    let Some(person) = door::still_known(&wing, &key).await else {
+        // Disabled, or the key was taken away, since the connection was opened.
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        return outer.shut();
+    };
     let host = match wing.broker.resolve(&person, &target, port).await {
         Ok(Some(host)) => host,
         Ok(None) => {
-            tracing::info!(user = %person.user, target = %crate::access::names::escaped(&target), port, "no tunnel");
             let refusal = Refusal::no_such_host(&target);
+            tracing::info!(user = %person.user, reason = %refusal.message, port, "no tunnel");
             wing.broker.turned_away(&person, peer, Meant::Typed(&target, port), &refusal).await;
             return reply.reject(prohibited(refusal.message)).await;
         }
@@ -90,6 +95,8 @@ struct Inflow {
 enum Over {
     Ended,
     TooMuch,
+    /// Nobody reads any more.
+    Unread,
 }
 
 impl Inflow {
@@ -107,8 +114,12 @@ async fn fill(mut read: ChannelReadHalf, inflow: Rc<RefCell<Inflow>>, pile: Pile
         match message {
             ChannelMsg::Data { data } => {
                 let mut inflow = inflow.borrow_mut();
-                let too_much = pile.add(data.len());
-                inflow.bytes += data.len();
+                if data.is_empty() || matches!(inflow.over, Some(Over::TooMuch | Over::Unread)) {
+                    continue;
+                }
+                let cost = cost(&data);
+                let too_much = pile.add(cost) && inflow.bytes > SPARED;
+                inflow.bytes += cost;
                 inflow.pieces.push_back(data);
                 // What can pile up is what the host's windows have granted; who sends more breaks the protocol or the machine.
                 if inflow.bytes > ONE_TUNNEL || too_much {
@@ -144,14 +155,13 @@ impl AsyncRead for Outflow {
             let emptied = n == left.len();
             inflow.taken += n;
             if emptied {
-                inflow.pieces.pop_front();
+                let freed = inflow.pieces.pop_front().map_or(0, |piece| cost(&piece));
+                inflow.bytes -= freed;
+                self.1.take(freed);
                 inflow.taken = 0;
             }
         }
-        let n = before - space.remaining();
-        if n > 0 || inflow.over.is_some() {
-            inflow.bytes -= n;
-            self.1.take(n);
+        if before > space.remaining() || inflow.over.is_some() {
             return Poll::Ready(Ok(()));
         }
         inflow.reader = Some(context.waker().clone());
@@ -165,8 +175,18 @@ impl Drop for Outflow {
         self.1.take(inflow.bytes);
         inflow.bytes = 0;
         inflow.pieces.clear();
+        // What still comes is thrown away: nobody would count it out again.
+        inflow.over = Some(Over::Unread);
     }
 }
+
+/// What a piece costs: its bytes, and about what it takes to hold it.
+fn cost(piece: &Bytes) -> usize {
+    piece.len() + 64
+}
+
+/// A tunnel that holds no more than this is never the one that ends because all are full.
+const SPARED: usize = 1024 * 1024;
 
 /// In one tunnel: sixteen channels with OpenSSH's window of 2 MiB.
 const ONE_TUNNEL: usize = 32 * 1024 * 1024;

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWrite;
 
-use super::table::{Channel, Room, Stage};
+use super::table::{Channel, Prelude, Room, Stage};
 use super::{Judged, Relay, Ruling, words};
 use crate::ssh::tap::{Beginning, Keep, Kept, Purpose, Terminal};
 use crate::wire::channel::{self, Message, Open, Request, RequestKind};
@@ -42,8 +42,8 @@ where
             let reason = format!("{} is not built in this version: the bastion relays sessions", printable(open.kind));
             return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::ADMINISTRATIVELY_PROHIBITED, &reason)));
         }
-        if table.is_full() {
-            let reason = "too many channels are open in this session";
+        if table.is_full() || table.is_spent() {
+            let reason = "this session has too many channels: begin another session";
             return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::RESOURCE_SHORTAGE, reason)));
         }
         if table.of_client(open.sender).is_some() {
@@ -70,14 +70,14 @@ where
     fn typed(&self, recipient: u32, data: &[u8]) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
-        let Stage::Used { number, purpose, ref mut up, down, .. } = channel.stage else {
+        let Stage::Used { number, purpose, terminal, ref mut up, down } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
         *up += data.len() as u64;
         let kept = match purpose {
-            Purpose::Sftp => Kept::Carried { channel: number, up: *up, down },
-            Purpose::Shell if !self.rights.record_input => return Ok(Ruling::PASS),
-            Purpose::Shell | Purpose::Exec => Kept::In(number, data),
+            Purpose::Sftp if !self.rights.programs() => Kept::Carried { channel: number, up: *up, down },
+            Purpose::Shell if terminal && !self.rights.record_input => return Ok(Ruling::PASS),
+            Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::In(number, data),
         };
         self.keep(kept)?;
         Ok(Ruling::PASS)
@@ -114,13 +114,16 @@ where
             RequestKind::Subsystem { name } => Some(name),
             _ => None,
         };
-        let terminal = match &mut channel.stage {
-            Stage::Opened(terminal) => terminal.take(),
-            Stage::Used { .. } => None,
+        let Prelude { terminal, variables } = match &mut channel.stage {
+            Stage::Opened(prelude) => std::mem::take(prelude),
+            Stage::Used { .. } => Prelude::default(),
         };
         let client = channel.client;
         let number = table.next_number();
         self.keep(Kept::Began(Beginning { channel: number, purpose: wish, command, terminal: terminal.as_ref() }))?;
+        for variable in &variables {
+            self.keep(Kept::Said(number, &format!("env {variable}")))?;
+        }
         if let Some(channel) = table.of_client(client) {
             channel.stage = Stage::Used { number, purpose: wish, terminal: terminal.is_some(), up: 0, down: 0 };
         }
@@ -136,16 +139,20 @@ where
             (false, false) => Wish::Vetoed(format!("{what} is not in your grant")),
         };
         match *kind {
-            RequestKind::Pty { term, cols, rows, .. } => {
-                if let Stage::Opened(terminal) = &mut channel.stage {
-                    let term = printable(&String::from_utf8_lossy(term));
-                    *terminal = Some(Terminal { term, columns: cols, rows });
+            RequestKind::Pty { term, cols, rows, .. } => match (&mut channel.stage, value(term, TERM_AT_MOST)) {
+                (Stage::Opened(prelude), Some(term)) => {
+                    prelude.terminal = Some(Terminal { term: term.to_owned(), columns: cols, rows });
+                    Wish::Granted
                 }
-                Wish::Granted
-            }
+                (Stage::Opened(_), None) => Wish::Vetoed("the terminal's type (TERM) is not a name".into()),
+                (Stage::Used { .. }, _) => Wish::Vetoed("this channel is in use already".into()),
+            },
             RequestKind::WindowChange { cols, rows } => Wish::Resized { columns: cols, rows },
-            RequestKind::Env { name, .. } if !env_allowed(name) => Wish::Silent,
+            RequestKind::Env { name, value } => pass_variable(channel, name, value),
             RequestKind::Shell => begins(self.rights.shell, Purpose::Shell, "a shell"),
+            RequestKind::Exec { command } if command.len() > COMMAND_AT_MOST => {
+                Wish::Vetoed("a command may have 64 KiB: send it on standard input".into())
+            }
             RequestKind::Exec { .. } => begins(self.rights.exec, Purpose::Exec, "exec, a command,"),
             RequestKind::Subsystem { name: b"sftp" } => {
                 begins(self.rights.files || self.rights.exec, Purpose::Sftp, "sftp (sftp-read, sftp-write)")
@@ -198,14 +205,29 @@ fn global(name: &str, want_reply: bool) -> Ruling {
     Ruling::change(vetoed)
 }
 
-/// Variables that a client may set on a host: language, time zone, colours and git's protocol. Nothing that a loader or shell obeys.
-fn env_allowed(name: &[u8]) -> bool {
-    let named: [&[u8]; 6] = [b"LANG", b"LANGUAGE", b"TZ", b"COLORTERM", b"NO_COLOR", b"GIT_PROTOCOL"];
-    named.contains(&name) || name.starts_with(b"LC_")
+/// A variable goes on if its name is one that names language, time zone, colours or git's protocol, and its value can be nothing but
+/// such a name: a value that could hold a command would be a command that the recording does not show.
+fn pass_variable(channel: &mut Channel, name: &[u8], text: &[u8]) -> Wish {
+    let known = VARIABLES.iter().find(|known| known.as_bytes() == name);
+    let (Some(name), Some(text), Stage::Opened(prelude)) = (known, value(text, VALUE_AT_MOST), &mut channel.stage) else {
+        return Wish::Silent;
+    };
+    if prelude.variables.len() >= VARIABLES.len() {
+        return Wish::Silent;
+    }
+    prelude.variables.push(format!("{name}={text}"));
+    Wish::Granted
+}
+
+/// A text that is a name of something: letters, digits and a few signs that no shell obeys.
+fn value(text: &[u8], most: usize) -> Option<&str> {
+    let text = std::str::from_utf8(text).ok()?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.@:/+=-".contains(c);
+    (text.len() <= most && text.chars().all(plain)).then_some(text)
 }
 
 /// A peer's word, fit to be shown: printable ASCII, at most 40 characters.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic()).take(40).collect()
 }
 
@@ -215,6 +237,36 @@ pub(super) fn unknown(n: u8) -> Judged {
 }
 
 pub(super) const NO_CHANNEL: WireError = WireError::Malformed("channel number: no such channel is open");
+
+/// What a client may set on a host. Nothing that a loader or shell obeys.
+const VARIABLES: [&str; 19] = [
+    "LANG",
+    "LANGUAGE",
+    "LC_ADDRESS",
+    "LC_ALL",
+    "LC_COLLATE",
+    "LC_CTYPE",
+    "LC_IDENTIFICATION",
+    "LC_MEASUREMENT",
+    "LC_MESSAGES",
+    "LC_MONETARY",
+    "LC_NAME",
+    "LC_NUMERIC",
+    "LC_PAPER",
+    "LC_TELEPHONE",
+    "LC_TIME",
+    "TZ",
+    "COLORTERM",
+    "NO_COLOR",
+    "GIT_PROTOCOL",
+];
+
+const VALUE_AT_MOST: usize = 64;
+
+const TERM_AT_MOST: usize = 40;
+
+/// So that a command fits into one frame of the journal and into a reader's line.
+const COMMAND_AT_MOST: usize = 64 * 1024;
 
 /// OpenSSH's own limit, so that no message outgrows a packet.
 pub(super) const MAX_PACKET: u32 = 32 * 1024;

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWrite;
 
-use super::from_client::{MAX_PACKET, NO_CHANNEL, unknown};
+use super::from_client::{MAX_PACKET, NO_CHANNEL, printable, unknown};
 use super::table::Stage;
 use super::{Judged, Relay, Ruling};
 use crate::ssh::tap::{Keep, Kept, Purpose};
@@ -68,9 +68,9 @@ where
         };
         *down += data.len() as u64;
         let kept = match purpose {
-            Purpose::Sftp => Kept::Carried { channel: number, up, down: *down },
-            Purpose::Shell | Purpose::Exec if stderr => Kept::Err(number, data),
-            Purpose::Shell | Purpose::Exec => Kept::Out(number, data),
+            Purpose::Sftp if !self.rights.programs() => Kept::Carried { channel: number, up, down: *down },
+            Purpose::Shell | Purpose::Exec | Purpose::Sftp if stderr => Kept::Err(number, data),
+            Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::Out(number, data),
         };
         self.keep(kept)?;
         if terminal {
@@ -95,8 +95,8 @@ where
         match request.kind {
             RequestKind::ExitStatus(status) => self.keep(Kept::Exit { channel: number, status: Some(status), signal: None })?,
             RequestKind::ExitSignal { name, .. } => {
-                let signal = std::str::from_utf8(name).unwrap_or("?");
-                self.keep(Kept::Exit { channel: number, status: None, signal: Some(signal) })?;
+                let signal = printable(&String::from_utf8_lossy(name));
+                self.keep(Kept::Exit { channel: number, status: None, signal: Some(&signal) })?;
             }
             _ => {}
         }

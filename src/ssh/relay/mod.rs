@@ -36,6 +36,14 @@ pub(crate) struct Rights {
     pub(crate) record_input: bool,
 }
 
+impl Rights {
+    /// Whether the host runs programs for this visitor. Then its `sftp` may be any program: a login shell's start-up file decides, and
+    /// only what is kept whole is known.
+    fn programs(self) -> bool {
+        self.shell || self.exec
+    }
+}
+
 /// Why a relay ended by itself. A cut is not among them: it falls from outside.
 #[derive(Debug, Error)]
 pub(crate) enum End {

@@ -19,10 +19,18 @@ pub(super) struct Channel {
 /// What a channel has become.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// No shell, command or subsystem yet; perhaps a terminal was asked for.
-    Opened(Option<Terminal>),
+    /// No shell, command or subsystem yet.
+    Opened(Prelude),
     /// In use and recorded under `number`.
     Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64 },
+}
+
+/// What was asked for before a channel was put to use.
+#[derive(Debug, Default)]
+pub(super) struct Prelude {
+    pub(super) terminal: Option<Terminal>,
+    /// Environment variables that were passed on, as `NAME=VALUE`.
+    pub(super) variables: Vec<String>,
 }
 
 /// Window of the client's that is held back, so that the bastion's own words fit at any time.
@@ -63,7 +71,7 @@ impl Channel {
         Self {
             client,
             host: None,
-            stage: Stage::Opened(None),
+            stage: Stage::Opened(Prelude::default()),
             room,
             host_ended: false,
             host_closed: false,
@@ -95,6 +103,11 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn is_full(&self) -> bool {
         self.channels.len() >= CHANNELS_AT_MOST
+    }
+
+    /// Whether this session has had as many recordings as one may have.
+    pub(super) fn is_spent(&self) -> bool {
+        self.used >= RECORDINGS_AT_MOST
     }
 
     /// The channel that the client calls `number`: for messages from the host.
@@ -183,6 +196,9 @@ const TAIL: usize = 64;
 
 /// Held back of a client's first window for our own words: more than any of them.
 const WORDS_AT_MOST: u32 = 4096;
+
+/// Recordings of one session: each is a file, a row and a line of the manifest.
+const RECORDINGS_AT_MOST: u32 = 10_000;
 
 /// OpenSSH's server allows 10 sessions a connection unless told otherwise (MaxSessions); this leaves room for those that are told.
 const CHANNELS_AT_MOST: usize = 64;
