@@ -154,6 +154,8 @@ CREATE TABLE sessions (
     login          TEXT NOT NULL,
     rule           TEXT NOT NULL,
     client         TEXT NOT NULL,
+    -- Fingerprint of the key that proved the user: when it is theirs no more, the session falls.
+    user_key       TEXT NOT NULL,
     serial         TEXT NOT NULL,
     started_at     INTEGER NOT NULL,
     state          TEXT NOT NULL CHECK (state IN ('live', 'ended')),

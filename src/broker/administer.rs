@@ -64,7 +64,7 @@ impl Broker {
         .await
     }
 
-    /// A key, by its fingerprint, belongs to nobody any more. Its owner's live sessions fall: one of them may be that key's.
+    /// A key, by its fingerprint, belongs to nobody any more. The live sessions that it opened fall.
     pub async fn remove_key(&self, by: &Actor, user: &User, fingerprint: &str) -> Result<(), Error> {
         let (owner, key) = (user.clone(), fingerprint.to_owned());
         let removed = self.act(Urgency::Urgent, by.clone(), move |tx| {
@@ -79,14 +79,14 @@ impl Broker {
             })
         });
         removed.await?;
-        self.live.cut(|s| s.user == *user, Ending::Revoked);
+        self.cut_now().await;
         Ok(())
     }
 
-    /// These roles and no others.
+    /// These roles and no others. Live sessions that the new ones would not be given fall.
     pub async fn set_roles(&self, by: &Actor, user: &User, roles: BTreeSet<Role>) -> Result<(), Error> {
         let user = user.clone();
-        self.act(Urgency::Urgent, by.clone(), move |tx| {
+        let set = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 let before = known(tx, &user).await?.person.roles;
                 if before == roles {
@@ -95,8 +95,10 @@ impl Broker {
                 tx.set_roles(&user, &roles).await?;
                 Ok(Outcome::Changed((), Event::UserRolesChanged { user, before: list(before), roles: list(roles) }))
             })
-        })
-        .await
+        });
+        set.await?;
+        self.cut_now().await;
+        Ok(())
     }
 
     /// The user may do nothing any more, and their live sessions fall; or may again.
@@ -156,9 +158,9 @@ impl Broker {
     }
 
     /// A registered host has this address, these aliases, labels and logins from here on. Its trusted keys stay: see
-    /// [`Broker::trust_host`].
+    /// [`Broker::trust_host`]. Live sessions there that would not be given any more fall.
     pub async fn change_host(&self, by: &Actor, mut host: Host) -> Result<(), Error> {
-        self.act(Urgency::Ordinary, by.clone(), move |tx| {
+        let changed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 let before = registered(tx, &host.name).await?;
                 host.trust = before.trust.clone();
@@ -177,8 +179,10 @@ impl Broker {
                 };
                 Ok(Outcome::Changed((), event))
             })
-        })
-        .await
+        });
+        changed.await?;
+        self.cut_now().await;
+        Ok(())
     }
 
     /// A registered host speaks with these keys from here on.

@@ -11,7 +11,7 @@ use crate::access::grant::{Grant, GrantState, Visit};
 use crate::access::host::Host;
 use crate::access::names::{GrantId, Login, SessionId};
 use crate::access::person::Person;
-use crate::access::policy::Wish;
+use crate::access::policy::{Policy, Wish};
 use crate::access::refusal::Refusal;
 use crate::access::time::{Span, Timestamp};
 use crate::ca::certificate::{Extension, KeyId, Serial, SessionCert, SourceAddress, Validity};
@@ -113,7 +113,7 @@ impl Broker {
             Hint::Login(login, named) => self.choose(&person, &host, &grants, login, named.as_ref())?,
             Hint::Choose => self.choose_login(&person, &host, &grants)?,
         };
-        policy.still_allows(&person, &host, &grant.login, &grant.channels)?;
+        still_given(&policy, &person, &host, &grant.login, &grant.channels)?;
         let session = self.free_session_id().await.map_err(fault)?;
         let serial = Serial::random(&mut *self.chance.rng());
         Ok(Admission { grant, host, person, key: fingerprint(key), session, serial })
@@ -211,6 +211,16 @@ fn clock_stands(now: Timestamp, newest: Timestamp) -> Result<(), Refusal> {
 
 fn no_grant(host: &Host, login: &Login) -> Refusal {
     Refusal::new("no-grant", format!("you hold no grant on {} as {login} now", host.name))
+}
+
+/// Would what this grant gives still be given, to this person as they are now, on this host as it is now? Asked at the door, as the
+/// session begins, and of every live session whenever something has changed.
+pub(super) fn still_given(policy: &Policy, person: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
+    if !host.logins.contains(login) {
+        let refusal = Refusal::new("no-such-login", format!("{} has no login {login} any more", host.name));
+        return Err(refusal.hint("ask an administrator"));
+    }
+    policy.still_allows(person, host, login, channels)
 }
 
 pub(super) fn visit(grant: &Grant, person: &Person) -> Visit {

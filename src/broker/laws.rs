@@ -11,7 +11,7 @@ use crate::audit::event::Event;
 use crate::store::{Outcome, Urgency};
 
 impl Broker {
-    /// Reads the policy file and puts it in force, at the start and at each reload. A wrong one is refused with file, line and caret, and
+    /// Reads the policy file and puts it in force, at the start and at each reload; live sessions that it does not give any more fall. A wrong one is refused with file, line and caret, and
     /// the one before stays. Either is an event.
     pub async fn load_policy(&self, by: &Actor) -> Result<Arc<Policy>, Error> {
         let (policy, text) = self.read_policy().await?;
@@ -22,6 +22,8 @@ impl Broker {
                 self.tell(by, Event::PolicyLoaded { policy: digest, rules }).await?;
                 let policy = Arc::new(policy);
                 *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&policy);
+                self.ring();
+                self.cut_now().await;
                 Ok(policy)
             }
             Err(error) => {

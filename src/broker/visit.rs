@@ -3,12 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::admit::visit;
+use super::admit::{still_given, visit};
 use super::fault::Stop;
 use super::people::{actor, place, present};
 use super::{Admission, Broker, Error, Fault};
 use crate::access::names::{Actor, ChannelId, Note, SessionId};
-use crate::access::policy::Act;
+use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::digest::Digest;
@@ -40,12 +40,13 @@ impl Broker {
         let node = self.store.node().to_owned();
         let key_id = admission.key_id();
         let by = Actor::User(admission.person.user.clone());
+        let policy = self.policy();
         let (meta, ends) = self
             .act(Urgency::Ordinary, by, move |tx| {
                 Box::pin(async move {
-                    let new = opened(tx, &admission, client).await?;
+                    let new = opened(tx, &policy, &admission, client).await?;
                     tx.add_session(&new.0, &node).await?;
-                    let event = event(&new.0, admission.key, key_id.as_str().to_owned());
+                    let event = event(&new.0, key_id.as_str().to_owned());
                     Ok(Outcome::Changed((meta(new.0, tx.now()), new.1), event))
                 })
             })
@@ -137,12 +138,20 @@ impl Broker {
     }
 }
 
-/// The session's row, and when its grant ends, if the grant still admits it.
-async fn opened(tx: &mut Tx, admission: &Admission, client: SocketAddr) -> Result<(NewSession, Timestamp), Stop> {
+/// The session's row, and when its grant ends, if the grant still admits it, the key is still the user's, and policy still gives all of it.
+/// A host was dialled since the door, and that takes a while.
+async fn opened(tx: &mut Tx, policy: &Policy, admission: &Admission, client: SocketAddr) -> Result<(NewSession, Timestamp), Stop> {
     let person = present(tx, &admission.person.user).await?;
     let id = &admission.grant.id;
     let grant = tx.grant(id).await?.ok_or_else(|| Refusal::no_such("grant", id))?;
     grant.admits(&visit(&admission.grant, &person), tx.now())?;
+    if tx.key_owner(&admission.key).await?.as_ref() != Some(&person.user) {
+        let refusal = Refusal::new("unknown-user", "this key opens nothing here any more");
+        return Err(refusal.hint("ask an administrator").into());
+    }
+    let gone = || Refusal::new("host-gone", format!("{} is not registered any more", grant.host)).hint("ask an administrator");
+    let host = tx.host(&grant.host).await?.ok_or_else(gone)?;
+    still_given(policy, &person, &host, &grant.login, &grant.channels)?;
     let new = NewSession {
         id: admission.session.clone(),
         grant: grant.id,
@@ -152,12 +161,13 @@ async fn opened(tx: &mut Tx, admission: &Admission, client: SocketAddr) -> Resul
         login: grant.login,
         rule: grant.rule,
         client,
+        key: admission.key.clone(),
         serial: admission.serial.get(),
     };
     Ok((new, grant.ends))
 }
 
-fn event(new: &NewSession, key: String, key_id: String) -> Event {
+fn event(new: &NewSession, key_id: String) -> Event {
     Event::SessionOpened {
         session: new.id.clone(),
         grant: new.grant.clone(),
@@ -167,7 +177,7 @@ fn event(new: &NewSession, key: String, key_id: String) -> Event {
         login: new.login.clone(),
         rule: new.rule.clone(),
         client: new.client.to_string(),
-        key,
+        key: new.key.clone(),
         serial: new.serial.to_string(),
         key_id,
     }

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::MissedTickBehavior;
 
+use super::admit::still_given;
 use super::{Broker, Error, Fault};
 use crate::access::names::Actor;
+use crate::access::policy::Policy;
 use crate::access::time::Span;
 use crate::audit::checkpoint::{Checkpoint, NoteError, NoteKey};
 use crate::audit::event::Event;
@@ -18,29 +21,41 @@ impl Broker {
     /// Runs until `stop`: looks at the store three times a second, so that what another process took away falls within one; sweeps each
     /// second; signs the head each minute. A fault is logged and tried again.
     pub async fn watch(&self, stop: impl Future<Output = ()>) {
-        let mut sizes = BTreeMap::new();
+        // Sweeping and signing stand in the writers' queue; looking must not wait for them.
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.look_out() => {}
+            () = self.tidy() => {}
+        }
+    }
+
+    async fn look_out(&self) {
+        let mut seen = Seen::default();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.changes();
-        let (mut swept, mut signed) = (Duration::ZERO, self.clock.since_boot());
-        tokio::pin!(stop);
         loop {
             tokio::select! {
-                biased;
-                () = &mut stop => return,
                 _ = tick.tick() => {}
                 Ok(()) = changes.changed() => {}
             }
             changes.mark_unchanged();
+            if self.look(&mut seen).await.is_err() {
+                // Logged under its id. Whatever rings, the next look is not before its time.
+                tick.tick().await;
+            }
+        }
+    }
+
+    async fn tidy(&self) {
+        let mut tick = tokio::time::interval(SWEEP);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut signed = self.clock.since_boot();
+        loop {
+            tick.tick().await;
+            let _ = self.sweep().await;
             let now = self.clock.since_boot();
-            if self.look(&mut sizes).await.is_err() {
-                // Logged under its id; the next look is soon.
-                continue;
-            }
-            if now.saturating_sub(swept) >= SWEEP {
-                swept = now;
-                let _ = self.sweep().await;
-            }
             if now.saturating_sub(signed) >= SIGN {
                 signed = now;
                 let _ = self.checkpoint().await;
@@ -48,15 +63,21 @@ impl Broker {
         }
     }
 
-    /// Compares the logs' sizes with those of the last look; where one has grown, cuts what fell and rings.
-    async fn look(&self, sizes: &mut BTreeMap<String, u64>) -> Result<(), Fault> {
-        let now = self.reader().sizes().await.map_err(|e| self.fault(&e))?;
-        if now != *sizes {
+    /// Compares the logs' sizes and the policy with those of the last look; where something is new, cuts what fell and rings.
+    pub(super) async fn look(&self, seen: &mut Seen) -> Result<(), Fault> {
+        let now = Seen { policy: Some(self.policy()), sizes: self.reader().sizes().await.map_err(|e| self.fault(&e))? };
+        let same = |a: &Arc<Policy>, b: &Arc<Policy>| Arc::ptr_eq(a, b);
+        if now.sizes != seen.sizes || !now.policy.as_ref().zip(seen.policy.as_ref()).is_some_and(|(a, b)| same(a, b)) {
             self.cut_what_fell().await?;
-            *sizes = now;
+            *seen = now;
             self.ring();
         }
         Ok(())
+    }
+
+    /// Cuts at once what an act has taken away. A fault is logged, and the watcher tries again.
+    pub(super) async fn cut_now(&self) {
+        let _ = self.cut_what_fell().await;
     }
 
     /// Cuts each live session of this node whose right fell, and moves the end of those whose grant ends at another time now.
@@ -64,8 +85,11 @@ impl Broker {
         if self.live.is_empty() {
             return Ok(());
         }
-        for row in self.reader().live().await.map_err(|e| self.fault(&e))? {
-            match fell(&row) {
+        let rows = self.reader().live().await.map_err(|e| self.fault(&e))?;
+        // Read after the rows: a policy that came since is asked too.
+        let policy = self.policy();
+        for row in rows {
+            match fell(&policy, &row) {
                 Some(why) => {
                     self.live.cut(|s| s.id == row.id, why);
                 }
@@ -121,14 +145,25 @@ impl Broker {
     }
 }
 
-fn fell(row: &LiveRow) -> Option<Ending> {
+/// What the last look saw.
+#[derive(Default)]
+pub(super) struct Seen {
+    sizes: BTreeMap<String, u64>,
+    policy: Option<Arc<Policy>>,
+}
+
+fn fell(policy: &Policy, row: &LiveRow) -> Option<Ending> {
     match row.grant_state.as_str() {
         _ if row.killed => Some(Ending::Killed),
         "closed" => Some(Ending::Closed),
         "revoked" => Some(Ending::Revoked),
-        _ if row.user_disabled || row.host_gone => Some(Ending::Revoked),
-        // Its time is over: the knife knows.
-        _ => None,
+        _ if row.key_gone => Some(Ending::Revoked),
+        // Where its time is over, the knife knows.
+        _ => match (&row.person, &row.host) {
+            (Some(person), Some(host)) => still_given(policy, person, host, &row.login, &row.channels).is_err().then_some(Ending::Revoked),
+            // Disabled, or no longer registered.
+            _ => Some(Ending::Revoked),
+        },
     }
 }
 

@@ -38,12 +38,14 @@ impl Reader {
     /// Every host by name.
     pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
         let mut conn = self.moment().await?;
-        let names: Vec<(String,)> = sqlx::query_as("SELECT name FROM hosts ORDER BY name").fetch_all(&mut *conn).await?;
-        let mut hosts = Vec::with_capacity(names.len());
-        for (name,) in names {
-            hosts.extend(load(&mut conn, &name).await?);
+        let mut hosts = many(&mut conn, None).await?;
+        let lines: Vec<(String, String)> =
+            sqlx::query_as("SELECT host, line FROM host_trust ORDER BY host, position").fetch_all(&mut *conn).await?;
+        for (host, line) in lines {
+            let trust = name("host_trust", &host, &line)?;
+            hosts.entry(host).and_modify(|host| host.trust.push(trust));
         }
-        Ok(hosts)
+        Ok(hosts.into_values().collect())
     }
 
     /// The addresses under which hosts are registered, as written (names or IPs): nobody may come in from there.
@@ -171,6 +173,58 @@ async fn addressed(conn: &mut Conn, address: &str, port: u16) -> Result<Option<S
     Ok(row.map(|(host,)| host))
 }
 
+/// The hosts where somebody is inside now through `node`, as policy sees them: without trusted keys.
+pub(super) async fn visited(conn: &mut Conn, node: &str) -> Result<BTreeMap<String, Host>, StoreError> {
+    many(conn, Some(node)).await
+}
+
+/// Hosts by name, without trusted keys: all, or those where somebody is inside now through a node.
+async fn many(conn: &mut Conn, node: Option<&str>) -> Result<BTreeMap<String, Host>, StoreError> {
+    let raws: Vec<Raw> = sqlx::query_as(
+        "SELECT name, address, port FROM hosts
+         WHERE CAST($1 AS TEXT) IS NULL OR name IN (SELECT host FROM sessions WHERE state = 'live' AND node = $1)",
+    )
+    .bind(node)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut hosts = BTreeMap::new();
+    for raw in raws {
+        let key = raw.name.clone();
+        hosts.insert(key, bare(raw)?);
+    }
+    let aliases: Vec<(String, String)> =
+        sqlx::query_as("SELECT host, name FROM host_names WHERE position > 0 ORDER BY host, position").fetch_all(&mut *conn).await?;
+    for (host, alias) in aliases {
+        let Some(known) = hosts.get_mut(&host) else { continue };
+        known.aliases.push(name("host_names", &host, &alias)?);
+    }
+    let labels: Vec<(String, String, String)> = sqlx::query_as("SELECT host, label, value FROM host_labels").fetch_all(&mut *conn).await?;
+    for (host, label, value) in labels {
+        let Some(known) = hosts.get_mut(&host) else { continue };
+        known.labels.insert(label, value);
+    }
+    let logins: Vec<(String, String)> =
+        sqlx::query_as("SELECT host, login FROM host_logins ORDER BY host, position").fetch_all(&mut *conn).await?;
+    for (host, login) in logins {
+        let Some(known) = hosts.get_mut(&host) else { continue };
+        known.logins.push(name("host_logins", &host, &login)?);
+    }
+    Ok(hosts)
+}
+
+/// A host's own row; what lies in other tables is still to come.
+fn bare(raw: Raw) -> Result<Host, StoreError> {
+    let host = raw.name.as_str();
+    Ok(Host {
+        name: name("hosts", host, host)?,
+        aliases: Vec::new(),
+        address: Address { host: raw.address.clone(), port: u16::try_from(raw.port).map_err(|e| StoreError::row("hosts", host, e))? },
+        trust: Vec::new(),
+        labels: BTreeMap::new(),
+        logins: Vec::new(),
+    })
+}
+
 async fn load(conn: &mut Conn, host: &str) -> Result<Option<Host>, StoreError> {
     let raw: Option<Raw> =
         sqlx::query_as("SELECT name, address, port FROM hosts WHERE name = $1").bind(host).fetch_optional(&mut *conn).await?;
@@ -186,11 +240,10 @@ async fn load(conn: &mut Conn, host: &str) -> Result<Option<Host>, StoreError> {
     let logins: Vec<(String,)> =
         sqlx::query_as("SELECT login FROM host_logins WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
     Ok(Some(Host {
-        name: name("hosts", host, &raw.name)?,
         aliases: aliases.iter().map(|(a,)| name("host_names", host, a)).collect::<Result<Vec<HostName>, _>>()?,
-        address: Address { host: raw.address, port: u16::try_from(raw.port).map_err(|e| StoreError::row("hosts", host, e))? },
         trust: trust.iter().map(|(line,)| name("host_trust", host, line)).collect::<Result<Vec<HostTrust>, _>>()?,
         labels: labels.into_iter().collect::<BTreeMap<_, _>>(),
         logins: logins.iter().map(|(l,)| name("host_logins", host, l)).collect::<Result<Vec<Login>, _>>()?,
+        ..bare(raw)?
     }))
 }

@@ -1,12 +1,16 @@
 //! Sessions, and what was recorded of their channels.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sqlx::FromRow;
 
 use super::channels::{ChannelRow, channels};
-use super::{Conn, Reader, StoreError, Tx, count, name, one, stored};
+use super::{Conn, Reader, StoreError, Tx, count, hosts, name, one, stored, users};
+use crate::access::channels::Channels;
+use crate::access::host::Host;
 use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+use crate::access::person::Person;
 use crate::access::time::Timestamp;
 use crate::audit::digest::Digest;
 use crate::session::Ending;
@@ -30,6 +34,8 @@ pub struct NewSession {
     pub rule: RuleId,
     /// Where the client comes from.
     pub client: SocketAddr,
+    /// Fingerprint of the key that proved the user.
+    pub key: String,
     /// Its certificate's serial.
     pub serial: u64,
 }
@@ -99,10 +105,16 @@ pub struct LiveRow {
     pub grant_state: String,
     /// When the grant ends now.
     pub ends: Timestamp,
-    /// Its user was disabled.
-    pub user_disabled: bool,
-    /// Its host is no longer registered.
-    pub host_gone: bool,
+    /// As which account.
+    pub login: Login,
+    /// What the grant opens.
+    pub channels: Channels,
+    /// Its user as they are now; none if disabled.
+    pub person: Option<Person>,
+    /// The key that proved them is theirs no more.
+    pub key_gone: bool,
+    /// Its host as registered now, as policy sees it (without trusted keys); none if it is no longer registered.
+    pub host: Option<Host>,
     /// Somebody killed it.
     pub killed: bool,
 }
@@ -154,8 +166,11 @@ struct RawLive {
     grant_id: String,
     grant_state: String,
     ends_at: i64,
-    disabled_at: Option<i64>,
-    host_name: Option<String>,
+    channels: String,
+    user_name: String,
+    host: String,
+    login: String,
+    key_owner: Option<String>,
     killed_at: Option<i64>,
 }
 
@@ -199,27 +214,38 @@ impl Reader {
 
     /// How the rights of this node's live sessions stand now.
     pub async fn live(&self) -> Result<Vec<LiveRow>, StoreError> {
+        let mut conn = self.moment().await?;
         let raws: Vec<RawLive> = sqlx::query_as(
-            "SELECT s.id, s.grant_id, g.state AS grant_state, g.ends_at, u.disabled_at, h.name AS host_name, s.killed_at
-             FROM sessions s JOIN grants g ON g.id = s.grant_id LEFT JOIN users u ON u.name = s.user_name LEFT JOIN hosts h ON h.name = s.host
+            "SELECT s.id, s.grant_id, g.state AS grant_state, g.ends_at, g.channels, s.user_name, s.host, s.login, s.killed_at,
+                    k.user_name AS key_owner
+             FROM sessions s JOIN grants g ON g.id = s.grant_id
+                  LEFT JOIN user_keys k ON k.fingerprint = s.user_key AND k.user_name = s.user_name
              WHERE s.state = 'live' AND s.node = $1",
         )
         .bind(&self.node)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *conn)
         .await?;
-        raws.into_iter().map(RawLive::read).collect()
+        if raws.is_empty() {
+            return Ok(Vec::new());
+        }
+        let people = users::inside(&mut conn, &self.node).await?;
+        let hosts = hosts::visited(&mut conn, &self.node).await?;
+        raws.into_iter().map(|raw| raw.read(&people, &hosts)).collect()
     }
 }
 
 impl RawLive {
-    fn read(self) -> Result<LiveRow, StoreError> {
+    fn read(self, people: &BTreeMap<String, Person>, hosts: &BTreeMap<String, Host>) -> Result<LiveRow, StoreError> {
         Ok(LiveRow {
             id: name("sessions", &self.id, &self.id)?,
             grant: name("sessions", &self.id, &self.grant_id)?,
             grant_state: self.grant_state,
             ends: Timestamp::from_micros(self.ends_at),
-            user_disabled: self.disabled_at.is_some(),
-            host_gone: self.host_name.is_none(),
+            login: name("sessions", &self.id, &self.login)?,
+            channels: name("grants", &self.grant_id, &self.channels)?,
+            person: people.get(&self.user_name).cloned(),
+            key_gone: self.key_owner.is_none(),
+            host: hosts.get(&self.host).cloned(),
             killed: self.killed_at.is_some(),
         })
     }
@@ -235,8 +261,8 @@ impl Tx {
     pub async fn add_session(&mut self, session: &NewSession, node: &str) -> Result<(), StoreError> {
         let now = self.now.micros();
         sqlx::query(
-            "INSERT INTO sessions (id, node, grant_id, request, user_name, host, login, rule, client, serial, started_at, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 'live')",
+            "INSERT INTO sessions (id, node, grant_id, request, user_name, host, login, rule, client, user_key, serial, started_at, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'live')",
         )
         .bind(session.id.as_str())
         .bind(node)
@@ -247,6 +273,7 @@ impl Tx {
         .bind(session.login.as_str())
         .bind(session.rule.as_str())
         .bind(session.client.to_string())
+        .bind(&session.key)
         .bind(session.serial.to_string())
         .bind(now)
         .execute(self.conn())

@@ -240,6 +240,33 @@ async fn by_key(conn: &mut Conn, fingerprint: &str) -> Result<Option<Person>, St
     Ok(Some(built(raw, roles, Vec::new())?.person))
 }
 
+/// The users who are inside on `node` now and are not disabled, by name.
+pub(super) async fn inside(conn: &mut Conn, node: &str) -> Result<BTreeMap<String, Person>, StoreError> {
+    let raws: Vec<Raw> = sqlx::query_as(
+        "SELECT name, vendor, added_at, disabled_at FROM users
+         WHERE disabled_at IS NULL AND name IN (SELECT user_name FROM sessions WHERE state = 'live' AND node = $1)",
+    )
+    .bind(node)
+    .fetch_all(&mut *conn)
+    .await?;
+    let rows: Vec<(String, String)> = sqlx::query_as(
+        "SELECT user_name, role FROM user_roles WHERE user_name IN (SELECT user_name FROM sessions WHERE state = 'live' AND node = $1)",
+    )
+    .bind(node)
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut roles: BTreeMap<String, BTreeSet<Role>> = BTreeMap::new();
+    for (user, role) in rows {
+        let role = name("user_roles", &user, &role)?;
+        roles.entry(user).or_default().insert(role);
+    }
+    let person = |raw: Raw| {
+        let roles = roles.remove(&raw.name).unwrap_or_default();
+        Ok((raw.name.clone(), built(raw, roles, Vec::new())?.person))
+    };
+    raws.into_iter().map(person).collect()
+}
+
 async fn load(conn: &mut Conn, user: &User) -> Result<Option<UserRow>, StoreError> {
     let raw: Option<Raw> = sqlx::query_as("SELECT name, vendor, added_at, disabled_at FROM users WHERE name = $1")
         .bind(user.as_str())

@@ -158,3 +158,93 @@ async fn names_keys_and_addresses_lead_to_one() {
     assert_eq!(refused(world.broker.remove_host(&local(), &moved.name).await).code, "no-such-host");
     assert_eq!(world.events(2).await, ["host-changed", "host-removed"]);
 }
+
+/// What takes the right of alice's session away, each in its own way.
+async fn taken_away(world: &World, by: &Broker, how: &str) {
+    let alice = User::parse("alice").unwrap();
+    match how {
+        "roles" => by.set_roles(&local(), &alice, ["none".parse().unwrap()].into()).await.unwrap(),
+        "key" => by.remove_key(&local(), &alice, &crate::broker::people::fingerprint(world.key("alice"))).await.unwrap(),
+        "user" => by.disable_user(&local(), &alice).await.unwrap(),
+        "host" => by.remove_host(&local(), &"phi-db".parse().unwrap()).await.unwrap(),
+        "login" => {
+            let mut host = world.host("phi-db").await;
+            host.logins.retain(|login| login.as_str() != "postgres");
+            by.change_host(&local(), host).await.unwrap();
+        }
+        _ => unreachable!(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_takes_a_right_away_cuts_here_and_from_another_process() {
+    for how in ["roles", "key", "user", "host", "login"] {
+        let world = World::new().await;
+        world.granted("postgres").await;
+        let open = world.enter("postgres").await;
+        taken_away(&world, &world.broker, how).await;
+        assert_eq!(open.cutoff.reason(), Some(Ending::Revoked), "{how} here");
+
+        let world = World::new().await;
+        world.granted("postgres").await;
+        let open = world.enter("postgres").await;
+        let other = world.beside().await;
+        watched(&world, async {
+            taken_away(&world, &other, how).await;
+            assert_eq!(falls(&open).await, Ending::Revoked, "{how} elsewhere");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_touch_a_right_does_not_cut() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let alice = User::parse("alice").unwrap();
+    let second = PrivateKey::random(&mut StdRng::seed_from_u64(5), Algorithm::Ed25519).unwrap();
+    let new = NewKey { key: second.public_key().clone(), name: "desk".into() };
+    let fingerprint = world.broker.add_key(&local(), &alice, new).await.unwrap();
+    world.broker.remove_key(&local(), &alice, &fingerprint).await.unwrap();
+    world.broker.set_roles(&local(), &alice, ["dba".parse().unwrap(), "none".parse().unwrap()].into()).await.unwrap();
+    world.broker.disable_user(&local(), &User::parse("bob").unwrap()).await.unwrap();
+    world.broker.remove_host(&local(), &"lab".parse().unwrap()).await.unwrap();
+    world.broker.load_policy(&Actor::System).await.unwrap();
+    world.broker.look(&mut Default::default()).await.unwrap();
+    assert_eq!(open.cutoff.reason(), None);
+}
+
+#[tokio::test]
+async fn a_reload_cuts_what_it_does_not_give_any_more() {
+    let narrower = POLICY.replace(r#"["shell", "exec", "sftp-read"]"#, r#"["shell", "exec"]"#);
+    let deny = format!("{POLICY}\n[[deny]]\nid = \"no\"\nhosts = [\"phi-db\"]\nchannels = [\"exec\"]\nbecause = \"not now\"\n");
+    for (text, falls) in [(POLICY.to_owned(), false), (String::new(), true), (narrower, true), (deny, true)] {
+        let world = World::new().await;
+        world.granted("postgres").await;
+        let open = world.enter("postgres").await;
+        std::fs::write(world.dir.path().join("policy.toml"), &text).unwrap();
+        world.broker.load_policy(&Actor::System).await.unwrap();
+        assert_eq!(open.cutoff.reason(), falls.then_some(Ending::Revoked), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_taken_away_while_the_host_was_dialled_does_not_begin() {
+    for (how, code) in
+        [("roles", "not-covered"), ("key", "unknown-user"), ("user", "unknown-user"), ("host", "host-gone"), ("login", "no-such-login")]
+    {
+        let world = World::new().await;
+        world.granted("postgres").await;
+        let admission = world.admit("alice", "phi-db", "postgres").await.unwrap();
+        taken_away(&world, &*world.beside().await, how).await;
+        assert_eq!(refused(world.broker.open_session(admission, CLIENT.parse().unwrap()).await).code, code, "{how}");
+        assert!(world.broker.live().is_empty());
+    }
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let admission = world.admit("alice", "phi-db", "postgres").await.unwrap();
+    std::fs::write(world.dir.path().join("policy.toml"), "").unwrap();
+    world.broker.load_policy(&Actor::System).await.unwrap();
+    assert_eq!(refused(world.broker.open_session(admission, CLIENT.parse().unwrap()).await).code, "not-covered");
+}
