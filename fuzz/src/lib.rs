@@ -3,8 +3,8 @@
 pub mod auth;
 pub mod channel;
 pub mod evidence;
-pub mod law;
 pub mod keys;
+pub mod law;
 pub mod peek;
 pub mod recording;
 pub mod transport;

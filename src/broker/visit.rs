@@ -199,7 +199,7 @@ pub(super) fn closed(
     let row = |channel: &crate::recording::SealedChannel| ChannelRow {
         number: channel.number,
         kind: channel.kind.as_str().to_owned(),
-        command: channel.command.clone(),
+        command: channel.command.as_ref().map(|command| command.text.clone()),
         file: channel.file.clone(),
         sha256: Digest::from_bytes(channel.sha256),
         bytes: channel.bytes,

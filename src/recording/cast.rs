@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use asciicast::{Entry, EventType, Header};
 use serde::{Deserialize, Serialize};
 
+use super::command::{CommandText, ExactCommand, cut};
+use super::frames::MAX_TERM;
 use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
 use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
 
@@ -57,9 +59,12 @@ pub struct XJit {
     pub login: Login,
     /// shell, exec, sftp.
     pub kind: ChannelKind,
-    /// The command line of an exec.
+    /// The command line of an exec, or its beginning: see [`CommandText`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// Where `command` is not exactly the command's bytes: the events `c` at the file's beginning are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_exact: Option<ExactCommand>,
     /// The rule that bound the request.
     pub rule: RuleId,
     /// How line ends are told. With `crlf` each LF of the output is shown as CR LF, so that players show lines and not stairs.
@@ -77,14 +82,14 @@ pub enum Newline {
 }
 
 impl CastHeader {
-    /// The header of one channel that began `at` microseconds after the session did.
-    pub fn new(session: &SessionMeta, number: u32, channel: &ChannelMeta, at: u64) -> Self {
+    /// The header of one channel that began `at` microseconds after the session did. `command` is the channel's own, as it is told.
+    pub fn new(session: &SessionMeta, number: u32, channel: &ChannelMeta, command: Option<&CommandText>, at: u64) -> Self {
         let (cols, rows) = channel.terminal.as_ref().map_or(PLAIN, |t| (t.cols, t.rows));
         let (width, height) = screen(cols, rows);
-        let term = channel.terminal.as_ref().map(|t| [("TERM".to_owned(), t.term.clone())].into());
+        let term = channel.terminal.as_ref().map(|t| [("TERM".to_owned(), cut(&t.term, MAX_TERM).to_owned())].into());
         let micros = session.started.micros().saturating_add(i64::try_from(at).unwrap_or(i64::MAX));
         let SessionMeta { session, grant, request, user, host, login, rule, .. } = session.clone();
-        let command = channel.command.clone();
+        let (command, command_exact) = command.map_or((None, None), |c| (Some(c.text.clone()), c.exact.clone()));
         let newline = if channel.terminal.is_some() { Newline::Raw } else { Newline::CrLf };
         let kind = channel.kind;
         Self {
@@ -100,7 +105,7 @@ impl CastHeader {
                 env: term,
             },
             timestamp: Some(micros.div_euclid(1_000_000)),
-            x_jit: Some(XJit { session, channel: number, grant, request, user, host, login, kind, command, rule, newline }),
+            x_jit: Some(XJit { session, channel: number, grant, request, user, host, login, kind, command, command_exact, rule, newline }),
             rest: serde_json::Map::new(),
         }
     }
@@ -249,7 +254,7 @@ mod tests {
     #[test]
     fn the_header_is_one_that_players_read() {
         let mut out = Vec::new();
-        let header = CastHeader::new(&sample::meta(), 2, &channel(ChannelKind::Shell, 132, 50), 1_700_000);
+        let header = CastHeader::new(&sample::meta(), 2, &channel(ChannelKind::Shell, 132, 50), None, 1_700_000);
         header.write(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         assert!(text.starts_with(r#"{"version":2,"width":132,"height":50,"#), "{text}");
@@ -272,7 +277,7 @@ mod tests {
 
     #[test]
     fn nobody_allocates_what_a_client_claims() {
-        let header = CastHeader::new(&sample::meta(), 1, &channel(ChannelKind::Shell, u32::MAX, 0), 0);
+        let header = CastHeader::new(&sample::meta(), 1, &channel(ChannelKind::Shell, u32::MAX, 0), None, 0);
         assert_eq!((header.base.width, header.base.height), (MAX_COLS, 24));
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::digest::{Context, SHA256};
 
 use super::cast::{CastHeader, Newline, screen};
+use super::command::CommandText;
 use super::exact::{Stream, Teller};
 use super::frames::Body;
 use super::manifest::SealedChannel;
@@ -22,7 +23,8 @@ const QUIET: usize = 4 * 1024;
 /// A channel that is being recorded.
 pub(super) struct ChannelFile {
     number: u32,
-    meta: ChannelMeta,
+    kind: ChannelKind,
+    command: Option<CommandText>,
     name: String,
     part: PathBuf,
     /// Closed with the channel, opened again if something comes after all.
@@ -38,9 +40,18 @@ pub(super) struct ChannelFile {
 }
 
 impl ChannelFile {
-    /// Makes the file (0600) with its header. `at` is the journal's time of the channel's first frame.
-    pub(super) fn create(folder: &Path, session: &SessionMeta, number: u32, meta: ChannelMeta, at: u64) -> Result<Self, RecordError> {
-        let header = CastHeader::new(session, number, &meta, at);
+    /// Makes the file (0600) with its header. `at` is the journal's time of the channel's first frame; `text` is how long its command may
+    /// be told.
+    pub(super) fn create(
+        folder: &Path,
+        session: &SessionMeta,
+        number: u32,
+        meta: &ChannelMeta,
+        at: u64,
+        text: usize,
+    ) -> Result<Self, RecordError> {
+        let told = meta.command.as_deref().map(|bytes| (bytes, CommandText::of(bytes, text)));
+        let header = CastHeader::new(session, number, meta, told.as_ref().map(|t| &t.1), at);
         let name = format!("{number:02}-{}.cast", meta.kind.as_str());
         let part = folder.join(format!("{name}.part"));
         let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
@@ -48,13 +59,23 @@ impl ChannelFile {
         let newline = header.x_jit.as_ref().map_or(Newline::Raw, |x| x.newline);
         let mut lines = Vec::new();
         header.write(&mut lines).map_err(RecordError::io("write", &part))?;
-        let counts = (meta.kind == ChannelKind::Sftp).then_some((0, 0));
+        let command = told.map(|(bytes, text)| {
+            text.write_exact(bytes, &mut lines);
+            text
+        });
+        let kind = meta.kind;
+        let counts = (kind == ChannelKind::Sftp).then_some((0, 0));
         let (teller, digest) = (Teller::new(newline), Context::new(&SHA256));
         let file = Some(file);
         let mut channel =
-            Self { number, meta, name, part, file, digest, bytes: 0, lines, teller, began: at, last: at, counts, told: false };
+            Self { number, kind, command, name, part, file, digest, bytes: 0, lines, teller, began: at, last: at, counts, told: false };
         channel.flush()?;
         Ok(channel)
+    }
+
+    /// How many bytes of its command are told in the manifest.
+    pub(super) fn told(&self) -> usize {
+        self.command.as_ref().map_or(0, |c| c.text.len())
     }
 
     /// Writes down one frame of this channel; `at` is the journal's time.
@@ -109,7 +130,7 @@ impl ChannelFile {
         let now = self.last - self.began;
         self.teller.flush(&mut self.lines, now);
         if let (Some((up, down)), false) = (self.counts, self.told) {
-            let text = counted(self.meta.kind, up, down, now);
+            let text = counted(self.kind, up, down, now);
             self.teller.remark(&mut self.lines, now, &text);
             self.told = true;
         }
@@ -128,13 +149,13 @@ impl ChannelFile {
         sha256.copy_from_slice(self.digest.finish().as_ref());
         Ok(SealedChannel {
             number: self.number,
-            kind: self.meta.kind,
+            kind: self.kind,
             file: self.name,
             sha256,
             bytes: self.bytes,
             began: Duration::from_micros(self.began),
             duration: Duration::from_micros(self.last - self.began),
-            command: self.meta.command,
+            command: self.command,
             counts: self.counts,
         })
     }

@@ -15,6 +15,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::cast::{CastEvent, Newline};
+use super::command::cut;
+use super::frames::MAX_MARKER;
 use super::lines::LineWriter;
 
 /// The longest piece of a channel's bytes in one event: a line of ten megabytes is many events.
@@ -84,8 +86,9 @@ impl Teller {
     }
 
     /// Appends a resize, a marker, or another event that carries no bytes of the channel.
+    /// Cut to [`MAX_MARKER`]: the words may be a host's.
     pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) {
-        self.lines.other(out, micros, code, data);
+        self.lines.other(out, micros, code, cut(data, MAX_MARKER));
     }
 
     fn piece(&mut self, out: &mut Vec<u8>, micros: u64, stream: Stream, bytes: &[u8]) {

@@ -8,7 +8,8 @@
 //! `seq` counts frames without a gap; `time` is microseconds since the session's start on BOOTTIME; the CRC-32 (IEEE) is over the length
 //! and everything after the checksum. A reader stops at the first frame that is not whole and right: what follows was never shown.
 
-use super::ChannelMeta;
+use super::command::{MAX_COMMAND, cut};
+use super::{ChannelMeta, TerminalMeta};
 
 /// What every journal begins with.
 pub const MAGIC: &[u8; 8] = b"jitjrnl1";
@@ -16,6 +17,13 @@ pub const MAGIC: &[u8; 8] = b"jitjrnl1";
 pub const HEAD: usize = 29;
 /// The longest payload, above the longest SSH packet that is relayed.
 pub const MAX_PAYLOAD: usize = 1 << 20;
+/// A marker is cut to this: the bastion's own words are shorter, and a host's are not worth more.
+pub const MAX_MARKER: usize = 1024;
+/// A terminal's name is cut to this.
+pub const MAX_TERM: usize = 256;
+
+// A channel's first frame fits, whatever the client asked for.
+const _: () = assert!(MAX_COMMAND.div_ceil(3) * 4 + 6 * MAX_TERM + 1024 <= MAX_PAYLOAD);
 
 /// A frame's number in its journal, from 1; 0 is the journal's own head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,12 +105,12 @@ impl<'a> Body<'a> {
     /// The kind's number and the payload.
     pub(super) fn encode(&self) -> (u8, Payload<'a>) {
         match *self {
-            Self::Open(ref meta) => (OPEN, Payload::Owned(serde_json::to_vec(meta).unwrap_or_default())),
+            Self::Open(ref meta) => (OPEN, Payload::Owned(opening(meta))),
             Self::Out(bytes) => (OUT, Payload::Borrowed(bytes)),
             Self::Err(bytes) => (ERR, Payload::Borrowed(bytes)),
             Self::In(bytes) => (IN, Payload::Borrowed(bytes)),
             Self::Resize { cols, rows } => (RESIZE, Payload::Small((u128::from(cols) | u128::from(rows) << 32).to_le_bytes(), 8)),
-            Self::Marker(text) => (MARKER, Payload::Borrowed(text.as_bytes())),
+            Self::Marker(text) => (MARKER, Payload::Borrowed(cut(text, MAX_MARKER).as_bytes())),
             Self::Count { up, down } => (COUNT, Payload::Small((u128::from(up) | u128::from(down) << 64).to_le_bytes(), 16)),
             Self::Close => (CLOSE, Payload::Borrowed(&[])),
             Self::End(ending) => (END, Payload::Borrowed(ending.as_bytes())),
@@ -125,6 +133,12 @@ impl<'a> Body<'a> {
             _ => return None,
         })
     }
+}
+
+fn opening(meta: &ChannelMeta) -> Vec<u8> {
+    let short = |t: &TerminalMeta| TerminalMeta { term: cut(&t.term, MAX_TERM).to_owned(), ..*t };
+    let meta = ChannelMeta { kind: meta.kind, command: meta.command.clone(), terminal: meta.terminal.as_ref().map(short) };
+    serde_json::to_vec(&meta).unwrap_or_default()
 }
 
 /// The head of a frame, checksum included.

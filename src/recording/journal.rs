@@ -13,6 +13,7 @@ use std::thread::Thread;
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::command::MAX_COMMAND;
 use super::frames::{self, Body, Frame, HEAD, MAGIC, MAX_PAYLOAD, Parsed, Payload, Seq};
 use super::{RecordError, SessionMeta};
 
@@ -152,6 +153,14 @@ impl Journal {
     fn encode<'a>(&mut self, frame: &Frame<'a>) -> Result<([u8; HEAD], Payload<'a>), RecordError> {
         if self.failed() {
             return Err(RecordError::Poisoned);
+        }
+        let command = match &frame.body {
+            Body::Open(meta) => meta.command.as_ref().map_or(0, Vec::len),
+            _ => 0,
+        };
+        if command > MAX_COMMAND {
+            self.bell.poison();
+            return Err(RecordError::TooLong(command));
         }
         let (kind, payload) = frame.body.encode();
         let bytes = payload.as_ref();

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::command::{CommandText, ExactCommand};
 use super::{ChannelKind, RecordError, SessionMeta};
 
 /// The file's name in each session's folder.
@@ -79,7 +80,7 @@ pub struct SealedChannel {
     /// How long it went on.
     pub duration: Duration,
     /// The command line of an exec.
-    pub command: Option<String>,
+    pub command: Option<CommandText>,
     /// Bytes up and down, where they were only counted.
     pub counts: Option<(u64, u64)>,
 }
@@ -121,9 +122,12 @@ pub struct ManifestChannel {
     pub began_us: u64,
     /// Microseconds from the channel's first frame to its last.
     pub duration_us: u64,
-    /// The command line of an exec.
+    /// The command line of an exec, or its beginning: see [`CommandText`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
+    /// Where `command` is not exactly the command's bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command_exact: Option<ExactCommand>,
     /// Bytes from the client, where they were only counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up: Option<u64>,
@@ -216,7 +220,8 @@ impl From<&SealedChannel> for ManifestChannel {
             bytes: sealed.bytes,
             began_us: micros(sealed.began),
             duration_us: micros(sealed.duration),
-            command: sealed.command.clone(),
+            command: sealed.command.as_ref().map(|c| c.text.clone()),
+            command_exact: sealed.command.as_ref().and_then(|c| c.exact.clone()),
             up: sealed.counts.map(|c| c.0),
             down: sealed.counts.map(|c| c.1),
         }
@@ -244,7 +249,7 @@ impl ManifestChannel {
             bytes: self.bytes,
             began: Duration::from_micros(self.began_us),
             duration: Duration::from_micros(self.duration_us),
-            command: self.command.clone(),
+            command: self.command.clone().map(|text| CommandText { text, exact: self.command_exact.clone() }),
             counts: self.up.zip(self.down),
         })
     }
@@ -318,7 +323,7 @@ mod tests {
             bytes: 99,
             began: Duration::from_millis(5),
             duration: Duration::from_millis(7),
-            command: Some("echo \"ä\u{1}\u{7f}\"".into()),
+            command: Some(CommandText { text: "echo \"ä\u{1}\u{7f}\"".into(), exact: None }),
             counts: None,
         }
     }

@@ -8,6 +8,7 @@
 
 pub mod cast;
 mod channel;
+pub mod command;
 pub mod exact;
 pub mod frames;
 pub mod journal;
@@ -93,9 +94,9 @@ impl ChannelKind {
 pub struct ChannelMeta {
     /// Shell, exec or sftp.
     pub kind: ChannelKind,
-    /// The command line of an exec. Bytes that are not UTF-8 are shown as U+FFFD.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
+    /// The command line of an exec, in its exact bytes; no longer than [`command::MAX_COMMAND`].
+    #[serde(rename = "command_base64", default, skip_serializing_if = "Option::is_none", with = "command::in_base64")]
+    pub command: Option<Vec<u8>>,
     /// The terminal, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<TerminalMeta>,
@@ -154,6 +155,9 @@ impl RecordError {
         Self::Bad { path: path.to_owned(), why: why.into() }
     }
 }
+
+#[cfg(test)]
+mod hostile;
 
 #[cfg(test)]
 mod sample {

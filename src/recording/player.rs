@@ -253,7 +253,7 @@ mod tests {
 
     fn header(cols: u32, rows: u32) -> CastHeader {
         let terminal = Some(TerminalMeta { term: "xterm".into(), cols, rows });
-        CastHeader::new(&sample::meta(), 1, &ChannelMeta { kind: ChannelKind::Shell, command: None, terminal }, 0)
+        CastHeader::new(&sample::meta(), 1, &ChannelMeta { kind: ChannelKind::Shell, command: None, terminal }, None, 0)
     }
 
     fn event(time: f64, code: char, data: &str) -> Result<CastEvent, RecordError> {

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::channel::ChannelFile;
+use super::command::{MANY, MAX_TEXT, SHORT_TEXT};
 use super::frames::{Body, Frame};
 use super::journal::{Bell, Journal, JournalReader, Next};
 use super::manifest::{ManifestSigner, SealedSession};
@@ -122,6 +123,8 @@ pub(super) struct Casts {
     pub(super) meta: SessionMeta,
     folder: PathBuf,
     channels: BTreeMap<u32, ChannelFile>,
+    /// Bytes of commands that the manifest will tell.
+    told: usize,
     /// The last frame's time.
     pub(super) last: u64,
     /// What the journal's own last frame says of the ending.
@@ -139,7 +142,7 @@ impl Casts {
     pub(super) fn create(root: &Path, meta: &SessionMeta) -> Result<Self, RecordError> {
         let folder = root.join(meta.folder());
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(RecordError::io("make", &folder))?;
-        Ok(Self { meta: meta.clone(), folder, channels: BTreeMap::new(), last: 0, ending: None })
+        Ok(Self { meta: meta.clone(), folder, channels: BTreeMap::new(), told: 0, last: 0, ending: None })
     }
 
     /// Writes down every whole frame that is there. Says what is wrong with the next one, if something is.
@@ -168,7 +171,9 @@ impl Casts {
             // Nothing is lost because somebody forgot to say what it is.
             _ => ChannelMeta { kind: ChannelKind::Shell, command: None, terminal: None },
         };
-        let mut channel = ChannelFile::create(&self.folder, &self.meta, number, meta, at)?;
+        let text = if self.told < MANY { MAX_TEXT } else { SHORT_TEXT };
+        let mut channel = ChannelFile::create(&self.folder, &self.meta, number, &meta, at, text)?;
+        self.told += channel.told();
         channel.frame(at, &body)?;
         self.channels.insert(number, channel);
         Ok(())
@@ -198,7 +203,7 @@ mod tests {
 
     fn open(kind: ChannelKind) -> Body<'static> {
         let terminal = (kind == ChannelKind::Shell).then(|| TerminalMeta { term: "xterm".into(), cols: 100, rows: 30 });
-        let command = (kind == ChannelKind::Exec).then(|| "cat \"a b\"".to_owned());
+        let command = (kind == ChannelKind::Exec).then(|| b"cat \"a b\"".to_vec());
         Body::Open(ChannelMeta { kind, command, terminal })
     }
 
@@ -208,7 +213,7 @@ mod tests {
 
     /// Three channels, one of each kind; what crossed in the exec.
     fn play(journal: &mut Journal) -> RawStreams {
-        let mut want = RawStreams::default();
+        let mut want = RawStreams { command: Some(b"cat \"a b\"".to_vec()), ..RawStreams::default() };
         let kinds = [ChannelKind::Shell, ChannelKind::Exec, ChannelKind::Sftp];
         for (n, kind) in (1..).zip(kinds) {
             journal.keep(&[frame(n, 1000, open(kind))]).unwrap();

@@ -4,8 +4,12 @@ use std::fs::File;
 use std::io::{BufReader, Seek};
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader, CastReader, Newline};
+use super::command::{ExactCommand, MAX_COMMAND};
 use super::exact::{Restorer, Stream};
 use super::manifest::{Manifest, ManifestChannel};
 use super::verify::digest_of;
@@ -16,6 +20,8 @@ pub struct Recording {
     manifest: Manifest,
     channel: ManifestChannel,
     events: CastReader<BufReader<File>>,
+    command: Option<Vec<u8>>,
+    ahead: Option<CastEvent>,
 }
 
 /// Opens channel `number` of the session in `folder` (the full path). `public_key` is the base64 key that manifests must be signed with.
@@ -32,8 +38,32 @@ pub fn open(folder: &Path, number: u32, public_key: &str) -> Result<Recording, R
     }
     // The same open file is read again: nobody can put another in its place in between.
     file.rewind().map_err(RecordError::io("read", &path))?;
-    let events = CastReader::new(BufReader::with_capacity(64 * 1024, file), &path)?;
-    Ok(Recording { manifest, channel, events })
+    let mut events = CastReader::new(BufReader::with_capacity(64 * 1024, file), &path)?;
+    let (command, ahead) = command(&mut events).map_err(|why| why.unwrap_or_else(|| RecordError::bad(&path, NO_COMMAND)))?;
+    Ok(Recording { manifest, channel, events, command, ahead })
+}
+
+const NO_COMMAND: &str = "the command's bytes are not as its header says";
+
+/// The exact command: from the events at the file's beginning where the header's is not exact. And the event after them. An error
+/// of `None` is [`NO_COMMAND`].
+fn command(events: &mut CastReader<BufReader<File>>) -> Result<(Option<Vec<u8>>, Option<CastEvent>), Option<RecordError>> {
+    let said = events.header().x_jit.as_ref().map(|x| (x.command.clone(), x.command_exact.clone()));
+    let (text, Some(exact)) = said.unwrap_or_default() else {
+        return Ok((events.header().x_jit.as_ref().and_then(|x| x.command.clone()).map(String::into_bytes), None));
+    };
+    let mut bytes = Vec::new();
+    let ahead = loop {
+        let event = events.next().transpose()?;
+        match event.as_ref().map(CastEvent::parts) {
+            Some(('c', piece)) if bytes.len() <= MAX_COMMAND => bytes.extend(STANDARD.decode(piece).map_err(|_| None)?),
+            _ => break event,
+        }
+    };
+    if text.is_none() || ExactCommand::of(&bytes) != exact {
+        return Err(None);
+    }
+    Ok((Some(bytes), ahead))
 }
 
 impl Recording {
@@ -52,12 +82,17 @@ impl Recording {
         self.events.header()
     }
 
+    /// The exact command line of an exec, whatever its header shows of it.
+    pub fn command(&self) -> Option<&[u8]> {
+        self.command.as_deref()
+    }
+
     /// The exact bytes that crossed, in order, piece by piece: `sink` gets each with its stream.
     pub fn bytes(self, mut sink: impl FnMut(Stream, &[u8])) -> Result<(), RecordError> {
         let mut restorer = Restorer::new(self.header().x_jit.as_ref().map_or(Newline::Raw, |x| x.newline));
         let counted = self.channel.up.is_some();
-        let file = self.channel.file;
-        for event in self.events {
+        let file = self.channel.file.clone();
+        for event in self {
             let restored = restorer.bytes(&event?).map_err(|e| RecordError::bad(Path::new(&file), e.to_string()))?;
             // What a counted channel shows are our own words about it.
             if let Some((stream, bytes)) = restored.filter(|_| !counted) {
@@ -72,13 +107,15 @@ impl Iterator for Recording {
     type Item = Result<CastEvent, RecordError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.events.next()
+        self.ahead.take().map(Ok).or_else(|| self.events.next())
     }
 }
 
 /// What crossed in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RawStreams {
+    /// The command line of an exec.
+    pub command: Option<Vec<u8>>,
     /// To the client, stdout.
     pub out: Vec<u8>,
     /// To the client, stderr.
@@ -90,7 +127,9 @@ pub struct RawStreams {
 /// The exact bytes of a recording, all in memory: for tests and small exports. See [`Recording::bytes`].
 pub fn raw(folder: &Path, number: u32, public_key: &str) -> Result<RawStreams, RecordError> {
     let mut raw = RawStreams::default();
-    open(folder, number, public_key)?.bytes(|stream, bytes| {
+    let recording = open(folder, number, public_key)?;
+    raw.command = recording.command().map(<[u8]>::to_vec);
+    recording.bytes(|stream, bytes| {
         let to = match stream {
             Stream::Out => &mut raw.out,
             Stream::Err => &mut raw.err,

@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn lines_have_the_time_they_were_left() {
         let meta = ChannelMeta { kind: ChannelKind::Exec, command: None, terminal: None };
-        let header = CastHeader::new(&sample::meta(), 1, &meta, 0);
+        let header = CastHeader::new(&sample::meta(), 1, &meta, None, 0);
         let long = "x".repeat(200);
         let output = |n: u64| format!("line {n} \x1b[31mred\x1b[0m {long}\r\n");
         let events = (0..30u64).map(|n| {

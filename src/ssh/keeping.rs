@@ -95,7 +95,7 @@ fn meta(beginning: &Beginning<'_>) -> ChannelMeta {
             Purpose::Exec => ChannelKind::Exec,
             Purpose::Sftp => ChannelKind::Sftp,
         },
-        command: beginning.command.map(|c| String::from_utf8_lossy(c).into_owned()),
+        command: beginning.command.map(<[u8]>::to_vec),
         terminal: beginning.terminal.map(|t| TerminalMeta { term: t.term.clone(), cols: t.columns, rows: t.rows }),
     }
 }
