@@ -24,10 +24,7 @@ step lint cargo clippy --locked --all-targets -- -D warnings
 step dependencies cargo deny --locked --log-level error check bans licenses sources
 step unit cargo test --locked --lib --bins
 step documents cargo test --locked --doc
-step command-line cargo test --locked --test cli
-step architecture cargo test --locked --test architecture
-step transport cargo test --locked --test "wire_*"
-step end-to-end cargo test --locked --test e2e
+step end-to-end cargo test --locked --no-fail-fast --test "*"
 
 echo
 printf '%s\n' "${lines[@]}"
