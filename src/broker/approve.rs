@@ -1,5 +1,6 @@
 //! Deciding: yes by as many humans as the rule wants, or one no.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::fault::Stop;
@@ -36,6 +37,8 @@ pub struct Decided {
     pub request: Request,
     /// The grant, if this yes was the last that was needed.
     pub grant: Option<Grant>,
+    /// Who said yes before and may not decide any more: their yes does not count.
+    pub lost: BTreeSet<User>,
 }
 
 impl Broker {
@@ -78,7 +81,8 @@ impl Approving {
         let Yes { note, length, channels } = self.yes;
         let yes = Approval { by: self.user, at: tx.now(), note, length, channels };
         let grant = tx.free_grant_id(self.grants).await?;
-        let (after, grant) = kept.request.clone().approve(yes.clone(), &approver, grant)?;
+        let lost = lost(tx, &kept.request).await?;
+        let (after, grant) = kept.request.clone().approve(yes.clone(), &approver, grant, |by| !lost.contains(by))?;
         still_stands(tx, &self.policy, &after, grant.as_ref()).await?;
         let note = match &yes.note {
             Some(note) => Some(tx.keep_text(note.as_str(), &self.salt).await?),
@@ -87,7 +91,11 @@ impl Approving {
         if let Some(grant) = &grant {
             tx.add_grant(grant).await?;
         }
-        tx.decide_request(&kept, &after, &yes, note).await?;
+        if after.approvals().len() > kept.request.approvals().len() {
+            tx.decide_request(&kept, &after, &yes, note).await?;
+        } else {
+            tx.move_request(&kept, &after).await?;
+        }
         let event = match &grant {
             Some(grant) => begun(grant, &after, Begin::Approved, note)?,
             None => Event::RequestApproved {
@@ -95,12 +103,24 @@ impl Approving {
                 note,
                 length_s: yes.length.map(Span::as_seconds),
                 channels: yes.channels.as_ref().map(ToString::to_string),
-                approvals: after.approvals().len() as u64,
+                approvals: (after.approvals().len() - lost.len()) as u64,
                 quorum: after.rule.quorum().into(),
             },
         };
-        Ok(Outcome::Changed(Decided { request: after, grant }, event))
+        Ok(Outcome::Changed(Decided { request: after, grant, lost }, event))
     }
+}
+
+/// Who has said yes and may not decide any more: disabled since, or without the role. Their yes stays told, and does not count.
+async fn lost(tx: &mut Tx, request: &Request) -> Result<BTreeSet<User>, Stop> {
+    let mut lost = BTreeSet::new();
+    for Approval { by, .. } in request.approvals() {
+        let person = tx.person(by).await?;
+        if !person.is_some_and(|person| request.rule.may_decide(&person, &request.asked.user).is_ok()) {
+            lost.insert(by.clone());
+        }
+    }
+    Ok(lost)
 }
 
 /// An approval is judged by the denies of now, on asker and host as they are now.

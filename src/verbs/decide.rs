@@ -1,6 +1,6 @@
 //! `approve`, `deny`: an approver's yes or no.
 
-use super::request::outcome;
+use super::request::{counts_no_more, outcome};
 use super::{Answer, Caller, json};
 use crate::access::channels::Channels;
 use crate::access::names::{Note, RequestId};
@@ -18,7 +18,7 @@ pub(super) async fn approve(
 ) -> Result<Answer, Error> {
     let person = caller.human("approve", "ID")?;
     let yes = Yes { note: note.cloned(), length, channels: channels.cloned() };
-    let Decided { request, grant } = broker.approve(person, id, yes).await?;
+    let Decided { request, grant, lost } = broker.approve(person, id, yes).await?;
     let now = broker.now();
     let ask = &request.asked;
     let human = match &grant {
@@ -26,7 +26,11 @@ pub(super) async fn approve(
             "{id} approved, {}: {} as {} on {} until {} ({})\n",
             grant.id, grant.user, grant.login, grant.host, grant.ends, grant.channels
         ),
-        None => format!("{}; {} as {} on {}\n", outcome(&request, now), ask.user, ask.login, ask.host),
+        None => {
+            let mut text = format!("{}; {} as {} on {}\n", outcome(&request, now), ask.user, ask.login, ask.host);
+            text.push_str(&counts_no_more(&lost));
+            text
+        }
     };
     Ok(Answer::done(human, json::request(&request, now)))
 }

@@ -1,5 +1,6 @@
 //! `request`, `requests`, `show`, `withdraw`: what is asked for, by me and of me.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use super::sink::Sink;
 use super::text::{Table, left};
 use super::{Answer, Caller, json, read};
 use crate::access::host::Host;
-use crate::access::names::{RequestId, escaped};
+use crate::access::names::{RequestId, User, escaped};
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
 use crate::access::request::{Approval, Request, State};
@@ -64,22 +65,34 @@ async fn filed(broker: &Broker, request: &Request, caller: &Caller) -> Result<An
 /// Who can say yes: names for staff, roles for vendors.
 async fn who_can(broker: &Broker, request: &Request, asker: Option<&Person>) -> Result<String, Error> {
     let quorum = request.rule.quorum();
-    let missing = quorum.saturating_sub(u32::try_from(request.approvals().len()).unwrap_or(u32::MAX));
-    let lapses = request.lapses_at();
-    let words = request.rule.approver_words();
-    if asker.is_none_or(|asker| asker.vendor.is_some()) {
-        return Ok(format!("waits for {missing} of: {words} (lapses {lapses})\n"));
-    }
     let users = read(broker, broker.reader().users().await)?;
-    let names: Vec<String> = users
+    let can: Vec<&User> = users
         .iter()
         .filter(|user| user.disabled_at.is_none() && request.rule.may_decide(&user.person, &request.asked.user).is_ok())
-        .map(|user| user.person.user.to_string())
+        .map(|user| &user.person.user)
         .collect();
-    if names.len() < quorum as usize {
-        return Ok(format!("waits for {missing} of: {words}; nobody holds that now, tell an administrator (lapses {lapses})\n"));
+    let lost: BTreeSet<User> = request.approvals().iter().map(|yes| &yes.by).filter(|by| !can.contains(by)).cloned().collect();
+    let counting = u32::try_from(request.approvals().len() - lost.len()).unwrap_or(u32::MAX);
+    let missing = quorum.saturating_sub(counting);
+    let (lapses, lost) = (request.lapses_at(), counts_no_more(&lost));
+    let words = request.rule.approver_words();
+    if asker.is_none_or(|asker| asker.vendor.is_some()) {
+        return Ok(format!("{lost}waits for {missing} of: {words} (lapses {lapses})\n"));
     }
-    Ok(format!("waits for {missing} of: {} (lapses {lapses})\n", names.join(", ")))
+    if can.len() < quorum as usize {
+        return Ok(format!("{lost}waits for {missing} of: {words}; nobody holds that now, tell an administrator (lapses {lapses})\n"));
+    }
+    let names: Vec<&str> = can.iter().map(|user| user.as_str()).collect();
+    Ok(format!("{lost}waits for {missing} of: {} (lapses {lapses})\n", names.join(", ")))
+}
+
+/// The sentence about those who have said yes and may not decide any more; empty where there are none.
+pub(super) fn counts_no_more(lost: &BTreeSet<User>) -> String {
+    let names: Vec<&str> = lost.iter().map(User::as_str).collect();
+    match names.is_empty() {
+        true => String::new(),
+        false => format!("the yes of {} does not count any more: they may not decide now\n", names.join(", ")),
+    }
 }
 
 /// Waits until it is decided, or the asker goes; the request stays either way.

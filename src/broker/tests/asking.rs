@@ -190,3 +190,37 @@ async fn an_asker_who_was_disabled_gets_nothing() {
     let refusal = refused(world.broker.approve(&bob, &request.id, Yes::default()).await);
     assert_eq!(refusal.code, "no-such-id", "a role that was taken away a moment ago no longer counts");
 }
+
+#[tokio::test]
+async fn who_may_not_decide_any_more_does_not_fill_the_quorum() {
+    let world = World::new().await;
+    for how in ["role", "disabled"] {
+        let request = world.ask("alice", "phi-app", None).await.unwrap();
+        world.yes("bob", &request).await.unwrap();
+        let bob = User::parse("bob").unwrap();
+        match how {
+            "role" => world.broker.set_roles(&local(), &bob, ["none".parse().unwrap()].into()).await.unwrap(),
+            _ => world.broker.disable_user(&local(), &bob).await.unwrap(),
+        }
+        let decided = world.yes("bert", &request).await.unwrap();
+        assert_eq!((decided.grant, decided.lost), (None, [bob.clone()].into()), "{how}");
+        assert_eq!(decided.request.approvals().len(), 2, "what was said stays told");
+        assert!(decided.request.is_open(NOON));
+        assert_eq!(refused(world.yes("bert", &request).await).code, "already-approved");
+        match how {
+            "role" => {
+                let decided = world.yes("anna", &request).await.unwrap();
+                assert_eq!(decided.grant.clone().map(|grant| grant.request), Some(request.id.clone()));
+                world.broker.revoke(&local(), &decided.grant.unwrap().id, note("next")).await.unwrap();
+                world.broker.set_roles(&local(), &bob, ["owner".parse().unwrap()].into()).await.unwrap();
+            }
+            _ => {
+                world.broker.enable_user(&local(), &bob).await.unwrap();
+                let decided = world.yes("bert", &request).await.unwrap();
+                assert!(decided.grant.is_some(), "bob counts again");
+                assert_eq!(world.broker.reader().request(&request.id).await.unwrap(), Some(decided.request));
+            }
+        }
+    }
+    assert!(world.verify().await.findings.is_empty());
+}
