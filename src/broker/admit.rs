@@ -95,7 +95,7 @@ impl Broker {
     /// command that would ask.
     pub async fn admit(&self, who: &Person, key: &PublicKey, to: &Host, login_hint: &str) -> Result<Admission, Error> {
         let fault = |e: StoreError| self.fault(&e);
-        let (reader, now) = (self.reader(), self.now());
+        let (reader, now) = (self.store.door(), self.now());
         if let Some(newest) = reader.newest().await.map_err(fault)? {
             clock_stands(now, newest)?;
         }
@@ -123,7 +123,7 @@ impl Broker {
     /// the host has here) unless the configuration names other addresses.
     pub async fn certify(&self, admission: &Admission, key: &PublicKey, source: IpAddr) -> Result<Certificate, Error> {
         let now = self.now();
-        let grant = self.reader().grant(&admission.grant.id).await.map_err(|e| self.fault(&e))?;
+        let grant = self.store.door().grant(&admission.grant.id).await.map_err(|e| self.fault(&e))?;
         let grant = grant.ok_or_else(|| Refusal::no_such("grant", &admission.grant.id))?;
         grant.admits(&visit(&grant, &admission.person), now)?;
         let own = [SourceAddress::from(source)];
@@ -190,7 +190,7 @@ impl Broker {
     }
 
     async fn free_session_id(&self) -> Result<SessionId, StoreError> {
-        let reader = self.reader();
+        let reader = self.store.door();
         for id in self.ids(SessionId::from_random) {
             if reader.session(&id).await?.is_none() {
                 return Ok(id);

@@ -18,6 +18,8 @@ mod turned_away;
 mod visit;
 mod watch;
 
+use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rand::{CryptoRng, Rng as _};
@@ -113,6 +115,8 @@ pub struct Broker {
     signer: Option<NoteSigner>,
     shown: RwLock<Shown>,
     turned_away: RwLock<turned_away::Tally>,
+    /// Addresses of registered hosts, as the watcher last saw them.
+    host_addresses: RwLock<HashSet<IpAddr>>,
     checkpoints: CheckpointFile,
     /// Rung after each act of ours, and when the watcher saw one of another process.
     changes: bell::Sender<u64>,
@@ -136,6 +140,7 @@ impl Broker {
             signer,
             shown: RwLock::default(),
             turned_away: RwLock::default(),
+            host_addresses: RwLock::default(),
             checkpoints,
             changes: bell::Sender::new(0),
         }))

@@ -1,5 +1,8 @@
 //! Who is this, and which host do they mean.
 
+use std::net::IpAddr;
+use std::sync::PoisonError;
+
 use ssh_key::{HashAlg, PublicKey};
 
 use super::fault::Stop;
@@ -15,7 +18,7 @@ use crate::store::{StoreError, Tx};
 impl Broker {
     /// The user whose key this is, with their roles now; none for a stranger and for a disabled user. The key proves nothing yet.
     pub async fn recognise(&self, key: &PublicKey) -> Result<Option<Person>, Fault> {
-        self.reader().user_by_key(&fingerprint(key)).await.map_err(|e| self.fault(&e))
+        self.store.door().user_by_key(&fingerprint(key)).await.map_err(|e| self.fault(&e))
     }
 
     /// Notes that this key has proven somebody.
@@ -26,7 +29,7 @@ impl Broker {
     /// The host that `target` and `port` mean (its name, an alias, its registered address), if `who` may see it. Unknown and invisible
     /// are one answer.
     pub async fn resolve(&self, who: &Person, target: &str, port: u16) -> Result<Option<Host>, Fault> {
-        let reader = self.reader();
+        let reader = self.store.door();
         let look = async {
             let host = reader.find_host(target, port).await?;
             let held = match &host {
@@ -37,6 +40,21 @@ impl Broker {
             Ok::<_, StoreError>(host.filter(|_| seen))
         };
         look.await.map_err(|e| self.fault(&e))
+    }
+
+    /// Is this the registered address of a host? Nobody may come in from there. Loopback addresses never are, and hosts registered by a
+    /// DNS name are not resolved. As the watcher last saw the store.
+    pub fn is_host_address(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        !ip.is_loopback() && self.host_addresses.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
+    }
+
+    /// Reads the addresses of the registered hosts again.
+    pub(super) async fn learn_host_addresses(&self) -> Result<(), Fault> {
+        let texts = self.store.watcher().host_addresses().await.map_err(|e| self.fault(&e))?;
+        let addresses = texts.iter().filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).collect();
+        *self.host_addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+        Ok(())
     }
 
     /// May `who` see this request: its asker, who decides about it, who has decided, who may see or end what happens on its host.

@@ -65,10 +65,11 @@ impl Broker {
 
     /// Compares the logs' sizes and the policy with those of the last look; where something is new, cuts what fell and rings.
     pub(super) async fn look(&self, seen: &mut Seen) -> Result<(), Fault> {
-        let now = Seen { policy: Some(self.policy()), sizes: self.reader().sizes().await.map_err(|e| self.fault(&e))? };
+        let now = Seen { policy: Some(self.policy()), sizes: self.store.watcher().sizes().await.map_err(|e| self.fault(&e))? };
         let same = |a: &Arc<Policy>, b: &Arc<Policy>| Arc::ptr_eq(a, b);
         if now.sizes != seen.sizes || !now.policy.as_ref().zip(seen.policy.as_ref()).is_some_and(|(a, b)| same(a, b)) {
             self.cut_what_fell().await?;
+            self.learn_host_addresses().await?;
             *seen = now;
             self.ring();
         }
@@ -85,7 +86,7 @@ impl Broker {
         if self.live.is_empty() {
             return Ok(());
         }
-        let rows = self.reader().live().await.map_err(|e| self.fault(&e))?;
+        let rows = self.store.watcher().live().await.map_err(|e| self.fault(&e))?;
         // Read after the rows: a policy that came since is asked too.
         let policy = self.policy();
         for row in rows {
@@ -105,7 +106,7 @@ impl Broker {
     /// Lapses requests that nobody answered, and tells of grants whose time is over. Each is a change with its event.
     pub async fn sweep(&self) -> Result<(), Error> {
         self.lapse_due().await?;
-        for id in self.reader().ending(self.now()).await.map_err(|e| self.fault(&e))? {
+        for id in self.store.watcher().ending(self.now()).await.map_err(|e| self.fault(&e))? {
             self.act(Urgency::Ordinary, Actor::System, move |tx| {
                 Box::pin(async move {
                     let ended = tx.end_grant(&id).await?;
@@ -119,7 +120,7 @@ impl Broker {
 
     /// Lapses each pending request whose time is over.
     pub(super) async fn lapse_due(&self) -> Result<(), Error> {
-        for id in self.reader().lapsing(self.now()).await.map_err(|e| self.fault(&e))? {
+        for id in self.store.watcher().lapsing(self.now()).await.map_err(|e| self.fault(&e))? {
             self.act(Urgency::Ordinary, Actor::System, move |tx| {
                 Box::pin(async move {
                     let Some(kept) = tx.request(&id).await? else { return Ok(Outcome::Same(())) };

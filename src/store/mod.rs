@@ -185,6 +185,16 @@ impl Store {
         Reader { pool: self.0.pools.read.clone(), node: self.0.node.clone() }
     }
 
+    /// For reading at the door: who is this, where may they go. Its connections are its own.
+    pub fn door(&self) -> Reader {
+        Reader { pool: self.0.pools.door.clone(), node: self.0.node.clone() }
+    }
+
+    /// For reading what has changed and who must go. Its connections are its own, and nobody outside can keep them busy.
+    pub fn watcher(&self) -> Reader {
+        Reader { pool: self.0.pools.watch.clone(), node: self.0.node.clone() }
+    }
+
     /// The node whose log this process writes.
     pub fn node(&self) -> &str {
         &self.0.node
@@ -268,9 +278,11 @@ impl Store {
         self.0.writer.acquire().await.map_err(closed)
     }
 
-    /// Closes both pools; SQLite folds its write-ahead log into the file.
+    /// Closes all pools; SQLite folds its write-ahead log into the file.
     pub async fn close(&self) {
-        self.0.pools.read.close().await;
+        for pool in [&self.0.pools.read, &self.0.pools.door, &self.0.pools.watch] {
+            pool.close().await;
+        }
         self.0.pools.write.close().await;
     }
 }
@@ -292,6 +304,12 @@ impl Reader {
     /// A transaction that reads: everything in it is of one moment. Dropping it ends it.
     async fn moment(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
         Ok(self.pool.begin().await?)
+    }
+
+    /// Takes a connection of this reader's until it is dropped.
+    #[cfg(test)]
+    pub(crate) async fn hold(&self) -> Result<impl Send + use<>, StoreError> {
+        self.moment().await
     }
 }
 

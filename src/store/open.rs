@@ -29,10 +29,13 @@ impl Place {
     }
 }
 
-/// The writer (one connection) and the readers.
+/// The writer (one connection) and the readers. Who knocks and who watches have connections of their own, so that nobody who asks
+/// much can keep them waiting.
 pub(super) struct Pools {
     pub(super) write: SqlitePool,
     pub(super) read: SqlitePool,
+    pub(super) door: SqlitePool,
+    pub(super) watch: SqlitePool,
 }
 
 /// Opens the file at `path`, makes it if it is missing, and brings it to the newest shape.
@@ -53,12 +56,9 @@ pub(super) async fn sqlite(path: &Path) -> Result<Pools, StoreError> {
         .connect_with(options.clone())
         .await?;
     migrations().run(&write).await?;
-    let read = SqlitePoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(ACQUIRE)
-        .connect_with(options.read_only(true).pragma("query_only", "ON"))
-        .await?;
-    Ok(Pools { write, read })
+    let options = options.read_only(true).pragma("query_only", "ON");
+    let readers = |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE).connect_with(options.clone());
+    Ok(Pools { write, read: readers(READERS).await?, door: readers(AT_THE_DOOR).await?, watch: readers(WATCHING).await? })
 }
 
 /// The file readable by us alone, in a folder that, if we make it, is ours alone. SQLite gives its -wal and -shm the same mode.
@@ -87,6 +87,9 @@ const BUSY: Duration = Duration::from_secs(5);
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// Readers never block one another; more than this only costs threads.
 const READERS: u32 = 4;
+const AT_THE_DOOR: u32 = 2;
+/// The watcher, and a session that begins.
+const WATCHING: u32 = 2;
 
 #[cfg(test)]
 mod tests {

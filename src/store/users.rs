@@ -208,7 +208,7 @@ impl Store {
             sqlx::query_as("SELECT 1 FROM user_keys WHERE fingerprint = $1 AND (last_used IS NULL OR last_used < $2)")
                 .bind(&fingerprint)
                 .bind(before)
-                .fetch_optional(&self.0.pools.read)
+                .fetch_optional(&self.0.pools.door)
                 .await?;
         if stale.is_none() {
             return Ok(());

@@ -248,3 +248,40 @@ async fn what_was_taken_away_while_the_host_was_dialled_does_not_begin() {
     world.broker.load_policy(&Actor::System).await.unwrap();
     assert_eq!(refused(world.broker.open_session(admission, CLIENT.parse().unwrap()).await).code, "not-covered");
 }
+
+#[tokio::test]
+async fn hosts_own_addresses_are_known() {
+    let world = World::new().await;
+    let mut seen = Default::default();
+    world.broker.look(&mut seen).await.unwrap();
+    let is = |ip: &str| world.broker.is_host_address(ip.parse().unwrap());
+    assert_eq!(["10.0.0.1", "::ffff:10.0.0.1", "10.0.0.77", "127.0.0.1"].map(is), [true, true, false, false]);
+    let mut moved = world.host("phi-db").await;
+    for (to, known) in [("10.0.0.77:22", true), ("127.0.0.1:2222", false), ("db.internal:22", false)] {
+        moved.address = to.parse().unwrap();
+        world.beside().await.change_host(&local(), moved.clone()).await.unwrap();
+        world.broker.look(&mut seen).await.unwrap();
+        assert_eq!((is("10.0.0.1"), is("10.0.0.77"), is("127.0.0.1")), (false, known, false), "{to}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_without_end_keeps_neither_the_door_nor_the_watcher_waiting() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    // Every common connection is taken and never comes back.
+    let reader = world.broker.reader();
+    let mut held = Vec::new();
+    while let Ok(moment) = tokio::time::timeout(Duration::from_millis(200), reader.hold()).await {
+        held.push(moment);
+    }
+    assert!(!held.is_empty());
+    world.who("alice").await;
+    let other = world.beside().await;
+    watched(&world, async {
+        other.set_roles(&local(), &User::parse("alice").unwrap(), ["none".parse().unwrap()].into()).await.unwrap();
+        assert_eq!(falls(&open).await, Ending::Revoked);
+    })
+    .await;
+}
