@@ -126,6 +126,9 @@ impl Broker {
         let grant = self.store.door().grant(&admission.grant.id).await.map_err(|e| self.fault(&e))?;
         let grant = grant.ok_or_else(|| Refusal::no_such("grant", &admission.grant.id))?;
         grant.admits(&visit(&grant, &admission.person), now)?;
+        // sshd reads whole seconds.
+        let validity = Validity::for_session(now, grant.ends)
+            .map_err(|_| Refusal::new("too-late", format!("{} ends at {}: too late to begin a visit", grant.id, grant.ends)))?;
         let own = [SourceAddress::from(source)];
         let configured = &self.settings.source_addresses;
         let ask = SessionCert {
@@ -133,7 +136,7 @@ impl Broker {
             login: &grant.login,
             key_id: admission.key_id(),
             serial: admission.serial,
-            validity: Validity::for_session(now, grant.ends).map_err(|e| self.fault(&e))?,
+            validity,
             sources: if configured.is_empty() { &own } else { configured },
             extensions: if runs_programs(&grant.channels) { [Extension::Pty].into() } else { Default::default() },
             force_command: files_only(&grant.channels),

@@ -60,9 +60,9 @@ fn half_close_in_both_directions() {
 fn envpass() {
     let bastion = Bastion::start();
     bastion.grant("alice", "phi-db", "1h");
-    let ssh = bastion.ssh().jump("phi-db").option("SetEnv=LC_MARK=kept LD_PRELOAD=/evil.so BASH_ENV=/evil");
-    let out = ssh.run("echo $LC_MARK/$LD_PRELOAD/$BASH_ENV").expect(0);
-    assert_eq!(out.text(), "kept//\n");
+    let ssh = bastion.ssh().jump("phi-db").option("SetEnv=LC_TIME=kept LC_MARK=id LC_NAME=$(id) LD_PRELOAD=/evil.so BASH_ENV=/evil");
+    let out = ssh.run("echo $LC_TIME/$LC_MARK/$LC_NAME/$LD_PRELOAD/$BASH_ENV").expect(0);
+    assert_eq!(out.text(), "kept////\n");
 }
 
 #[test]
