@@ -105,6 +105,11 @@ impl Handler for Door {
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
+        if self.wing.broker.is_host_address(self.peer.ip()) {
+            // An agent that was forwarded to a host must not approve anything from there.
+            tracing::warn!(peer = %self.peer, "a login from a registered host was refused");
+            return Ok(Auth::reject());
+        }
         let Some(person) = still_known(&self.wing, key.public_key).await else {
             tokio::time::sleep(WRONG_SIGNATURE).await;
             return Ok(Auth::reject());
