@@ -342,7 +342,7 @@ events! {
         /// The registered host that was meant.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         host: Option<HostName>,
-        /// What was typed, where no registered host was meant.
+        /// What was typed, where it led to no host that the asker may know of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         typed: Option<Commitment>,
         /// As which account, if that was clear.

@@ -104,7 +104,7 @@ impl Broker {
         let person =
             person.ok_or_else(|| Refusal::new("unknown-user", "this key opens nothing here any more").hint("ask an administrator"))?;
         let host = reader.host(&to.name).await.map_err(fault)?;
-        let held = reader.held(&person.user, &to.name).await.map_err(fault)?;
+        let held = reader.held(&person.user, Some(&to.name)).await.map_err(fault)?;
         let policy = self.policy();
         let host = policy.look(&person, host.as_ref(), held, to.name.as_str())?.clone();
         let filter = GrantFilter { user: Some(person.user.clone()), host: Some(host.name.clone()), open_at: Some(now), most: None };

@@ -32,10 +32,7 @@ impl Broker {
         let reader = self.store.door();
         let look = async {
             let host = reader.find_host(target, port).await?;
-            let held = match &host {
-                Some(host) => reader.held(&who.user, &host.name).await?,
-                None => false,
-            };
+            let held = reader.held(&who.user, host.as_ref().map(|host| &host.name)).await?;
             let seen = self.policy().look(who, host.as_ref(), held, target).is_ok();
             Ok::<_, StoreError>(host.filter(|_| seen))
         };
@@ -91,10 +88,7 @@ pub(super) async fn actor(tx: &mut Tx, by: &Actor) -> Result<Option<Person>, Sto
 /// The host of a name or an alias as typed, in this transaction.
 pub(super) async fn host_typed(tx: &mut Tx, typed: &str) -> Result<Option<Host>, Stop> {
     let Ok(named) = HostName::parse(typed) else { return Ok(None) };
-    match tx.host_named(&named).await? {
-        Some(name) => Ok(tx.host(&name).await?),
-        None => Ok(None),
-    }
+    Ok(tx.find_host(&named).await?)
 }
 
 /// The host of a row that may be older than it: as registered now, or by its name alone, so that a right over some hosts never becomes one

@@ -122,10 +122,7 @@ impl Filing {
 async fn judged(tx: &mut Tx, policy: &Policy, person: &Person, asking: Asking) -> Result<(Ask, crate::access::policy::BoundRule), Stop> {
     let Asking { host: typed, login, from, length, channels, reason, ticket } = asking;
     let host = host_typed(tx, &typed).await?;
-    let held = match &host {
-        Some(host) => tx.held(&person.user, &host.name).await?,
-        None => false,
-    };
+    let held = tx.held(&person.user, host.as_ref().map(|host| &host.name)).await?;
     let host = policy.look(person, host.as_ref(), held, &typed)?;
     let login = match login {
         Some(login) => login,

@@ -41,7 +41,8 @@ impl Broker {
             None
         });
         let typed = match meant {
-            Meant::Typed(typed, _) if host.is_none() => Some(typed.chars().take(LONGEST).collect::<String>()),
+            // Also where it is a host's name: writing no more for one than for the other, this tells the asker nothing by its time.
+            Meant::Typed(typed, _) => Some(typed.chars().take(LONGEST).collect::<String>()),
             _ => None,
         };
         let (user, salt, code) = (who.user.clone(), self.salt(), refusal.code);

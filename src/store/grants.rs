@@ -50,8 +50,8 @@ impl Reader {
         select(&mut conn, filter).await
     }
 
-    /// Did `user` ever hold a grant on `host`?
-    pub async fn held(&self, user: &User, host: &HostName) -> Result<bool, StoreError> {
+    /// Did `user` ever hold a grant on `host`? Without a host nobody has, and the steps are the same.
+    pub async fn held(&self, user: &User, host: Option<&HostName>) -> Result<bool, StoreError> {
         held(&mut *self.pool.acquire().await?, user, host).await
     }
 
@@ -72,8 +72,8 @@ impl Tx {
         load(self.conn(), id).await
     }
 
-    /// Did `user` ever hold a grant on `host`?
-    pub async fn held(&mut self, user: &User, host: &HostName) -> Result<bool, StoreError> {
+    /// Did `user` ever hold a grant on `host`? Without a host nobody has, and the steps are the same.
+    pub async fn held(&mut self, user: &User, host: Option<&HostName>) -> Result<bool, StoreError> {
         held(self.conn(), user, host).await
     }
 
@@ -142,10 +142,10 @@ impl Tx {
     }
 }
 
-async fn held(conn: &mut Conn, user: &User, host: &HostName) -> Result<bool, StoreError> {
+async fn held(conn: &mut Conn, user: &User, host: Option<&HostName>) -> Result<bool, StoreError> {
     let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM grants WHERE user_name = $1 AND host = $2 LIMIT 1")
         .bind(user.as_str())
-        .bind(host.as_str())
+        .bind(host.map_or("", HostName::as_str))
         .fetch_optional(conn)
         .await?;
     Ok(row.is_some())

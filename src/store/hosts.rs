@@ -20,13 +20,9 @@ impl Reader {
     pub async fn find_host(&self, typed: &str, port: u16) -> Result<Option<Host>, StoreError> {
         let mut conn = self.moment().await?;
         let typed = typed.to_ascii_lowercase();
-        match named(&mut conn, &typed).await? {
-            Some(found) => load(&mut conn, &found).await,
-            None => match addressed(&mut conn, &typed, port).await? {
-                Some(found) => load(&mut conn, &found).await,
-                None => Ok(None),
-            },
-        }
+        // The same statements whatever is found, so that their number tells nobody which names exist.
+        let (name, address) = (named(&mut conn, &typed).await?, addressed(&mut conn, &typed, port).await?);
+        load(&mut conn, name.or(address).as_deref().unwrap_or(NO_HOST)).await
     }
 
     /// The host of this name (not an alias).
@@ -65,6 +61,12 @@ impl Tx {
     pub async fn host_named(&mut self, typed: &HostName) -> Result<Option<HostName>, StoreError> {
         let found = named(self.conn(), typed.as_str()).await?;
         found.map(|host| name("host_names", typed.as_str(), &host)).transpose()
+    }
+
+    /// The host that a name or alias leads to. The same statements whether there is one or not.
+    pub async fn find_host(&mut self, typed: &HostName) -> Result<Option<Host>, StoreError> {
+        let found = named(self.conn(), typed.as_str()).await?;
+        load(self.conn(), found.as_deref().unwrap_or(NO_HOST)).await
     }
 
     /// Which host is registered at an address.
@@ -225,10 +227,10 @@ fn bare(raw: Raw) -> Result<Host, StoreError> {
     })
 }
 
+/// The host of this name. The same statements whether there is one or not.
 async fn load(conn: &mut Conn, host: &str) -> Result<Option<Host>, StoreError> {
     let raw: Option<Raw> =
         sqlx::query_as("SELECT name, address, port FROM hosts WHERE name = $1").bind(host).fetch_optional(&mut *conn).await?;
-    let Some(raw) = raw else { return Ok(None) };
     let aliases: Vec<(String,)> = sqlx::query_as("SELECT name FROM host_names WHERE host = $1 AND position > 0 ORDER BY position")
         .bind(host)
         .fetch_all(&mut *conn)
@@ -239,6 +241,7 @@ async fn load(conn: &mut Conn, host: &str) -> Result<Option<Host>, StoreError> {
         sqlx::query_as("SELECT label, value FROM host_labels WHERE host = $1").bind(host).fetch_all(&mut *conn).await?;
     let logins: Vec<(String,)> =
         sqlx::query_as("SELECT login FROM host_logins WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
+    let Some(raw) = raw else { return Ok(None) };
     Ok(Some(Host {
         aliases: aliases.iter().map(|(a,)| name("host_names", host, a)).collect::<Result<Vec<HostName>, _>>()?,
         trust: trust.iter().map(|(line,)| name("host_trust", host, line)).collect::<Result<Vec<HostTrust>, _>>()?,
@@ -247,3 +250,6 @@ async fn load(conn: &mut Conn, host: &str) -> Result<Option<Host>, StoreError> {
         ..bare(raw)?
     }))
 }
+
+/// Looked for where nothing was found: no host has an empty name.
+const NO_HOST: &str = "";

@@ -224,3 +224,25 @@ async fn who_may_not_decide_any_more_does_not_fill_the_quorum() {
     }
     assert!(world.verify().await.findings.is_empty());
 }
+
+#[tokio::test]
+async fn every_name_of_a_host_leads_to_it_by_the_same_steps() {
+    let world = World::new().await;
+    let reader = world.broker.reader();
+    let alice = User::parse("alice").unwrap();
+    for (typed, port, leads) in [
+        ("phi-db", 1, true),
+        ("PHI-DB-alias", 22, true),
+        ("10.0.0.1", 22, true),
+        ("10.0.0.1", 23, false),
+        ("nowhere", 22, false),
+        ("", 22, false),
+    ] {
+        let found = reader.find_host(typed, port).await.unwrap();
+        assert_eq!(found.map(|host| host.name.to_string()), leads.then(|| "phi-db".to_owned()), "{typed}");
+    }
+    assert!(!reader.held(&alice, None).await.unwrap());
+    world.granted("postgres").await;
+    assert!(!reader.held(&alice, None).await.unwrap());
+    assert!(reader.held(&alice, Some(&"phi-db".parse().unwrap())).await.unwrap());
+}

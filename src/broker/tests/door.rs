@@ -134,7 +134,7 @@ async fn the_log_tells_an_unknown_host_from_an_invisible_one() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(hosts, [(Some("secret".into()), false), (None, true)]);
+    assert_eq!(hosts, [(Some("secret".into()), true), (None, true)]);
     let before = rows.len();
     for _ in 0..100 {
         world.broker.turned_away(&alice, client, Meant::Host(&"phi-db".parse().unwrap()), &refusal).await;
