@@ -105,10 +105,18 @@ CREATE TABLE requests (
     version    INTEGER NOT NULL
 ) STRICT;
 
+CREATE INDEX requests_by_time ON requests (filed_at);
 CREATE INDEX requests_by_user ON requests (user_name, filed_at);
 CREATE INDEX requests_pending ON requests (lapses_at) WHERE state = 'pending';
 -- One pending request for the same user, host and login is enough.
 CREATE UNIQUE INDEX requests_one_pending ON requests (user_name, host, login) WHERE state = 'pending';
+
+-- Who may decide, as the bound rule names them: *, role:NAME, user:NAME, vendor:NAME, vendor:*.
+CREATE TABLE request_deciders (
+    request TEXT NOT NULL REFERENCES requests (id),
+    who     TEXT NOT NULL,
+    PRIMARY KEY (request, who)
+) STRICT;
 
 CREATE TABLE approvals (
     request   TEXT NOT NULL REFERENCES requests (id),
@@ -122,6 +130,8 @@ CREATE TABLE approvals (
     PRIMARY KEY (request, position),
     UNIQUE (request, user_name, verdict)
 ) STRICT;
+
+CREATE INDEX approvals_by_user ON approvals (user_name, at);
 
 CREATE TABLE grants (
     id         TEXT PRIMARY KEY NOT NULL,

@@ -1,8 +1,10 @@
 //! Requests and approvals. Every move names the state and version that it expects.
 
+use std::collections::BTreeSet;
+
 use sqlx::FromRow;
 
-use super::texts::{ERASED, text};
+use super::texts::ERASED;
 use super::{Conn, Reader, StoreError, Tx, name, one};
 use crate::access::names::{HostName, Login, Note, RequestId, User};
 use crate::access::request::{Approval, Ask, Request, State, When};
@@ -14,6 +16,8 @@ use crate::audit::commitment::Commitment;
 pub struct RequestFilter {
     /// Filed by this user.
     pub user: Option<User>,
+    /// To be decided, now or once, by this user as their roles are now; with `user` either is enough.
+    pub decider: Option<User>,
     /// Still to be decided.
     pub pending: bool,
     /// The newest so many; none means [`MOST`].
@@ -37,23 +41,28 @@ struct Raw {
     channels: String,
     begins_at: Option<i64>,
     length: i64,
-    reason: String,
     ticket: Option<String>,
     rule: String,
     filed_at: i64,
     state: String,
     version: i64,
     grant_id: Option<String>,
+    reason_text: Option<String>,
 }
 
+/// A request with one of its decisions, or with none.
 #[derive(FromRow)]
-struct RawApproval {
-    user_name: String,
-    verdict: String,
-    note: Option<String>,
-    length: Option<i64>,
-    channels: Option<String>,
-    at: i64,
+struct RawDecided {
+    #[sqlx(flatten)]
+    request: Raw,
+    decided_by: Option<String>,
+    verdict: Option<String>,
+    note_text: Option<String>,
+    /// There was a note, even if its text was erased.
+    note_id: Option<String>,
+    most_length: Option<i64>,
+    only_channels: Option<String>,
+    decided_at: Option<i64>,
 }
 
 impl Reader {
@@ -63,24 +72,42 @@ impl Reader {
         Ok(load(&mut conn, id.as_str()).await?.map(|kept| kept.request))
     }
 
-    /// Requests, the newest first.
+    /// Requests, the newest first; in one statement.
     pub async fn requests(&self, filter: &RequestFilter) -> Result<Vec<Request>, StoreError> {
-        let mut conn = self.moment().await?;
-        let ids: Vec<(String,)> = sqlx::query_as(
-            "SELECT id FROM requests
-             WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR state = $2)
-             ORDER BY filed_at DESC, id LIMIT $3",
+        let rows: Vec<RawDecided> = sqlx::query_as(
+            "SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
+                    r.version, g.id AS grant_id, t.body AS reason_text, a.user_name AS decided_by, a.verdict, n.body AS note_text,
+                    a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at
+             FROM (SELECT * FROM requests q
+                   WHERE (CAST($2 AS TEXT) IS NULL OR q.state = $2)
+                     AND ((CAST($1 AS TEXT) IS NULL AND CAST($3 AS TEXT) IS NULL) OR q.user_name = $1 OR (q.user_name <> $3 AND EXISTS (
+                          SELECT 1 FROM request_deciders d WHERE d.request = q.id AND (
+                              d.who = '*' OR d.who = 'user:' || $3
+                              OR d.who IN (SELECT 'role:' || role FROM user_roles WHERE user_name = $3)
+                              OR d.who IN (SELECT 'vendor:' || vendor FROM users WHERE name = $3 AND vendor IS NOT NULL)
+                              OR (d.who = 'vendor:*' AND EXISTS (SELECT 1 FROM users WHERE name = $3 AND vendor IS NOT NULL))))))
+                   ORDER BY q.filed_at DESC, q.id LIMIT $4) r
+                  LEFT JOIN grants g ON g.request = r.id LEFT JOIN texts t ON t.id = r.reason
+                  LEFT JOIN approvals a ON a.request = r.id LEFT JOIN texts n ON n.id = a.note
+             ORDER BY r.filed_at DESC, r.id, a.position",
         )
         .bind(filter.user.as_ref().map(User::as_str))
         .bind(filter.pending.then_some("pending"))
+        .bind(filter.decider.as_ref().map(User::as_str))
         .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
-        .fetch_all(&mut *conn)
+        .fetch_all(&self.pool)
         .await?;
-        let mut requests = Vec::with_capacity(ids.len());
-        for (id,) in ids {
-            requests.extend(load(&mut conn, &id).await?.map(|kept| kept.request));
-        }
-        Ok(requests)
+        Ok(gathered(rows)?.into_iter().map(|kept| kept.request).collect())
+    }
+
+    /// The newest requests that `user` said yes to.
+    pub async fn said_yes(&self, user: &User) -> Result<BTreeSet<RequestId>, StoreError> {
+        let ids: Vec<(String,)> =
+            sqlx::query_as("SELECT request FROM approvals WHERE user_name = $1 AND verdict = 'yes' ORDER BY at DESC LIMIT 1000")
+                .bind(user.as_str())
+                .fetch_all(&self.pool)
+                .await?;
+        ids.iter().map(|(id,)| name("approvals", id, id)).collect()
     }
 
     /// Pending requests whose time is over at `now`.
@@ -149,6 +176,14 @@ impl Tx {
         .bind(request.lapses_at().micros())
         .execute(self.conn())
         .await?;
+        let deciders = request.rule.approve.iter().flat_map(|approve| &approve.by).map(ToString::to_string);
+        for who in deciders.collect::<BTreeSet<_>>() {
+            sqlx::query("INSERT INTO request_deciders (request, who) VALUES ($1, $2)")
+                .bind(request.id.as_str())
+                .bind(who)
+                .execute(self.conn())
+                .await?;
+        }
         Ok(Kept { request: request.clone(), version: 1 })
     }
 
@@ -198,45 +233,54 @@ impl Tx {
 }
 
 async fn load(conn: &mut Conn, id: &str) -> Result<Option<Kept>, StoreError> {
-    let raw: Option<Raw> = sqlx::query_as(
-        "SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.reason, r.ticket, r.rule, r.filed_at, r.state, r.version,
-                g.id AS grant_id
-         FROM requests r LEFT JOIN grants g ON g.request = r.id WHERE r.id = $1",
+    let rows: Vec<RawDecided> = sqlx::query_as(
+        "SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
+                r.version, g.id AS grant_id, t.body AS reason_text, a.user_name AS decided_by, a.verdict, n.body AS note_text,
+                a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at
+         FROM requests r LEFT JOIN grants g ON g.request = r.id LEFT JOIN texts t ON t.id = r.reason
+              LEFT JOIN approvals a ON a.request = r.id LEFT JOIN texts n ON n.id = a.note
+         WHERE r.id = $1 ORDER BY a.position",
     )
     .bind(id)
-    .fetch_optional(&mut *conn)
+    .fetch_all(conn)
     .await?;
-    let Some(raw) = raw else { return Ok(None) };
-    let rows: Vec<RawApproval> =
-        sqlx::query_as("SELECT user_name, verdict, note, length, channels, at FROM approvals WHERE request = $1 ORDER BY position")
-            .bind(id)
-            .fetch_all(&mut *conn)
-            .await?;
-    let (mut yeses, mut no) = (Vec::new(), None);
+    Ok(gathered(rows)?.pop())
+}
+
+/// Requests of rows that stand together, each with its decisions in their order.
+fn gathered(rows: Vec<RawDecided>) -> Result<Vec<Kept>, StoreError> {
+    let mut requests: Vec<(Raw, Vec<Approval>, Option<Approval>)> = Vec::new();
     for row in rows {
-        let said_no = row.verdict == "no";
-        let decision = approval(conn, id, row).await?;
-        if said_no { no = Some(decision) } else { yeses.push(decision) }
+        let said_no = row.verdict.as_deref() == Some("no");
+        let decision = row.decision()?;
+        if requests.last().is_none_or(|(raw, ..)| raw.id != row.request.id) {
+            requests.push((row.request, Vec::new(), None));
+        }
+        let Some((_, yeses, no)) = requests.last_mut() else { continue };
+        match decision {
+            Some(decision) if said_no => *no = Some(decision),
+            decision => yeses.extend(decision),
+        }
     }
-    let reason = text(conn, &raw.reason).await?;
-    built(raw, &reason, yeses, no).map(Some)
+    requests.into_iter().map(|(raw, yeses, no)| built(raw, yeses, no)).collect()
 }
 
-async fn approval(conn: &mut Conn, id: &str, raw: RawApproval) -> Result<Approval, StoreError> {
-    let note = match &raw.note {
-        Some(note) => Some(text(conn, note).await?),
-        None => None,
-    };
-    Ok(Approval {
-        by: name("approvals", id, &raw.user_name)?,
-        at: Timestamp::from_micros(raw.at),
-        note: note.map(|note| name::<Note>("texts", id, &note)).transpose()?,
-        length: raw.length.map(span),
-        channels: raw.channels.map(|kinds| name("approvals", id, &kinds)).transpose()?,
-    })
+impl RawDecided {
+    fn decision(&self) -> Result<Option<Approval>, StoreError> {
+        let id = self.request.id.as_str();
+        let (Some(by), Some(at)) = (&self.decided_by, self.decided_at) else { return Ok(None) };
+        let note = self.note_id.as_ref().map(|_| self.note_text.as_deref().unwrap_or(ERASED));
+        Ok(Some(Approval {
+            by: name("approvals", id, by)?,
+            at: Timestamp::from_micros(at),
+            note: note.map(|note| name::<Note>("texts", id, note)).transpose()?,
+            length: self.most_length.map(span),
+            channels: self.only_channels.as_deref().map(|kinds| name("approvals", id, kinds)).transpose()?,
+        }))
+    }
 }
 
-fn built(raw: Raw, reason: &str, approvals: Vec<Approval>, no: Option<Approval>) -> Result<Kept, StoreError> {
+fn built(raw: Raw, approvals: Vec<Approval>, no: Option<Approval>) -> Result<Kept, StoreError> {
     let id = raw.id.as_str();
     let bad = |why: &str| StoreError::row("requests", id, why);
     let state = match raw.state.as_str() {
@@ -256,7 +300,7 @@ fn built(raw: Raw, reason: &str, approvals: Vec<Approval>, no: Option<Approval>)
         login: name("requests", id, &raw.login)?,
         channels: name("requests", id, &raw.channels)?,
         when: When { from: raw.begins_at.map(Timestamp::from_micros), length: span(raw.length) },
-        reason: name("texts", id, if reason.is_empty() { ERASED } else { reason })?,
+        reason: name("texts", id, raw.reason_text.as_deref().filter(|text| !text.is_empty()).unwrap_or(ERASED))?,
         ticket: raw.ticket.as_deref().map(|ticket| name("requests", id, ticket)).transpose()?,
     };
     let rule = serde_json::from_str(&raw.rule).map_err(|e| StoreError::row("requests", id, e))?;
@@ -270,4 +314,4 @@ fn span(micros: i64) -> Span {
 }
 
 /// The most requests that one reading gives.
-pub const MOST: u32 = 1000;
+pub const MOST: u32 = 200;

@@ -1,6 +1,6 @@
 //! Free text that a person typed: kept once, beside its salt, found by its commitment; erased without touching the log.
 
-use super::{Conn, StoreError, Tx};
+use super::{StoreError, Tx};
 use crate::audit::commitment::{Commitment, Salt};
 
 impl Tx {
@@ -16,12 +16,6 @@ impl Tx {
             .await?;
         Ok(commitment)
     }
-}
-
-/// The text behind a commitment; [`ERASED`] in the place of one that was erased.
-pub(super) async fn text(conn: &mut Conn, id: &str) -> Result<String, StoreError> {
-    let row: Option<(Option<String>,)> = sqlx::query_as("SELECT body FROM texts WHERE id = $1").bind(id).fetch_optional(conn).await?;
-    Ok(row.and_then(|(body,)| body).unwrap_or_else(|| ERASED.to_owned()))
 }
 
 /// Shown where a text was erased.

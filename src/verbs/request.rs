@@ -161,8 +161,10 @@ pub(super) async fn queue(broker: &Broker, caller: &Caller, pending: bool, side:
         Some(person) => request.rule.may_decide(person, &request.asked.user).is_ok(),
         None => true,
     };
-    let user = caller.person.as_ref().filter(|_| side == Side::Mine).map(|person| person.user.clone());
-    let mut requests = read(broker, broker.reader().requests(&RequestFilter { user, pending, ..RequestFilter::default() }).await)?;
+    let me = |shown: bool| caller.person.as_ref().filter(|_| shown).map(|person| person.user.clone());
+    let filter = RequestFilter { user: me(side != Side::ForMe), decider: me(side != Side::Mine), pending, most: None };
+    let mut requests = read(broker, broker.reader().requests(&filter).await)?;
+    // The store has chosen by the roles of now already; the rule has the last word.
     requests.retain(|request| {
         let shown = match side {
             Side::Both => mine(request) || for_me(request),

@@ -1,18 +1,16 @@
 //! `sessions`, `kill`: who is and was inside, and ending one visit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::text::{Table, left};
 use super::{Answer, Caller, read};
 use crate::access::host::Host;
-use crate::access::names::{HostName, Note, RequestId, SessionId};
-use crate::access::person::Person;
+use crate::access::names::{HostName, Note, SessionId};
 use crate::access::policy::Act;
-use crate::access::request::Request;
 use crate::access::time::Timestamp;
-use crate::broker::{Broker, Error, RequestFilter, SessionFilter, SessionRow};
+use crate::broker::{Broker, Error, SessionFilter, SessionRow};
 
 /// The hosts of rows that may be older than their host.
 pub(super) struct Places(BTreeMap<HostName, Host>);
@@ -28,20 +26,14 @@ impl Places {
     }
 }
 
-/// The requests that this person said yes to: they may end what came of them, so they may see it.
-async fn approved_by(broker: &Broker, person: &Person) -> Result<BTreeSet<RequestId>, Error> {
-    let requests = read(broker, broker.reader().requests(&RequestFilter::default()).await)?;
-    let said_yes = |request: &Request| request.approvals().iter().any(|yes| yes.by == person.user);
-    Ok(requests.into_iter().filter(said_yes).map(|request| request.id).collect())
-}
-
 /// `sessions [--live]`: my own, what came of my approvals, and those on hosts where I may see them.
 pub(super) async fn list(broker: &Broker, caller: &Caller, live: bool) -> Result<Answer, Error> {
     let mut rows = read(broker, broker.reader().sessions(&SessionFilter { live, ..SessionFilter::default() }).await)?;
     if let Some(person) = &caller.person {
         let places = Places::load(broker).await?;
         let policy = broker.policy();
-        let approved = approved_by(broker, person).await?;
+        // What they said yes to they may end, so they may see it.
+        let approved = read(broker, broker.reader().said_yes(&person.user).await)?;
         rows.retain(|row| {
             row.user == person.user || approved.contains(&row.request) || policy.may(person, Act::Sessions, &places.get(&row.host))
         });

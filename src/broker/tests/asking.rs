@@ -226,6 +226,43 @@ async fn who_may_not_decide_any_more_does_not_fill_the_quorum() {
 }
 
 #[tokio::test]
+async fn requests_are_chosen_by_whose_they_are_and_who_decides() {
+    let world = World::new().await;
+    let one = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    world.clock.advance(Span::seconds(1));
+    let two = world.ask("anna", "phi-app", None).await.unwrap();
+    world.clock.advance(Span::seconds(1));
+    let granted = world.ask("alice", "lab", Some("guest")).await.unwrap();
+    world.yes("bob", &two).await.unwrap();
+    world.yes("bert", &two).await.unwrap();
+    let (one, two, granted) = (one.id, two.id, granted.id);
+    for (mine, by, pending, most, expected) in [
+        (None, None, false, None, vec![&granted, &two, &one]),
+        (None, None, false, Some(2), vec![&granted, &two]),
+        (None, None, true, None, vec![&one]),
+        (Some("alice"), None, false, None, vec![&granted, &one]),
+        (None, Some("bob"), false, None, vec![&two, &one]),
+        (None, Some("bob"), true, None, vec![&one]),
+        (None, Some("alice"), false, None, vec![&two]),
+        (None, Some("anna"), false, None, vec![]),
+        (Some("anna"), Some("anna"), false, None, vec![&two]),
+        (Some("alice"), Some("alice"), false, None, vec![&granted, &two, &one]),
+        (Some("mallory"), Some("mallory"), false, None, vec![]),
+    ] {
+        let user = |name: Option<&str>| name.map(|name| User::parse(name).unwrap());
+        let filter = RequestFilter { user: user(mine), decider: user(by), pending, most };
+        let found = world.broker.reader().requests(&filter).await.unwrap();
+        assert_eq!(found.iter().map(|request| &request.id).collect::<Vec<_>>(), expected, "{filter:?}");
+        for request in found {
+            assert_eq!(world.broker.reader().request(&request.id).await.unwrap(), Some(request), "one reading for one and for many");
+        }
+    }
+    let bob = User::parse("bob").unwrap();
+    assert_eq!(world.broker.reader().said_yes(&bob).await.unwrap(), [two].into());
+    assert_eq!(world.broker.reader().said_yes(&User::parse("anna").unwrap()).await.unwrap(), [].into());
+}
+
+#[tokio::test]
 async fn every_name_of_a_host_leads_to_it_by_the_same_steps() {
     let world = World::new().await;
     let reader = world.broker.reader();
