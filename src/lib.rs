@@ -33,7 +33,7 @@ pub mod config;
 pub mod recording;
 pub mod serve;
 pub mod session;
-pub mod store;
 pub mod ssh;
+pub mod store;
 pub mod verbs;
 pub mod wire;

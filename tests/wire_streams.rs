@@ -174,39 +174,3 @@ fn a_changed_byte_behind_the_length_is_corrupt() {
         }
     }
 }
-
-/// `cargo test --test wire_streams -- --ignored --nocapture speed`
-#[test]
-#[ignore = "measures"]
-#[expect(clippy::disallowed_methods, reason = "a stopwatch")]
-fn speed() {
-    use std::time::Instant;
-    for kex in [Agreement::MlKem768X25519, Agreement::Curve25519, Agreement::NistP256, Agreement::NistP384] {
-        let start = Instant::now();
-        for _ in 0..500 {
-            pair(&speak(kex, Cipher::Aes256Gcm));
-        }
-        println!("{}: {:.0} connections/s, both ends", kex.name(), 500.0 / start.elapsed().as_secs_f64());
-    }
-    for cipher in Cipher::ALL {
-        let (mut c, mut s) = known_pair(&speak(Agreement::Curve25519, cipher));
-        let (payload, mut wire) = (vec![94; 32_768], Vec::new());
-        let start = Instant::now();
-        for _ in 0..2048 {
-            c.send(&payload).unwrap();
-            c.send(&payload).unwrap();
-            wire.clear();
-            c.take_output(&mut wire);
-            let mut rest = wire.as_slice();
-            while !rest.is_empty() {
-                let space = s.space();
-                let n = space.len().min(rest.len());
-                space[..n].copy_from_slice(&rest[..n]);
-                s.filled(n);
-                rest = &rest[n..];
-                while s.next().unwrap().is_some() {}
-            }
-        }
-        println!("{}: {:.0} MiB/s sealed, copied and opened", cipher.name(), 128.0 / start.elapsed().as_secs_f64());
-    }
-}

@@ -10,8 +10,8 @@ use super::codec::{Reader, WireError};
 use super::number;
 
 pub use compose::{
-    VETOED, clamp_max_packet, close, data, eof, extended_data, failure, open_failure, request_failure, set_window,
-    signal, success, vetoed, window_adjust,
+    VETOED, clamp_max_packet, close, data, eof, extended_data, failure, open_failure, request_failure, set_window, signal, success, vetoed,
+    window_adjust,
 };
 
 /// One message of the connection layer, borrowed from its payload.
@@ -251,9 +251,7 @@ pub fn parse(payload: &[u8]) -> Result<Message<'_>, WireError> {
         number::CHANNEL_OPEN_FAILURE => return open_failure_message(r),
         number::CHANNEL_WINDOW_ADJUST => Message::WindowAdjust { recipient: r.u32()?, bytes: r.u32()? },
         number::CHANNEL_DATA => Message::Data { recipient: r.u32()?, data: r.string()? },
-        number::CHANNEL_EXTENDED_DATA => {
-            Message::ExtendedData { recipient: r.u32()?, code: r.u32()?, data: r.string()? }
-        }
+        number::CHANNEL_EXTENDED_DATA => Message::ExtendedData { recipient: r.u32()?, code: r.u32()?, data: r.string()? },
         number::CHANNEL_EOF => Message::Eof { recipient: r.u32()? },
         number::CHANNEL_CLOSE => Message::Close { recipient: r.u32()? },
         number::CHANNEL_REQUEST => return request(r).map(Message::Request),
@@ -266,23 +264,11 @@ pub fn parse(payload: &[u8]) -> Result<Message<'_>, WireError> {
 }
 
 fn open(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
-    Ok(Message::Open(Open {
-        kind: r.text()?,
-        sender: r.u32()?,
-        window: r.u32()?,
-        max_packet: r.u32()?,
-        rest: r.rest(),
-    }))
+    Ok(Message::Open(Open { kind: r.text()?, sender: r.u32()?, window: r.u32()?, max_packet: r.u32()?, rest: r.rest() }))
 }
 
 fn confirmation(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
-    Ok(Message::Confirmation {
-        recipient: r.u32()?,
-        sender: r.u32()?,
-        window: r.u32()?,
-        max_packet: r.u32()?,
-        rest: r.rest(),
-    })
+    Ok(Message::Confirmation { recipient: r.u32()?, sender: r.u32()?, window: r.u32()?, max_packet: r.u32()?, rest: r.rest() })
 }
 
 fn open_failure_message(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
@@ -294,14 +280,9 @@ fn open_failure_message(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
 fn request(mut r: Reader<'_>) -> Result<Request<'_>, WireError> {
     let (recipient, name, want_reply) = (r.u32()?, r.string()?, r.bool()?);
     let kind = match name {
-        b"pty-req" => RequestKind::Pty {
-            term: r.string()?,
-            cols: r.u32()?,
-            rows: r.u32()?,
-            width: r.u32()?,
-            height: r.u32()?,
-            modes: r.string()?,
-        },
+        b"pty-req" => {
+            RequestKind::Pty { term: r.string()?, cols: r.u32()?, rows: r.u32()?, width: r.u32()?, height: r.u32()?, modes: r.string()? }
+        }
         b"env" => RequestKind::Env { name: r.string()?, value: r.string()? },
         b"shell" => RequestKind::Shell,
         b"exec" => RequestKind::Exec { command: r.string()? },

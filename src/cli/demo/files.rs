@@ -77,7 +77,6 @@ replay    {ssh} carol@{BASTION} recordings
           {ssh} -t carol@{BASTION} replay ID
 verify    {program} verify --config {config}
 
-Or only `{ssh} -J {BASTION} phi-app`: it asks why, waits for bob, and goes on.
 "
     )
 }
