@@ -116,7 +116,7 @@ async fn lost(tx: &mut Tx, request: &Request) -> Result<BTreeSet<User>, Stop> {
     let mut lost = BTreeSet::new();
     for Approval { by, .. } in request.approvals() {
         let person = tx.person(by).await?;
-        if !person.is_some_and(|person| request.rule.may_decide(&person, &request.asked.user).is_ok()) {
+        if person.is_none_or(|person| request.rule.may_decide(&person, &request.asked.user).is_err()) {
             lost.insert(by.clone());
         }
     }
