@@ -17,26 +17,31 @@ use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
 
 /// Lines are written to the file when there are this many bytes of them, and whenever the journal has nothing more.
 const LINES: usize = 256 * 1024;
-/// A quiet channel holds no more than this.
+/// A quiet channel that is open holds no more lines than this.
 const QUIET: usize = 4 * 1024;
+
+/// What is known of a channel, open or closed. A session may have thousands that are closed: this is all that is kept of them.
+pub(super) struct Channel {
+    number: u32,
+    kind: ChannelKind,
+    newline: Newline,
+    command: Option<Box<CommandText>>,
+    digest: Context,
+    bytes: u64,
+    began: u64,
+    last: u64,
+    /// Bytes up and down: those that are in the file, and those that were only counted.
+    carried: [(u64, u64); 2],
+    told: bool,
+}
 
 /// A channel that is being recorded.
 pub(super) struct ChannelFile {
-    number: u32,
-    kind: ChannelKind,
-    command: Option<CommandText>,
-    name: String,
+    channel: Channel,
     part: PathBuf,
-    /// Closed with the channel, opened again if something comes after all.
-    file: Option<File>,
-    digest: Context,
-    bytes: u64,
+    file: File,
     lines: Vec<u8>,
     teller: Teller,
-    began: u64,
-    last: u64,
-    counts: Option<(u64, u64)>,
-    told: bool,
 }
 
 impl ChannelFile {
@@ -52,67 +57,62 @@ impl ChannelFile {
     ) -> Result<Self, RecordError> {
         let told = meta.command.as_deref().map(|bytes| (bytes, CommandText::of(bytes, text)));
         let header = CastHeader::new(session, number, meta, told.as_ref().map(|t| &t.1), at);
-        let name = format!("{number:02}-{}.cast", meta.kind.as_str());
-        let part = folder.join(format!("{name}.part"));
+        let mut lines = Vec::new();
+        let newline = header.x_jit.as_ref().map_or(Newline::Raw, |x| x.newline);
+        let command = told.as_ref().map(|(_, text)| Box::new(text.clone()));
+        let (kind, digest) = (meta.kind, Context::new(&SHA256));
+        let channel =
+            Channel { number, kind, newline, command, digest, bytes: 0, began: at, last: at, carried: [(0, 0); 2], told: false };
+        let part = channel.part(folder);
+        header.write(&mut lines).map_err(RecordError::io("write", &part))?;
+        told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));
         let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
         let file = open.map_err(RecordError::io("make", &part))?;
-        let newline = header.x_jit.as_ref().map_or(Newline::Raw, |x| x.newline);
-        let mut lines = Vec::new();
-        header.write(&mut lines).map_err(RecordError::io("write", &part))?;
-        let command = told.map(|(bytes, text)| {
-            text.write_exact(bytes, &mut lines);
-            text
-        });
-        let kind = meta.kind;
-        let counts = (kind == ChannelKind::Sftp).then_some((0, 0));
-        let (teller, digest) = (Teller::new(newline), Context::new(&SHA256));
-        let file = Some(file);
-        let mut channel =
-            Self { number, kind, command, name, part, file, digest, bytes: 0, lines, teller, began: at, last: at, counts, told: false };
-        channel.flush()?;
-        Ok(channel)
+        let mut made = Self { channel, part, file, lines, teller: Teller::new(newline) };
+        made.flush()?;
+        Ok(made)
     }
 
     /// How many bytes of its command are told in the manifest.
     pub(super) fn told(&self) -> usize {
-        self.command.as_ref().map_or(0, |c| c.text.len())
+        self.channel.command.as_ref().map_or(0, |c| c.text.len())
     }
 
     /// Writes down one frame of this channel; `at` is the journal's time.
     pub(super) fn frame(&mut self, at: u64, body: &Body<'_>) -> Result<(), RecordError> {
-        self.last = self.last.max(at);
-        let now = self.last - self.began;
+        let now = self.channel.at(at);
         let out = &mut self.lines;
+        let [(kept_up, kept_down), counted] = &mut self.channel.carried;
         match *body {
-            Body::Out(bytes) => self.teller.tell(out, now, Stream::Out, bytes),
-            Body::Err(bytes) => self.teller.tell(out, now, Stream::Err, bytes),
-            Body::In(bytes) => self.teller.tell(out, now, Stream::In, bytes),
+            Body::Out(bytes) => {
+                *kept_down += bytes.len() as u64;
+                self.teller.tell(out, now, Stream::Out, bytes);
+            }
+            Body::Err(bytes) => {
+                *kept_down += bytes.len() as u64;
+                self.teller.tell(out, now, Stream::Err, bytes);
+            }
+            Body::In(bytes) => {
+                *kept_up += bytes.len() as u64;
+                self.teller.tell(out, now, Stream::In, bytes);
+            }
             Body::Resize { cols, rows } => {
                 let (cols, rows) = screen(cols, rows);
                 self.teller.other(out, now, 'r', &format!("{cols}x{rows}"));
             }
             Body::Marker(text) => self.teller.other(out, now, 'm', text),
-            Body::Count { up, down } => self.counts = Some((up, down)),
-            Body::Close => return self.end(),
-            Body::Open(_) | Body::End(_) => {}
+            Body::Count { up, down } => *counted = (up, down),
+            Body::Close | Body::Open(_) | Body::End(_) => {}
         }
         if self.lines.len() >= LINES { self.flush() } else { Ok(()) }
     }
 
     /// Writes what is in memory to the file.
-    pub(super) fn flush(&mut self) -> Result<(), RecordError> {
+    fn flush(&mut self) -> Result<(), RecordError> {
         if !self.lines.is_empty() {
-            let wrong = RecordError::io("write", &self.part);
-            let file = match &mut self.file {
-                Some(file) => file,
-                none => match OpenOptions::new().append(true).open(&self.part) {
-                    Ok(file) => none.insert(file),
-                    Err(error) => return Err(wrong(error)),
-                },
-            };
-            file.write_all(&self.lines).map_err(wrong)?;
-            self.digest.update(&self.lines);
-            self.bytes += self.lines.len() as u64;
+            self.file.write_all(&self.lines).map_err(RecordError::io("write", &self.part))?;
+            self.channel.digest.update(&self.lines);
+            self.channel.bytes += self.lines.len() as u64;
             self.lines.clear();
         }
         Ok(())
@@ -122,42 +122,76 @@ impl ChannelFile {
     pub(super) fn rest(&mut self) -> Result<(), RecordError> {
         self.flush()?;
         self.lines.shrink_to(QUIET);
+        self.teller.shrink_to(QUIET);
         Ok(())
     }
 
-    /// The channel is over: the last characters, the counts, the disk.
-    pub(super) fn end(&mut self) -> Result<(), RecordError> {
-        let now = self.last - self.began;
+    /// The channel is over: the last characters, the counts, the disk. What comes back is small.
+    pub(super) fn close(mut self) -> Result<Channel, RecordError> {
+        let now = self.channel.last - self.channel.began;
         self.teller.flush(&mut self.lines, now);
-        if let (Some((up, down)), false) = (self.counts, self.told) {
-            let text = counted(self.kind, up, down, now);
+        if let (Some((up, down)), false) = (self.channel.counts(), self.channel.told) {
+            let text = counted(self.channel.kind, up, down, now);
             self.teller.remark(&mut self.lines, now, &text);
-            self.told = true;
+            self.channel.told = true;
         }
-        self.rest()?;
-        match self.file.take() {
-            Some(file) => file.sync_all().map_err(RecordError::io("sync", &self.part)),
-            None => Ok(()),
-        }
+        self.flush()?;
+        self.file.sync_all().map_err(RecordError::io("sync", &self.part))?;
+        Ok(self.channel)
+    }
+}
+
+impl Channel {
+    /// Something came after all.
+    pub(super) fn reopen(self, folder: &Path) -> Result<ChannelFile, RecordError> {
+        let part = self.part(folder);
+        let file = OpenOptions::new().append(true).open(&part).map_err(RecordError::io("open", &part))?;
+        Ok(ChannelFile { teller: Teller::new(self.newline), channel: self, part, file, lines: Vec::new() })
     }
 
-    /// Gives the file its name. It must have ended.
-    pub(super) fn seal(self) -> Result<SealedChannel, RecordError> {
-        let name = self.part.with_file_name(&self.name);
-        std::fs::rename(&self.part, &name).map_err(RecordError::io("rename", &self.part))?;
+    /// Gives the file its name.
+    pub(super) fn seal(self, folder: &Path) -> Result<SealedChannel, RecordError> {
+        let (part, counts) = (self.part(folder), self.counts());
+        let file = self.name();
+        std::fs::rename(&part, folder.join(&file)).map_err(RecordError::io("rename", &part))?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.digest.finish().as_ref());
         Ok(SealedChannel {
             number: self.number,
             kind: self.kind,
-            file: self.name,
+            file,
             sha256,
             bytes: self.bytes,
             began: Duration::from_micros(self.began),
             duration: Duration::from_micros(self.last - self.began),
-            command: self.command,
-            counts: self.counts,
+            command: self.command.map(|c| *c),
+            counts,
         })
+    }
+
+    /// Which number it has in its session.
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    fn name(&self) -> String {
+        format!("{:02}-{}.cast", self.number, self.kind.as_str())
+    }
+
+    fn part(&self, folder: &Path) -> PathBuf {
+        folder.join(self.name() + ".part")
+    }
+
+    /// Microseconds since the channel began; never goes back.
+    fn at(&mut self, at: u64) -> u64 {
+        self.last = self.last.max(at);
+        self.last - self.began
+    }
+
+    /// What a file transfer carried, by its bytes where they are kept and by the count where not.
+    fn counts(&self) -> Option<(u64, u64)> {
+        let [kept, counted] = self.carried;
+        (self.kind == ChannelKind::Sftp).then_some((kept.0.max(counted.0), kept.1.max(counted.1)))
     }
 }
 

@@ -6,6 +6,7 @@
 //! * Bytes that are not text come twice: an event `b` with the exact bytes in base64, and right after it the `o` (or `i`) that players
 //!   show in their place. Players ignore `b`.
 //! * stderr is an `o` with an event `e` right before it: empty if the `o` is exact, else the exact bytes in base64.
+//! * What the bastion itself says in a channel is an `o` with an event `j` right before it: no byte of the channel.
 //! * In a channel without a terminal each LF of an exact `o` is told as CR LF ([`Newline::CrLf`]); the `i` never.
 
 use std::fmt::Write as _;
@@ -82,6 +83,7 @@ impl Teller {
 
     /// Appends a line of the bastion's own, shown to the viewer as output.
     pub fn remark(&mut self, out: &mut Vec<u8>, micros: u64, text: &str) {
+        self.lines.other(out, micros, 'j', "");
         self.lines.core(out, micros, EventType::Output, |s| s.push_str(text));
     }
 
@@ -89,6 +91,11 @@ impl Teller {
     /// Cut to [`MAX_MARKER`]: the words may be a host's.
     pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) {
         self.lines.other(out, micros, code, cut(data, MAX_MARKER));
+    }
+
+    /// Gives memory back.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        self.lines.shrink_to(bytes);
     }
 
     fn piece(&mut self, out: &mut Vec<u8>, micros: u64, stream: Stream, bytes: &[u8]) {
@@ -150,10 +157,11 @@ pub struct Restorer {
     pending: Option<Pending>,
 }
 
+/// What an event says of the one after it.
 #[derive(Debug)]
-struct Pending {
-    err: bool,
-    exact: Option<Vec<u8>>,
+enum Pending {
+    Remark,
+    Bytes { err: bool, exact: Option<Vec<u8>> },
 }
 
 /// An event that our writer would not have written there.
@@ -171,23 +179,32 @@ impl Restorer {
     pub fn bytes(&mut self, event: &CastEvent) -> Result<Option<(Stream, Vec<u8>)>, NotExact> {
         let (code, data) = event.parts();
         match (code, self.pending.take()) {
+            ('j', None) => {
+                self.pending = Some(Pending::Remark);
+                Ok(None)
+            }
+            ('o', Some(Pending::Remark)) => Ok(None),
             ('b' | 'e', None) => {
                 let exact = match (code, data) {
                     ('e', "") => None,
                     _ => Some(STANDARD.decode(data).map_err(|_| NotExact("exact bytes that are not base64"))?),
                 };
-                self.pending = Some(Pending { err: code == 'e', exact });
+                self.pending = Some(Pending::Bytes { err: code == 'e', exact });
                 Ok(None)
             }
             ('o', pending) => {
-                let Pending { err, exact } = pending.unwrap_or(Pending { err: false, exact: None });
+                let (err, exact) = match pending {
+                    Some(Pending::Bytes { err, exact }) => (err, exact),
+                    _ => (false, None),
+                };
                 let told = |s: &str| if self.newline == Newline::CrLf { s.replace("\r\n", "\n") } else { s.to_owned() };
                 let bytes = exact.unwrap_or_else(|| told(data).into_bytes());
                 Ok(Some((if err { Stream::Err } else { Stream::Out }, bytes)))
             }
             ('i', pending) => match pending {
-                Some(Pending { err: true, .. }) => Err(NotExact("a mark of stderr before input")),
-                pending => Ok(Some((Stream::In, pending.and_then(|p| p.exact).unwrap_or_else(|| data.as_bytes().to_vec())))),
+                Some(Pending::Bytes { err: false, exact: Some(exact) }) => Ok(Some((Stream::In, exact))),
+                None => Ok(Some((Stream::In, data.as_bytes().to_vec()))),
+                Some(_) => Err(NotExact("a mark of output before input")),
             },
             (_, Some(_)) => Err(NotExact("exact bytes without what is shown for them")),
             (_, None) => Ok(None),

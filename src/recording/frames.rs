@@ -60,7 +60,7 @@ pub enum Body<'a> {
     },
     /// The bastion's own words, or a fact worth a line: `exit status 3`.
     Marker(&'a str),
-    /// Bytes so far in a channel whose content is not kept; cumulative.
+    /// Bytes so far in a file transfer whose content is not kept; cumulative.
     Count {
         /// From the client.
         up: u64,

@@ -115,3 +115,55 @@ fn words_of_any_length_are_cut() {
     assert_eq!(events[0].parts(), ('m', &words[..MAX_MARKER]));
     assert_eq!(Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect::<Vec<_>>(), ["x"]);
 }
+
+fn sftp() -> Body<'static> {
+    Body::Open(ChannelMeta { kind: ChannelKind::Sftp, command: None, terminal: None })
+}
+
+#[test]
+fn a_file_transfer_whose_bytes_come_is_kept_whole_and_counted() {
+    let world = World::new();
+    let mut journal = world.journal();
+    let wild: Vec<u8> = (0..100_000u32).map(|n| (n % 4099 * n / 7) as u8).collect();
+    let frames = [sftp(), Body::In(b"id; cat /etc/shadow\n"), Body::Out(&wild), Body::Err(b"oops\n"), Body::Out(b"sftp: 1 bytes"), Body::Close];
+    for (at, body) in (0..).zip(frames) {
+        journal.keep(&[frame(1, at, body)]).unwrap();
+    }
+    // Only counted, in the same session.
+    journal.keep(&[frame(2, 9, sftp()), frame(2, 9, Body::Count { up: 7, down: 8 })]).unwrap();
+    drop(journal);
+    let sealed = world.recover();
+    let down = wild.len() as u64 + 18;
+    assert_eq!(sealed.channels.iter().map(|c| c.counts.unwrap()).collect::<Vec<_>>(), [(20, down), (7, 8)]);
+    let kept = world.raw(1);
+    assert_eq!((kept.out, kept.err), ([&wild, b"sftp: 1 bytes".as_slice()].concat(), b"oops\n".to_vec()));
+    assert_eq!(kept.input, b"id; cat /etc/shadow\n");
+    assert_eq!(world.raw(2), replay::RawStreams::default());
+    let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect();
+    assert!(text.iter().any(|l| l.ends_with("bytes that are not text]")), "{text:?}");
+    assert!(text.last().unwrap().ends_with(&format!("sftp: 20 bytes up, {down} bytes down in 0.0 s")), "{text:?}");
+    assert!(std::fs::read_to_string(world.folder().join("02-sftp.cast")).unwrap().ends_with("sftp: 7 bytes up, 8 bytes down in 0.0 s\\r\\n\"]\n"));
+}
+
+#[test]
+fn a_closed_channel_costs_little() {
+    assert!(size_of::<channel::Channel>() <= 192, "{}", size_of::<channel::Channel>());
+    let world = World::new();
+    let mut journal = world.journal();
+    let recorder = Recorder::start(&world.root(), &journal).unwrap();
+    let files = || {
+        let ours = |link: std::io::Result<std::path::PathBuf>| link.is_ok_and(|to| to.starts_with(world.folder()));
+        std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter(|f| ours(std::fs::read_link(f.path()))).count()
+    };
+    for number in 1..=50 {
+        journal.keep(&[frame(number, 0, exec(b"true")), frame(number, 1, Body::Close)]).unwrap();
+    }
+    for tries in 0.. {
+        if world.folder().join("50-exec.cast.part").exists() && files() == 0 {
+            break;
+        }
+        assert!(tries < 500, "{} files are open", files());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    drop(recorder);
+}

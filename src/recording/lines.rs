@@ -34,6 +34,12 @@ impl LineWriter {
         end(out, |line| self.entry.serialize(line));
     }
 
+    /// Gives memory back.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        self.entry.event_data.clear();
+        self.entry.event_data.shrink_to(bytes);
+    }
+
     /// Appends any other line.
     pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) {
         end(out, |line| (seconds(micros), code, data).serialize(line));

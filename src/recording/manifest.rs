@@ -81,7 +81,7 @@ pub struct SealedChannel {
     pub duration: Duration,
     /// The command line of an exec.
     pub command: Option<CommandText>,
-    /// Bytes up and down, where they were only counted.
+    /// Bytes up and down of a file transfer, whether they are in the file or not.
     pub counts: Option<(u64, u64)>,
 }
 
@@ -128,10 +128,10 @@ pub struct ManifestChannel {
     /// Where `command` is not exactly the command's bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_exact: Option<ExactCommand>,
-    /// Bytes from the client, where they were only counted.
+    /// Bytes from the client, of a file transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up: Option<u64>,
-    /// Bytes to the client, where they were only counted.
+    /// Bytes to the client, of a file transfer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<u64>,
 }

@@ -74,7 +74,7 @@ pub enum ChannelKind {
     Shell,
     /// A command.
     Exec,
-    /// The sftp subsystem: counted, its bytes are not kept.
+    /// The sftp subsystem: always counted, and its bytes kept where the relay hands them over.
     Sftp,
 }
 

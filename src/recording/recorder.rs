@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::channel::ChannelFile;
+use super::channel::{Channel, ChannelFile};
 use super::command::{MANY, MAX_TEXT, SHORT_TEXT};
 use super::frames::{Body, Frame};
 use super::journal::{Bell, Journal, JournalReader, Next};
@@ -122,7 +122,8 @@ impl Drop for PoisonOnDrop<'_> {
 pub(super) struct Casts {
     pub(super) meta: SessionMeta,
     folder: PathBuf,
-    channels: BTreeMap<u32, ChannelFile>,
+    open: BTreeMap<u32, ChannelFile>,
+    closed: BTreeMap<u32, Channel>,
     /// Bytes of commands that the manifest will tell.
     told: usize,
     /// The last frame's time.
@@ -142,7 +143,7 @@ impl Casts {
     pub(super) fn create(root: &Path, meta: &SessionMeta) -> Result<Self, RecordError> {
         let folder = root.join(meta.folder());
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(RecordError::io("make", &folder))?;
-        Ok(Self { meta: meta.clone(), folder, channels: BTreeMap::new(), told: 0, last: 0, ending: None })
+        Ok(Self { meta: meta.clone(), folder, open: BTreeMap::new(), closed: BTreeMap::new(), told: 0, last: 0, ending: None })
     }
 
     /// Writes down every whole frame that is there. Says what is wrong with the next one, if something is.
@@ -163,8 +164,13 @@ impl Casts {
             self.ending = Some(ending.to_owned());
             return Ok(());
         }
-        if let Some(channel) = self.channels.get_mut(&number) {
-            return channel.frame(at, &body);
+        if let Some(closed) = self.closed.remove(&number) {
+            // Late, but it may have been shown.
+            self.open.insert(number, closed.reopen(&self.folder)?);
+        }
+        if let Some(channel) = self.open.get_mut(&number) {
+            channel.frame(at, &body)?;
+            return if body == Body::Close { self.close(number) } else { Ok(()) };
         }
         let meta = match &body {
             Body::Open(meta) => meta.clone(),
@@ -175,18 +181,28 @@ impl Casts {
         let mut channel = ChannelFile::create(&self.folder, &self.meta, number, &meta, at, text)?;
         self.told += channel.told();
         channel.frame(at, &body)?;
-        self.channels.insert(number, channel);
+        self.open.insert(number, channel);
+        Ok(())
+    }
+
+    fn close(&mut self, number: u32) -> Result<(), RecordError> {
+        if let Some(channel) = self.open.remove(&number) {
+            self.closed.insert(number, channel.close()?);
+        }
         Ok(())
     }
 
     pub(super) fn flush(&mut self) -> Result<(), RecordError> {
-        self.channels.values_mut().try_for_each(ChannelFile::rest)
+        self.open.values_mut().try_for_each(ChannelFile::rest)
     }
 
     /// Ends every channel and hands them over for the seal.
-    pub(super) fn end(mut self) -> Result<(PathBuf, Vec<ChannelFile>), RecordError> {
-        self.channels.values_mut().try_for_each(ChannelFile::end)?;
-        Ok((self.folder, self.channels.into_values().collect()))
+    pub(super) fn end(mut self) -> Result<(PathBuf, Vec<Channel>), RecordError> {
+        for channel in self.open.into_values() {
+            let channel = channel.close()?;
+            self.closed.insert(channel.number(), channel);
+        }
+        Ok((self.folder, self.closed.into_values().collect()))
     }
 }
 

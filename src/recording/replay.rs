@@ -90,12 +90,10 @@ impl Recording {
     /// The exact bytes that crossed, in order, piece by piece: `sink` gets each with its stream.
     pub fn bytes(self, mut sink: impl FnMut(Stream, &[u8])) -> Result<(), RecordError> {
         let mut restorer = Restorer::new(self.header().x_jit.as_ref().map_or(Newline::Raw, |x| x.newline));
-        let counted = self.channel.up.is_some();
         let file = self.channel.file.clone();
         for event in self {
             let restored = restorer.bytes(&event?).map_err(|e| RecordError::bad(Path::new(&file), e.to_string()))?;
-            // What a counted channel shows are our own words about it.
-            if let Some((stream, bytes)) = restored.filter(|_| !counted) {
+            if let Some((stream, bytes)) = restored {
                 sink(stream, &bytes);
             }
         }

@@ -104,7 +104,7 @@ pub(super) fn seal(
     let (folder, files) = casts.end()?;
     let mut channels = Vec::with_capacity(files.len());
     for file in files {
-        channels.push(file.seal()?);
+        channels.push(file.seal(&folder)?);
     }
     let bytes = Manifest::sign(&meta, &ending, duration, &channels, signer)?;
     write_manifest(&folder, &bytes)?;
