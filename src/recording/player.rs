@@ -20,6 +20,8 @@ const MAX_ROWS: u32 = 300;
 const FRAME: Duration = Duration::from_millis(33);
 /// So much text is drawn at once, at most.
 const BURST: usize = 256 * 1024;
+/// What an event counts beside its text.
+const EVENT: usize = 16;
 
 /// How fast to play.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,8 +80,13 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
                 self.ahead = Some(event);
                 break;
             }
-            fed += event.parts().1.len();
+            // An event costs even if it has no text.
+            fed += event.parts().1.len() + EVENT;
             rows.extend(self.feed(&event));
+            if rows.len() > 16 * MAX_ROWS as usize {
+                rows.sort_unstable();
+                rows.dedup();
+            }
             next = self.events.next().transpose()?;
         }
         rows.sort_unstable();
@@ -160,7 +167,7 @@ impl View {
     }
 
     fn note(&mut self, text: &str) {
-        self.note = Some(text.chars().map(safe).collect());
+        self.note = Some(text.chars().take(self.cols).map(safe).collect());
     }
 
     /// Draws the rows that changed, or all where the view itself did.

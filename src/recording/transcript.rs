@@ -5,27 +5,34 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use avt::Terminal;
-use avt::observer;
+use avt::parser::Function;
+use avt::{Line, Observation, Observer, Operation, Terminal};
 
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader};
 use super::player::{apply, safe, virtual_terminal};
+
+/// A line that is longer goes on as another: a host may never end one.
+pub const MAX_LINE: usize = 64 * 1024;
+/// Output is seen in slices of so many bytes: a few of them can fill a screen and clear it again.
+const SLICE: usize = 256;
 
 /// A line, and when it left the screen or the recording ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextLine {
     /// Since the recording's beginning.
     pub at: Duration,
-    /// Printable characters only.
+    /// Printable characters only; at most [`MAX_LINE`] bytes and a character.
     pub text: String,
 }
 
-/// Yields a recording's lines.
+/// Yields a recording's lines, in bounded memory.
 pub struct Transcript<I> {
     events: I,
+    /// An output that is not seen to its end, and how far it is.
+    seeing: Option<(CastEvent, usize)>,
     terminal: Terminal,
-    observer: Option<observer::Transcript>,
+    observer: Option<Rows>,
     ready: VecDeque<TextLine>,
     last: f64,
 }
@@ -33,13 +40,30 @@ pub struct Transcript<I> {
 impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Transcript<I> {
     /// Of the events of a file with this header.
     pub fn new(header: &CastHeader, events: I) -> Self {
-        let observer = Some(observer::Transcript::new());
-        Self { events, terminal: virtual_terminal(header), observer, ready: VecDeque::new(), last: 0.0 }
+        let (terminal, observer) = (virtual_terminal(header), Some(Rows::default()));
+        Self { events, seeing: None, terminal, observer, ready: VecDeque::new(), last: 0.0 }
     }
 
-    fn push(&mut self, lines: Vec<String>) {
-        let at = Duration::try_from_secs_f64(self.last).unwrap_or_default();
-        self.ready.extend(lines.into_iter().map(|line| TextLine { at, text: line.chars().map(safe).collect() }));
+    /// Lets the terminal see a little more. False at the end.
+    fn see(&mut self, observer: &mut Rows) -> Result<bool, RecordError> {
+        let (event, from) = match self.seeing.take() {
+            Some(seeing) => seeing,
+            None => match self.events.next().transpose()? {
+                Some(event) => (event, 0),
+                None => return Ok(false),
+            },
+        };
+        self.last = event.time();
+        if let ('o', text) = event.parts() {
+            let to = text.floor_char_boundary(from + SLICE);
+            self.terminal.feed_with(text.get(from..to).unwrap_or_default(), observer);
+            if to < text.len() {
+                self.seeing = Some((event, to));
+            }
+        } else {
+            apply(&mut self.terminal, &event, observer);
+        }
+        Ok(true)
     }
 }
 
@@ -52,21 +76,78 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Iterator for Transcript
                 return Some(Ok(line));
             }
             let mut observer = self.observer.take()?;
-            match self.events.next() {
-                Some(Ok(event)) => {
-                    self.last = event.time();
-                    let lines = apply(&mut self.terminal, &event, &mut observer);
-                    self.observer = Some(observer);
-                    self.push(lines);
-                }
-                Some(Err(error)) => return Some(Err(error)),
-                None => {
-                    let lines = observer.finish(&self.terminal);
-                    self.push(lines);
-                }
+            match self.see(&mut observer) {
+                Ok(true) => {}
+                Ok(false) => observer.finish(&self.terminal),
+                Err(error) => return Some(Err(error)),
             }
+            let at = Duration::try_from_secs_f64(self.last).unwrap_or_default();
+            self.ready.extend(observer.ready.drain(..).map(|text| TextLine { at, text }));
+            self.observer = Some(observer).filter(|o| !o.finished);
         }
     }
+}
+
+/// Gathers rows of the primary screen into lines, like `avt`'s own transcript, but a line has a bound.
+#[derive(Default)]
+struct Rows {
+    pending: String,
+    ready: Vec<String>,
+    finished: bool,
+}
+
+impl Rows {
+    fn finish(&mut self, terminal: &Terminal) {
+        self.primary(terminal);
+        if !self.pending.is_empty() {
+            self.end_line();
+        }
+        self.finished = true;
+    }
+
+    fn primary(&mut self, terminal: &Terminal) {
+        let start = self.ready.len();
+        for line in terminal.primary_screen().all_lines() {
+            self.push(line);
+        }
+        // The rest of the screen is empty, which is not to say that the host wrote empty lines.
+        while self.ready.len() > start && self.ready.last().is_some_and(String::is_empty) {
+            self.ready.pop();
+        }
+    }
+
+    fn push(&mut self, line: &Line) {
+        for c in line.chars().map(safe) {
+            self.pending.push(c);
+            if self.pending.len() >= MAX_LINE {
+                self.ready.push(std::mem::take(&mut self.pending));
+            }
+        }
+        if !line.is_wrapped() {
+            self.end_line();
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.ready.push(self.pending.trim_end().to_owned());
+        self.pending.clear();
+    }
+}
+
+impl Observer for Rows {
+    type Output = ();
+
+    fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
+        if matches!(operation, Operation::Function(Function::Ris)) {
+            self.primary(context.terminal());
+        }
+    }
+
+    fn evicted(&mut self, _: &mut Observation<'_>, line: &Line) {
+        self.push(line);
+    }
+
+    fn end(&mut self, _: &mut Observation<'_>) {}
 }
 
 #[cfg(test)]
@@ -88,5 +169,33 @@ mod tests {
         let want: Vec<_> = (0..30).map(|n| format!("line {n} red {long}")).collect();
         assert_eq!(lines.iter().map(|l| l.text.clone()).collect::<Vec<_>>(), want);
         assert!(lines[0].at < lines[20].at && lines[29].at == Duration::from_secs(29));
+    }
+
+    fn lines_of(outputs: impl Iterator<Item = String>) -> impl Iterator<Item = TextLine> {
+        let terminal = Some(crate::recording::TerminalMeta { term: "xterm".into(), cols: 1000, rows: 300 });
+        let meta = ChannelMeta { kind: ChannelKind::Shell, command: None, terminal };
+        let header = CastHeader::new(&sample::meta(), 1, &meta, None, 0);
+        let event = |text: String| CastEvent::parse(&serde_json::to_vec(&(0.0, 'o', text)).unwrap()).map_err(|_| RecordError::Poisoned);
+        Transcript::new(&header, outputs.map(event)).map(Result::unwrap)
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_told_in_pieces() {
+        let lines: Vec<_> = lines_of((0..200).map(|_| "x".repeat(10_000))).map(|l| l.text).collect();
+        assert!(lines.iter().all(|l| l.len() <= MAX_LINE && l.bytes().all(|b| b == b'x')));
+        assert_eq!(lines.iter().map(String::len).sum::<usize>(), 2_000_000);
+        assert!(lines.len() > 30);
+    }
+
+    #[test]
+    fn a_few_bytes_that_fill_screens_fill_no_memory() {
+        // Fill the screen, clear it into the history; a character, many times over.
+        let bomb = "\x1b#8\x1b[2J".repeat(60) + &"a\x1b[65535b".repeat(40);
+        let (mut transcript, mut most) = (lines_of(std::iter::once(bomb)), 0);
+        // The iterator is asked for one line at a time; what it holds besides is what a slice of output made.
+        for line in transcript.by_ref() {
+            most = most.max(line.text.len());
+        }
+        assert!(most <= MAX_LINE);
     }
 }
