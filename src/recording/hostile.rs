@@ -88,15 +88,15 @@ fn a_command_beyond_every_bound_ends_the_session() {
 fn a_session_of_many_long_commands_has_a_manifest_that_can_be_read() {
     let world = World::new();
     let mut journal = world.journal();
-    let command = vec![b'"'; 5000];
-    for number in 1..=3000 {
+    let command = vec![b'x'; 5000];
+    for number in 1..=1500 {
         journal.keep(&[frame(number, 0, exec(&command)), frame(number, 0, Body::Close)]).unwrap();
     }
     drop(journal);
     let sealed = world.recover();
     let lengths: Vec<_> = sealed.channels.iter().map(|c| c.command.as_ref().unwrap().text.len()).collect();
-    assert!(lengths[0] > 2000 && lengths[2999] <= command::SHORT_TEXT, "{} {}", lengths[0], lengths[2999]);
-    assert_eq!(world.raw(3000).command, Some(command));
+    assert!(lengths[0] > 3000 && lengths[1499] <= command::SHORT_TEXT, "{} {}", lengths[0], lengths[1499]);
+    assert_eq!(world.raw(1500).command, Some(command));
     assert!(std::fs::metadata(world.folder().join("manifest.json")).unwrap().len() < 12 << 20);
 }
 
@@ -166,4 +166,56 @@ fn a_closed_channel_costs_little() {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     drop(recorder);
+}
+
+/// What a session is made of that has a little of everything.
+fn everything(journal: &mut Journal) {
+    let terminal = Some(TerminalMeta { term: "xterm".into(), cols: 90, rows: 30 });
+    let shell = Body::Open(ChannelMeta { kind: ChannelKind::Shell, command: None, terminal });
+    let long = [b"cat \xff".as_slice(), &[b'"'; 9000]].concat();
+    let frames = [
+        frame(1, 10, shell),
+        frame(1, 20, Body::Out(b"$ \x1b[1mls\x1b[0m\r\n\xe2\x82")),
+        frame(2, 25, exec(&long)),
+        frame(2, 30, Body::In(&[0, 1, 2, 255])),
+        frame(1, 31, Body::In(b"x")),
+        frame(2, 35, Body::Err(b"no\n")),
+        frame(2, 36, Body::Out(b"out\r\nput\n")),
+        frame(2, 40, Body::Marker("exit status 1")),
+        frame(2, 41, Body::Close),
+        frame(3, 50, sftp()),
+        frame(3, 60, Body::In(&[0, 0, 0, 5, 1, 0, 0, 0, 3])),
+        frame(1, 70, Body::Resize { cols: 100, rows: 40 }),
+    ];
+    journal.keep(&frames).unwrap();
+}
+
+#[tokio::test]
+async fn an_interrupted_session_reads_like_one_that_ended() {
+    let (ended, killed) = (World::new(), World::new());
+    let mut journal = ended.journal();
+    let recorder = Recorder::start(&ended.root(), &journal).unwrap();
+    everything(&mut journal);
+    let first = recorder.seal("left", Arc::clone(&ended.signer) as _).await.unwrap();
+    let mut journal = killed.journal();
+    everything(&mut journal);
+    drop(journal);
+    let second = killed.recover();
+    assert_eq!((first.ending.as_str(), second.ending.as_str()), ("left", INTERRUPTED));
+    assert_eq!((&first.channels, first.duration), (&second.channels, second.duration));
+    for (world, sealed) in [(&ended, &first), (&killed, &second)] {
+        let found = verify_folder(&world.root(), &world.signer.public_key(), |_| Some(sealed.digest));
+        assert!(found.is_empty(), "{found:?}");
+        for number in 1..=3 {
+            assert_eq!(world.raw(number), ended.raw(number));
+            let frames = Player::new(world.open(number).header(), world.open(number), 80, 24, Pace::default());
+            assert!(frames.map(Result::unwrap).count() > 1);
+            assert!(Transcript::new(world.open(number).header(), world.open(number)).map(Result::unwrap).count() > 0);
+        }
+    }
+    let exec = killed.raw(2);
+    assert_eq!((exec.input, exec.err, exec.out), (vec![0, 1, 2, 255], b"no\n".to_vec(), b"out\r\nput\n".to_vec()));
+    assert_eq!(exec.command.unwrap().len(), 9005);
+    assert!(killed.raw(1).out.ends_with(b"\xe2\x82"));
+    assert_eq!(killed.raw(3).input.len(), 9);
 }

@@ -486,6 +486,31 @@ mod tests {
     }
 
     #[test]
+    fn what_the_relay_does_with_a_message_is_one_write() {
+        use std::os::fd::OwnedFd;
+        use std::os::unix::net::UnixDatagram;
+
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
+        // Here each write is a message of its own.
+        let (ours, theirs) = UnixDatagram::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        journal.file = File::from(OwnedFd::from(ours));
+        let mut message = vec![0; 1 << 20];
+        for length in [LARGE, 32 * 1024, 100_000, 3, 0] {
+            let payload = vec![7; length];
+            let held = journal.run.capacity();
+            journal.add(&Frame { channel: 1, at: 0, body: Body::Out(&payload) }).unwrap();
+            assert!(length < LARGE || journal.run.capacity() == held, "a large payload is not copied");
+            let seq = journal.commit().unwrap();
+            assert_eq!(theirs.recv(&mut message).unwrap(), HEAD + length);
+            // Nothing more is there, and a commit of nothing writes nothing.
+            assert_eq!(journal.commit().unwrap(), seq);
+            assert_eq!(theirs.recv(&mut message).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        }
+    }
+
+    #[test]
     fn a_full_disk_poisons() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
