@@ -61,8 +61,7 @@ impl ChannelFile {
         let newline = header.x_jit.as_ref().map_or(Newline::Raw, |x| x.newline);
         let command = told.as_ref().map(|(_, text)| Box::new(text.clone()));
         let (kind, digest) = (meta.kind, Context::new(&SHA256));
-        let channel =
-            Channel { number, kind, newline, command, digest, bytes: 0, began: at, last: at, carried: [(0, 0); 2], told: false };
+        let channel = Channel { number, kind, newline, command, digest, bytes: 0, began: at, last: at, carried: [(0, 0); 2], told: false };
         let part = channel.part(folder);
         header.write(&mut lines).map_err(RecordError::io("write", &part))?;
         told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));

@@ -125,7 +125,8 @@ fn a_file_transfer_whose_bytes_come_is_kept_whole_and_counted() {
     let world = World::new();
     let mut journal = world.journal();
     let wild: Vec<u8> = (0..100_000u32).map(|n| (n % 4099 * n / 7) as u8).collect();
-    let frames = [sftp(), Body::In(b"id; cat /etc/shadow\n"), Body::Out(&wild), Body::Err(b"oops\n"), Body::Out(b"sftp: 1 bytes"), Body::Close];
+    let frames =
+        [sftp(), Body::In(b"id; cat /etc/shadow\n"), Body::Out(&wild), Body::Err(b"oops\n"), Body::Out(b"sftp: 1 bytes"), Body::Close];
     for (at, body) in (0..).zip(frames) {
         journal.keep(&[frame(1, at, body)]).unwrap();
     }
@@ -142,7 +143,11 @@ fn a_file_transfer_whose_bytes_come_is_kept_whole_and_counted() {
     let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect();
     assert!(text.iter().any(|l| l.ends_with("bytes that are not text]")), "{text:?}");
     assert!(text.last().unwrap().ends_with(&format!("sftp: 20 bytes up, {down} bytes down in 0.0 s")), "{text:?}");
-    assert!(std::fs::read_to_string(world.folder().join("02-sftp.cast")).unwrap().ends_with("sftp: 7 bytes up, 8 bytes down in 0.0 s\\r\\n\"]\n"));
+    assert!(
+        std::fs::read_to_string(world.folder().join("02-sftp.cast"))
+            .unwrap()
+            .ends_with("sftp: 7 bytes up, 8 bytes down in 0.0 s\\r\\n\"]\n")
+    );
 }
 
 #[test]
