@@ -39,31 +39,36 @@ pub fn open(folder: &Path, number: u32, public_key: &str) -> Result<Recording, R
     // The same open file is read again: nobody can put another in its place in between.
     file.rewind().map_err(RecordError::io("read", &path))?;
     let mut events = CastReader::new(BufReader::with_capacity(64 * 1024, file), &path)?;
-    let (command, ahead) = command(&mut events).map_err(|why| why.unwrap_or_else(|| RecordError::bad(&path, NO_COMMAND)))?;
+    let Begun { command, ahead } = begun(&mut events, &path)?;
     Ok(Recording { manifest, channel, events, command, ahead })
 }
 
-const NO_COMMAND: &str = "the command's bytes are not as its header says";
+/// What stands at a file's beginning: the exact command, and the event after it that was read on the way.
+struct Begun {
+    command: Option<Vec<u8>>,
+    ahead: Option<CastEvent>,
+}
 
-/// The exact command: from the events at the file's beginning where the header's is not exact. And the event after them. An error
-/// of `None` is [`NO_COMMAND`].
-fn command(events: &mut CastReader<BufReader<File>>) -> Result<(Option<Vec<u8>>, Option<CastEvent>), Option<RecordError>> {
+/// The exact command: the header's, or from the events at the file's beginning where the header's is not exact.
+fn begun(events: &mut CastReader<BufReader<File>>, path: &Path) -> Result<Begun, RecordError> {
+    let wrong = || RecordError::bad(path, "the command's bytes are not as its header says");
     let said = events.header().x_jit.as_ref().map(|x| (x.command.clone(), x.command_exact.clone()));
-    let (text, Some(exact)) = said.unwrap_or_default() else {
-        return Ok((events.header().x_jit.as_ref().and_then(|x| x.command.clone()).map(String::into_bytes), None));
+    let (text, exact) = said.unwrap_or_default();
+    let Some(exact) = exact else {
+        return Ok(Begun { command: text.map(String::into_bytes), ahead: None });
     };
     let mut bytes = Vec::new();
     let ahead = loop {
         let event = events.next().transpose()?;
         match event.as_ref().map(CastEvent::parts) {
-            Some(('c', piece)) if bytes.len() <= MAX_COMMAND => bytes.extend(STANDARD.decode(piece).map_err(|_| None)?),
+            Some(('c', piece)) if bytes.len() <= MAX_COMMAND => bytes.extend(STANDARD.decode(piece).map_err(|_| wrong())?),
             _ => break event,
         }
     };
     if text.is_none() || ExactCommand::of(&bytes) != exact {
-        return Err(None);
+        return Err(wrong());
     }
-    Ok((Some(bytes), ahead))
+    Ok(Begun { command: Some(bytes), ahead })
 }
 
 impl Recording {

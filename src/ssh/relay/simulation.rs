@@ -66,6 +66,12 @@ struct Pipe {
 #[derive(Clone)]
 struct PipeEnd(Rc<RefCell<Pipe>>);
 
+fn wake(waiting: &mut Option<Waker>) {
+    if let Some(waker) = waiting.take() {
+        waker.wake();
+    }
+}
+
 fn pipe(chance: &Chance) -> PipeEnd {
     let capacity = 1 + chance.below(40_000);
     let pipe = Pipe { bytes: VecDeque::new(), capacity, closed: false, reader: None, writer: None, chance: chance.clone() };
@@ -86,7 +92,7 @@ impl AsyncRead for PipeEnd {
         let n = 1 + pipe.chance.below(most);
         let taken: Vec<u8> = pipe.bytes.drain(..n).collect();
         space.put_slice(&taken);
-        pipe.writer.take().map(Waker::wake);
+        wake(&mut pipe.writer);
         Poll::Ready(Ok(()))
     }
 }
@@ -104,7 +110,7 @@ impl AsyncWrite for PipeEnd {
         }
         let n = 1 + pipe.chance.below(room.min(bytes.len()));
         pipe.bytes.extend(&bytes[..n]);
-        pipe.reader.take().map(Waker::wake);
+        wake(&mut pipe.reader);
         Poll::Ready(Ok(n))
     }
 
@@ -115,8 +121,8 @@ impl AsyncWrite for PipeEnd {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut pipe = self.0.borrow_mut();
         pipe.closed = true;
-        pipe.reader.take().map(Waker::wake);
-        pipe.writer.take().map(Waker::wake);
+        wake(&mut pipe.reader);
+        wake(&mut pipe.writer);
         Poll::Ready(Ok(()))
     }
 }
