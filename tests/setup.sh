@@ -41,7 +41,7 @@ if ! "$tools/venv/bin/asciinema" --version 2>/dev/null | grep -q '^asciinema 2\.
   /usr/bin/python3 -m venv --clear "$tools/venv"
   "$tools/venv/bin/pip" install -q --disable-pip-version-check 'asciinema==2.4.0'
 fi
-# three minutes of compiling on two cores, once: kept in target/tools; one that is installed is used as it is
+# compiled once, without optimisation: it runs for a second. Kept in target/tools; one that is installed is used as it is
 if ! cargo deny --version >/dev/null 2>&1 && [ ! -x "$tools/bin/cargo-deny" ]; then
-  cargo install -q cargo-deny --locked --version 0.20.2 --root "$tools"
+  cargo install -q --debug cargo-deny --locked --version 0.20.2 --root "$tools"
 fi
