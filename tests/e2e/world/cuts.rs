@@ -24,6 +24,9 @@ impl Case {
     pub const ALL: [Self; 5] = [Self::Reading, Self::Idle, Self::Flooding, Self::StoppedClient, Self::StoppedHost];
 }
 
+/// As a large listing is, and not a pathology: a recorder that is built for tests must come to an end too.
+const FLOOD: &str = "echo >&2 in; yes drwxr-xr-x 2 postgres postgres 4096 Nov 22 02:46 /var/lib/postgresql/15/main/base/16384";
+
 /// From the end time until each connection was closed, in milliseconds, as the bastion measured at its sockets.
 #[derive(Debug, Clone, Copy)]
 pub struct Lateness {
@@ -39,7 +42,7 @@ pub fn cut(bastion: &Bastion, case: Case) -> Lateness {
     let (words, out) = match case {
         Case::Reading => ("echo >&2 in; while :; do echo tick; sleep 0.05; done", Out::Collect),
         Case::Idle | Case::StoppedHost => ("echo >&2 in; sleep 600", Out::Collect),
-        Case::Flooding | Case::StoppedClient => ("echo >&2 in; yes", Out::Count),
+        Case::Flooding | Case::StoppedClient => (FLOOD, Out::Count),
     };
     let inside = bastion.ssh().jump("phi-db").spawn_to(words, out);
     inside.until_error("in\n");
