@@ -76,7 +76,7 @@ fn a_second_demo_on_the_same_folder_is_refused() {
 fn a_host_that_dies_ends_the_session_with_a_reason() {
     let bastion = Bastion::start();
     bastion.grant("alice", "phi-db", "1h");
-    let mut inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 600");
+    let mut inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 100");
     inside.until("in");
     for id in bastion.visitors("phi-db") {
         let _ = kill_process(pid(id), Signal::KILL);

@@ -64,7 +64,7 @@ fn the_last_words_are_shown_and_the_status_is_255() {
 fn a_grant_revoked_by_another_process_falls_within_a_second() {
     let bastion = Bastion::start();
     let grant = bastion.grant("alice", "phi-db", "1h");
-    let mut inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 600");
+    let mut inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 100");
     inside.until("in");
     bastion.local(&["revoke", &grant, "--note", "the host is being replaced"]).expect(0);
     let revoked = Instant::now();
@@ -106,7 +106,7 @@ fn a_stopped_client_holds_up_no_other_cut() {
     let grant = bastion.grant("alice", "phi-db", "1h");
     let stopped = bastion.ssh().jump("phi-db").spawn("echo in; yes");
     stopped.until("in");
-    let mut other = bastion.ssh().jump("phi-db").spawn("echo in; sleep 600");
+    let mut other = bastion.ssh().jump("phi-db").spawn("echo in; sleep 100");
     other.until("in");
     stopped.signal_group(Signal::STOP);
     bastion.local(&["revoke", &grant, "--note", "now"]).expect(0);

@@ -54,7 +54,7 @@ fn a_grant_is_shortened_by_its_approver_never_lengthened() {
 fn a_reload_and_a_stop_are_polite() {
     let mut bastion = Bastion::start();
     bastion.grant("alice", "phi-db", "1h");
-    let inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 600");
+    let inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 100");
     inside.until("in");
     rustix::process::kill_process(crate::world::pid(bastion.pid()), rustix::process::Signal::HUP).expect("it runs");
     bastion.ssh().jump("phi-db").run("true").expect(0);

@@ -41,7 +41,7 @@ pub fn cut(bastion: &Bastion, case: Case) -> Lateness {
     bastion.grant("alice", "phi-db", "4s");
     let (words, out) = match case {
         Case::Reading => ("echo >&2 in; while :; do echo tick; sleep 0.05; done", Out::Collect),
-        Case::Idle | Case::StoppedHost => ("echo >&2 in; sleep 600", Out::Collect),
+        Case::Idle | Case::StoppedHost => ("echo >&2 in; sleep 100", Out::Collect),
         Case::Flooding | Case::StoppedClient => (FLOOD, Out::Count),
     };
     let inside = bastion.ssh().jump("phi-db").spawn_to(words, out);
