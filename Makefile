@@ -2,11 +2,11 @@
 # make test   everything that must hold: format, lints, dependencies, unit tests, the whole road with real OpenSSH
 # make lint   the fast half of it
 # make bench  against a plain OpenSSH jump host, in the same run
-# make soak   the same tests for longer: kills, cuts, simulated connections (ROUNDS=50)
+# make soak   the same tests for longer: kills, cuts, simulated connections (ROUNDS=20)
 # make fuzz   every parser, SECONDS=60 each (needs a nightly toolchain)
 
 DIR     ?= demo
-ROUNDS  ?= 50
+ROUNDS  ?= 20
 SECONDS ?= 60
 
 .PHONY: demo test lint bench soak fuzz advisories
@@ -30,8 +30,9 @@ bench:
 
 soak:
 	tests/setup.sh test
-	SOAK=$(ROUNDS) PROPTEST_CASES=20000 cargo test --release --locked --lib -- --nocapture
-	SOAK=$(ROUNDS) cargo test --release --locked --test e2e -- --nocapture soak crash cutoff
+	SOAK=$(ROUNDS) PROPTEST_CASES=5000 cargo test --release --locked --lib
+	FUZZ_ROUNDS=100000 cargo test --release --locked --test 'fuzz_*'
+	SOAK=$(ROUNDS) cargo test --release --locked --test e2e -- --nocapture crash cutoff
 
 fuzz:
 	tests/fuzz.sh $(SECONDS)
