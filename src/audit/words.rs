@@ -48,7 +48,7 @@ pub enum Cause {
 
 /// Makes `Event` of lines `Name = "stable-name" { field: type }`, so that a name is written once.
 macro_rules! events {
-    ($( $(#[$doc:meta])* $name:ident = $text:literal { $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {
+    ([] $( $(#[$doc:meta])* $name:ident = $text:literal { $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {
         /// Everything that can happen.
         #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(tag = "event", content = "data", deny_unknown_fields)]

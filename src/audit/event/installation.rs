@@ -1,0 +1,78 @@
+//! What happens to the bastion itself: its keys, its policy, its clock.
+
+/// Hands these events on; see [`super`].
+macro_rules! installation {
+    ([$then:ident $($more:ident)*] $($before:tt)*) => { $then! { [$($more)*] $($before)*
+    /// `init` made the keys. Public keys as fingerprints (`SHA256:..`).
+    Initialised = "initialised" {
+        /// The program's version.
+        version: String,
+        /// The checkpoint key, in C2SP's verifier form.
+        checkpoint_key: String,
+        /// Shown to clients on the outer hop.
+        outer_host_key: String,
+        /// Shown on the inner hop to clients without host certificates.
+        inner_host_key: String,
+        /// Hosts trust it.
+        session_ca: String,
+        /// Clients trust it.
+        host_ca: String,
+        /// Only the bastion trusts it.
+        access_ca: String,
+    }
+    /// The bastion began to serve.
+    BastionStarted = "bastion-started" {
+        /// The program's version.
+        version: String,
+        /// The key that signs this log's heads, in C2SP's verifier form.
+        checkpoint_key: String,
+    }
+    /// The bastion was told to stop, and did.
+    BastionStopped = "bastion-stopped" {
+        /// How many sessions it ended.
+        sessions: u64,
+    }
+    /// A policy is in force.
+    PolicyLoaded = "policy-loaded" {
+        /// SHA-256 of its text.
+        policy: Digest,
+        /// How many rules it has.
+        rules: u64,
+    }
+    /// A policy was refused; the one before stays.
+    PolicyRefused = "policy-refused" {
+        /// SHA-256 of the refused text.
+        policy: Digest,
+        /// What was wrong with it.
+        error: Commitment,
+    }
+    /// A certificate was signed that is not part of `session-opened`.
+    CertificateIssued = "certificate-issued" {
+        /// What for.
+        kind: CertificateKind,
+        /// Its serial, decimal.
+        serial: String,
+        /// Its key id.
+        key_id: String,
+        /// Fingerprint of the certified key.
+        key: String,
+        /// Its principals.
+        principals: String,
+        /// When it ends.
+        until_us: Timestamp,
+    }
+    /// Wall time and boot time disagree; new certificates stop until somebody confirms the clock.
+    ClockAlarm = "clock-alarm" {
+        /// How far the wall jumped; negative: back.
+        jump_ms: i64,
+    }
+    /// The clock was confirmed by the entry's actor.
+    ClockConfirmed = "clock-confirmed" {}
+    /// From here on this key signs the log's heads.
+    CheckpointKeyChanged = "checkpoint-key-changed" {
+        /// The key, in C2SP's verifier form.
+        checkpoint_key: String,
+    }
+    } };
+}
+pub(super) use installation;
