@@ -15,6 +15,7 @@ mod recover;
 mod request;
 mod rights;
 mod turned_away;
+mod users;
 mod visit;
 mod watch;
 
@@ -36,13 +37,13 @@ use crate::session::{Knife, Live};
 use crate::store::{Act, CheckpointFile, Store, StoreError, Tx, Urgency};
 
 pub use crate::store::{ChannelRow, GrantFilter, KeyRow, RequestFilter, SessionFilter, SessionRow, UserRow};
-pub use administer::NewKey;
 pub use admit::Admission;
 pub use approve::{Decided, Yes};
 pub use fault::{Error, Fault};
 pub use identity::{Identity, KnownHosts};
 pub use request::Asking;
 pub use turned_away::Meant;
+pub use users::NewKey;
 pub use visit::OpenSession;
 
 use fault::Stop;

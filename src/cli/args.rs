@@ -1,8 +1,14 @@
 //! The words of the local command line, as clap reads them.
 
+mod host;
+mod user;
+
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+pub(super) use host::{AddHost, HostCommand, Stage};
+pub(super) use user::UserCommand;
 
 /// An SSH bastion that grants access just in time, records it, and cuts it to the second.
 #[derive(Debug, Parser)]
@@ -78,86 +84,6 @@ pub(super) struct Demo {
     /// The bastion's port; 0 is any [default: the last one, or 2222, or a free one]
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-}
-
-/// `user ..`.
-#[derive(Debug, Subcommand)]
-pub(super) enum UserCommand {
-    /// Make a user known
-    Add {
-        /// A lower-case letter, then up to 31 of a-z 0-9 . _ -
-        name: String,
-        /// Their public keys, as in authorized_keys; - reads standard input
-        #[arg(long, value_name = "FILE", required = true)]
-        key: Vec<PathBuf>,
-        /// A role, as the policy names it
-        #[arg(long, value_name = "ROLE")]
-        role: Vec<String>,
-        /// The firm they come from, if they are not staff
-        #[arg(long, value_name = "FIRM")]
-        vendor: Option<String>,
-    },
-    /// List the users with their roles and keys
-    List,
-    /// Give a user one more key
-    Key {
-        /// Whose
-        name: String,
-        /// Public keys, as in authorized_keys; - reads standard input
-        #[arg(long, value_name = "FILE", required = true)]
-        add: Vec<PathBuf>,
-    },
-}
-
-/// `host ..`.
-#[derive(Debug, Subcommand)]
-pub(super) enum HostCommand {
-    /// Register a machine
-    Add(AddHost),
-    /// List the machines
-    List,
-    /// Print what the machine's sshd must be told, and where to put it
-    Setup {
-        /// A registered host
-        name: String,
-        /// `trust`: the bastion's certificates are accepted. `enforce`: for the registered logins, nothing else is
-        #[arg(long, value_enum)]
-        stage: Stage,
-    },
-}
-
-/// `host add`.
-#[derive(Debug, Args)]
-pub(super) struct AddHost {
-    /// Its name, as people will type it
-    pub name: String,
-    /// Where it is: a name or an address, with :PORT if it is not 22
-    #[arg(long, value_name = "ADDRESS[:PORT]")]
-    pub address: String,
-    /// An account on it; the first is the default
-    #[arg(long, value_name = "LOGIN", required = true)]
-    pub login: Vec<String>,
-    /// Its public host key: a file, a line, or - for standard input (`ssh-keyscan ADDRESS | jit-bastion host add .. --key -`)
-    #[arg(long, value_name = "FILE|LINE", required_unless_present = "host_ca")]
-    pub key: Vec<String>,
-    /// An authority whose host certificates it shows, instead of a key
-    #[arg(long, value_name = "FILE|LINE")]
-    pub host_ca: Vec<String>,
-    /// What policy may select it by: `phi` or `env=prod`
-    #[arg(long, value_name = "KEY[=VALUE]")]
-    pub label: Vec<String>,
-    /// Another name that people may type
-    #[arg(long, value_name = "NAME")]
-    pub alias: Vec<String>,
-}
-
-/// How far a host has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Stage {
-    /// The bastion's certificates are accepted beside what was.
-    Trust,
-    /// For the registered logins, nothing else is accepted.
-    Enforce,
 }
 
 /// `verify`.
