@@ -10,4 +10,5 @@ pub mod person;
 pub mod policy;
 pub mod refusal;
 pub mod request;
+pub mod sheet;
 pub mod time;

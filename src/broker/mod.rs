@@ -6,6 +6,7 @@
 
 mod administer;
 mod admit;
+mod apply;
 mod approve;
 mod fault;
 mod identity;
@@ -38,6 +39,7 @@ use crate::store::{Act, CheckpointFile, Store, StoreError, Tx, Urgency};
 
 pub use crate::store::{ChannelRow, GrantFilter, KeyRow, RequestFilter, SessionFilter, SessionRow, UserRow};
 pub use admit::Admission;
+pub use apply::{Change, changes};
 pub use approve::{Decided, Yes};
 pub use fault::{Error, Fault};
 pub use identity::{Identity, KnownHosts};

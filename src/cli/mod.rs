@@ -5,6 +5,7 @@ mod args;
 mod check;
 mod daemon;
 mod demo;
+mod difference;
 mod evidence;
 mod failure;
 mod init;

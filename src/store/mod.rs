@@ -143,6 +143,8 @@ pub enum Outcome<T> {
     Changed(T, Event),
     /// Two things happened that must not come apart: a request filed and granted at once.
     Both(T, [Event; 2]),
+    /// A whole file was applied: each of its changes is an event, in this order. Without any, nothing is changed.
+    Many(T, Vec<Event>),
     /// Nothing is to be changed: everything is rolled back.
     Same(T),
 }
@@ -228,6 +230,7 @@ impl Store {
         let (value, events) = match act(&mut tx).await {
             Ok(Outcome::Changed(value, event)) => (Ok(value), vec![event]),
             Ok(Outcome::Both(value, events)) => (Ok(value), Vec::from(events)),
+            Ok(Outcome::Many(value, events)) => (Ok(value), events),
             Ok(Outcome::Same(value)) => (Ok(value), Vec::new()),
             Err(error) => (Err(error), Vec::new()),
         };
