@@ -141,7 +141,7 @@ impl Request {
 
     /// The grant of a rule that asks nobody.
     pub fn grant_at_once(self, grant: GrantId, now: Timestamp) -> Result<(Self, Grant), Refusal> {
-        if self.rule.approve.is_some() {
+        if self.rule.quorum() > 0 {
             return Err(Refusal::new("needs-approval", format!("rule {} wants an approval", self.rule.id))
                 .hint(format!("these can: {}", self.rule.approver_words())));
         }
@@ -150,20 +150,15 @@ impl Request {
     }
 
     /// One more yes by `who`; with the last one that the quorum needs, the grant (under the id `grant`). `who` is the approver as their
-    /// roles are now, and of the earlier ones those count whom `counts` says may still decide; what the others said stays. The denies of
-    /// now are the caller's to ask (`Policy::denies_now`).
-    pub fn approve(
-        self,
-        yes: Approval,
-        who: &Person,
-        grant: GrantId,
-        counts: impl Fn(&User) -> bool,
-    ) -> Result<(Self, Option<Grant>), Refusal> {
+    /// roles are now; of the earlier ones those count who are among `present`, as their roles are now, and may still decide; what the
+    /// others said stays. The denies of now are the caller's to ask (`Policy::denies_now`).
+    pub fn approve(self, yes: Approval, who: &Person, grant: GrantId, present: &[Person]) -> Result<(Self, Option<Grant>), Refusal> {
         let now = yes.at;
         let mut approvals = self.open(now)?.to_vec();
         self.may_decide(&yes, who)?;
-        let counting = approvals.iter().filter(|earlier| earlier.by != yes.by && counts(&earlier.by)).count() + 1;
-        let missing = (self.rule.quorum() as usize).saturating_sub(counting);
+        let earlier = present.iter().filter(|person| approvals.iter().any(|earlier| earlier.by == person.user));
+        let counting: Vec<Person> = earlier.chain([who]).cloned().collect();
+        let missing = self.rule.missing(&self.asked.user, &counting);
         if approvals.iter().any(|earlier| earlier.by == yes.by) {
             // Where somebody's yes counts again, enough may have spoken: then the same yes once more is what lets it begin.
             if missing > 0 || yes.length.is_some() || yes.channels.is_some() {
@@ -336,6 +331,10 @@ mod tests {
         Person::staff(user(name), [Role::parse("owner").unwrap(), Role::parse("chief").unwrap()])
     }
 
+    fn all() -> Vec<Person> {
+        NAMES.into_iter().map(owner).collect()
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_micros(second * 1_000_000)
     }
@@ -354,6 +353,14 @@ mod tests {
             max_duration: Span::minutes(240),
             default_duration: Span::minutes(60),
             lapse: Span::minutes(60),
+            idle: None,
+            record_input: false,
+            extend: None,
+            signed: false,
+            require_cert: false,
+            reason_min_length: None,
+            ticket: false,
+            floors: vec![],
         };
         let asked = Ask {
             user: user("alice"),
@@ -373,11 +380,11 @@ mod tests {
 
     #[test]
     fn a_quorum_of_humans_makes_a_grant() {
-        let (first, none) = request(2, "x").approve(yes("bob", 110), &owner("bob"), id(), |_| true).unwrap();
+        let (first, none) = request(2, "x").approve(yes("bob", 110), &owner("bob"), id(), &all()).unwrap();
         assert!(none.is_none());
-        let again = first.clone().approve(yes("bob", 111), &owner("bob"), id(), |_| true).unwrap_err();
+        let again = first.clone().approve(yes("bob", 111), &owner("bob"), id(), &all()).unwrap_err();
         assert_eq!(again.to_string(), "you have said yes to r-7k2m9q already\nhint: 1 more must say yes: role:owner, role:chief");
-        let (approved, grant) = first.approve(yes("carol", 120), &owner("carol"), id(), |_| true).unwrap();
+        let (approved, grant) = first.approve(yes("carol", 120), &owner("carol"), id(), &all()).unwrap();
         let grant = grant.unwrap();
         assert_eq!((grant.begins, grant.ends), (at(120), at(120 + 90 * 60)));
         assert_eq!((grant.rule.as_str(), grant.channels.to_string()), ("dba", "shell,exec".into()));
@@ -388,39 +395,39 @@ mod tests {
     #[test]
     fn who_may_not_decide_hears_why() {
         let code = |result: Result<(Request, Option<Grant>), Refusal>| result.map(|_| ()).map_err(|no| no.code);
-        assert_eq!(code(request(1, "x").approve(yes("alice", 110), &owner("alice"), id(), |_| true)), Err("own-request"));
-        assert_eq!(code(request(1, "x").approve(yes("bob", 110), &Person::staff(user("bob"), []), id(), |_| true)), Err("not-approver"));
-        assert_eq!(code(request(1, "x").approve(yes("carol", 110), &owner("bob"), id(), |_| true)), Err("not-approver"));
-        assert_eq!(code(request(1, "x").approve(yes("bob", 100 + 3600), &owner("bob"), id(), |_| true)), Err("already-decided"));
+        assert_eq!(code(request(1, "x").approve(yes("alice", 110), &owner("alice"), id(), &all())), Err("own-request"));
+        assert_eq!(code(request(1, "x").approve(yes("bob", 110), &Person::staff(user("bob"), []), id(), &all())), Err("not-approver"));
+        assert_eq!(code(request(1, "x").approve(yes("carol", 110), &owner("bob"), id(), &all())), Err("not-approver"));
+        assert_eq!(code(request(1, "x").approve(yes("bob", 100 + 3600), &owner("bob"), id(), &all())), Err("already-decided"));
         assert!(request(1, "x").grant_at_once(id(), at(101)).is_err_and(|no| no.code == "needs-approval"));
         assert!(request(0, "x").grant_at_once(id(), at(101)).is_ok());
-        assert!(request(0, "x").approve(yes("bob", 101), &owner("bob"), id(), |_| true).is_err(), "nobody is named");
+        assert!(request(0, "x").approve(yes("bob", 101), &owner("bob"), id(), &all()).is_err(), "nobody is named");
     }
 
     #[test]
     fn an_approver_narrows_and_never_widens() {
         let narrow = Approval { length: Some(Span::minutes(30)), channels: Some("exec".parse().unwrap()), ..yes("bob", 110) };
-        let (_, grant) = request(1, "x").approve(narrow.clone(), &owner("bob"), id(), |_| true).unwrap();
+        let (_, grant) = request(1, "x").approve(narrow.clone(), &owner("bob"), id(), &all()).unwrap();
         let grant = grant.unwrap();
         assert_eq!((grant.ends.since(grant.begins), grant.channels.to_string()), (Span::minutes(30), "exec".into()));
         for wide in [
             Approval { length: Some(Span::minutes(91)), ..yes("bob", 110) },
             Approval { channels: Some("shell,sftp-read".parse().unwrap()), ..yes("bob", 110) },
         ] {
-            assert!(request(1, "x").approve(wide, &owner("bob"), id(), |_| true).is_err_and(|no| no.code == "lengthens"));
+            assert!(request(1, "x").approve(wide, &owner("bob"), id(), &all()).is_err_and(|no| no.code == "lengthens"));
         }
-        let (first, _) = request(2, "x").approve(narrow, &owner("bob"), id(), |_| true).unwrap();
+        let (first, _) = request(2, "x").approve(narrow, &owner("bob"), id(), &all()).unwrap();
         let other = Approval { channels: Some("shell".parse().unwrap()), ..yes("carol", 120) };
-        assert!(first.approve(other, &owner("carol"), id(), |_| true).is_err_and(|no| no.code == "nothing-left"));
+        assert!(first.approve(other, &owner("carol"), id(), &all()).is_err_and(|no| no.code == "nothing-left"));
     }
 
     #[test]
     fn a_right_for_later_begins_then_and_ends_as_asked() {
         let mut later = request(1, "x");
         later.asked.when.from = Some(at(1000));
-        let (_, grant) = later.clone().approve(yes("bob", 110), &owner("bob"), id(), |_| true).unwrap();
+        let (_, grant) = later.clone().approve(yes("bob", 110), &owner("bob"), id(), &all()).unwrap();
         assert_eq!(grant.map(|g| (g.begins, g.ends)), Some((at(1000), at(1000 + 5400))));
-        let (_, grant) = later.approve(yes("bob", 1300), &owner("bob"), id(), |_| true).unwrap();
+        let (_, grant) = later.approve(yes("bob", 1300), &owner("bob"), id(), &all()).unwrap();
         assert_eq!(grant.map(|g| (g.begins, g.ends)), Some((at(1300), at(1000 + 5400))), "a late yes does not move the end");
     }
 
@@ -436,13 +443,13 @@ mod tests {
 
     #[test]
     fn a_yes_of_somebody_who_may_not_decide_any_more_does_not_count() {
-        let (first, _) = request(2, "x").approve(yes("bob", 110), &owner("bob"), id(), |_| true).unwrap();
-        let without_bob = |by: &User| by.as_str() != "bob";
-        let (second, none) = first.approve(yes("carol", 120), &owner("carol"), id(), without_bob).unwrap();
+        let (first, _) = request(2, "x").approve(yes("bob", 110), &owner("bob"), id(), &all()).unwrap();
+        let without_bob: Vec<Person> = all().into_iter().filter(|who| who.user.as_str() != "bob").collect();
+        let (second, none) = first.approve(yes("carol", 120), &owner("carol"), id(), &without_bob).unwrap();
         assert_eq!((second.approvals().len(), none), (2, None));
-        let again = second.clone().approve(yes("carol", 121), &owner("carol"), id(), without_bob);
+        let again = second.clone().approve(yes("carol", 121), &owner("carol"), id(), &without_bob);
         assert!(again.is_err_and(|no| no.code == "already-approved"));
-        let (third, grant) = second.clone().approve(yes("carol", 122), &owner("carol"), id(), |_| true).unwrap();
+        let (third, grant) = second.clone().approve(yes("carol", 122), &owner("carol"), id(), &all()).unwrap();
         assert!(grant.is_some(), "bob counts again");
         assert_eq!(third.approvals(), second.approvals());
     }
@@ -459,7 +466,7 @@ mod tests {
             )
         );
         let (before, digest) = (request.canonical_text(), request.digest());
-        let (after, _) = request.approve(yes("bob", 110), &owner("bob"), id(), |_| true).unwrap();
+        let (after, _) = request.approve(yes("bob", 110), &owner("bob"), id(), &all()).unwrap();
         assert_eq!((after.canonical_text(), after.digest()), (before, digest));
         assert_eq!(after.digest().len(), 64);
     }
@@ -478,7 +485,7 @@ mod tests {
             let mut now = request(quorum, "x");
             for (n, who) in yeses.iter().enumerate() {
                 let (second, name) = (110 + i64::try_from(n).unwrap(), NAMES[*who]);
-                let Ok((next, grant)) = now.clone().approve(yes(name, second), &owner(name), id(), |_| true) else { continue };
+                let Ok((next, grant)) = now.clone().approve(yes(name, second), &owner(name), id(), &all()) else { continue };
                 let mut humans: Vec<&User> = next.approvals().iter().map(|yes| &yes.by).collect();
                 humans.sort();
                 humans.dedup();

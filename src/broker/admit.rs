@@ -186,7 +186,7 @@ impl Broker {
 
     /// No grant: the command that asks for one, or why none can be asked for.
     fn how_to_ask(&self, person: &Person, host: &Host, login: &Login) -> Refusal {
-        match self.policy().judge(person, host, &Wish { login: login.clone(), channels: None, length: None }) {
+        match self.policy().judge(person, host, &Wish::of(login.clone())) {
             Ok(verdict) => no_grant(host, login).hint(request_command(&host.name, login, verdict.length)),
             Err(refusal) => refusal,
         }

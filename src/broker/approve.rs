@@ -81,8 +81,8 @@ impl Approving {
         let Yes { note, length, channels } = self.yes;
         let yes = Approval { by: self.user, at: tx.now(), note, length, channels };
         let grant = tx.free_grant_id(self.grants).await?;
-        let lost = lost(tx, &kept.request).await?;
-        let (after, grant) = kept.request.clone().approve(yes.clone(), &approver, grant, |by| !lost.contains(by))?;
+        let (present, lost) = earlier(tx, &kept.request).await?;
+        let (after, grant) = kept.request.clone().approve(yes.clone(), &approver, grant, &present)?;
         still_stands(tx, &self.policy, &after, grant.as_ref()).await?;
         let note = match &yes.note {
             Some(note) => Some(tx.keep_text(note.as_str(), &self.salt).await?),
@@ -111,16 +111,17 @@ impl Approving {
     }
 }
 
-/// Who has said yes and may not decide any more: disabled since, or without the role. Their yes stays told, and does not count.
-async fn lost(tx: &mut Tx, request: &Request) -> Result<BTreeSet<User>, Stop> {
-    let mut lost = BTreeSet::new();
+/// Who has said yes: those who may still decide, as they are now, and those who may not any more (disabled since, or without the role).
+/// What these said stays told, and does not count.
+async fn earlier(tx: &mut Tx, request: &Request) -> Result<(Vec<Person>, BTreeSet<User>), Stop> {
+    let (mut present, mut lost) = (Vec::new(), BTreeSet::new());
     for Approval { by, .. } in request.approvals() {
-        let person = tx.person(by).await?;
-        if person.is_none_or(|person| request.rule.may_decide(&person, &request.asked.user).is_err()) {
-            lost.insert(by.clone());
+        match tx.person(by).await? {
+            Some(person) if request.rule.may_decide(&person, &request.asked.user).is_ok() => present.push(person),
+            _ => drop(lost.insert(by.clone())),
         }
     }
-    Ok(lost)
+    Ok((present, lost))
 }
 
 /// An approval is judged by the denies of now, on asker and host as they are now.

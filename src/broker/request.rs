@@ -10,7 +10,7 @@ use crate::access::channels::Channels;
 use crate::access::grant::Grant;
 use crate::access::names::{Actor, GrantId, Login, Reason, RequestId, Ticket, User};
 use crate::access::person::Person;
-use crate::access::policy::{Policy, Wish};
+use crate::access::policy::{Policy, Why, Wish};
 use crate::access::refusal::Refusal;
 use crate::access::request::{Ask, Request, When};
 use crate::access::time::{Span, Timestamp};
@@ -128,7 +128,8 @@ async fn judged(tx: &mut Tx, policy: &Policy, person: &Person, asking: Asking) -
         Some(login) => login,
         None => policy.only_login(person, host)?,
     };
-    let verdict = policy.judge(person, host, &Wish { login: login.clone(), channels, length })?;
+    let why = Some(Why { reason: reason.as_str().chars().count(), ticket: ticket.is_some() });
+    let verdict = policy.judge(person, host, &Wish { login: login.clone(), channels, length, why })?;
     let when = When { from, length: verdict.length };
     if from.is_some_and(|from| from.plus(when.length) <= tx.now()) {
         return Err(Refusal::new("in-the-past", "the time that you ask for is over")

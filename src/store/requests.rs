@@ -176,7 +176,7 @@ impl Tx {
         .bind(request.lapses_at().micros())
         .execute(self.conn())
         .await?;
-        let deciders = request.rule.approve.iter().flat_map(|approve| &approve.by).map(ToString::to_string);
+        let deciders = request.rule.named().into_iter().map(ToString::to_string);
         for who in deciders.collect::<BTreeSet<_>>() {
             sqlx::query("INSERT INTO request_deciders (request, who) VALUES ($1, $2)")
                 .bind(request.id.as_str())

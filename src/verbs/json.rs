@@ -73,7 +73,7 @@ pub(super) fn request(request: &Request, now: Timestamp) -> Value {
         "rule": request.rule.id.as_str(),
         "policy": request.rule.policy,
         "quorum": request.rule.quorum(),
-        "approvers": request.rule.approve.as_ref().map_or_else(Vec::new, |a| a.by.iter().map(ToString::to_string).collect()),
+        "approvers": request.rule.named().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "approvals": request.approvals().iter().map(approval).collect::<Vec<_>>(),
         "filed": time(request.filed_at),
         "lapses": time(request.lapses_at()),

@@ -17,6 +17,24 @@ pub struct Wish {
     pub channels: Option<Channels>,
     /// How long; none means the rule's default.
     pub length: Option<Span>,
+    /// What was said with it; none where that is still to come, and floors that want a reason or a ticket are taken to be met.
+    pub why: Option<Why>,
+}
+
+/// What floors want to know of a request's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Why {
+    /// The reason's length in characters.
+    pub reason: usize,
+    /// A ticket is named.
+    pub ticket: bool,
+}
+
+impl Wish {
+    /// All that a rule gives as `login`.
+    pub fn of(login: Login) -> Self {
+        Self { login, channels: None, length: None, why: None }
+    }
 }
 
 /// A wish that one rule alone covers.
@@ -126,7 +144,7 @@ impl Policy {
 
     /// The logins of `host` that `who` may ask for now, in the host's order.
     pub fn logins_for(&self, who: &Person, host: &Host) -> Vec<Login> {
-        let passes = |login: &&Login| self.covering(who, host, &Wish { login: (*login).clone(), channels: None, length: None }).is_some();
+        let passes = |login: &&Login| self.covering(who, host, &Wish::of((*login).clone())).is_some();
         host.logins.iter().filter(passes).cloned().collect()
     }
 
@@ -137,7 +155,7 @@ impl Policy {
             [only] => Ok(only.clone()),
             [] => match host.logins.first() {
                 // The judgement of the default login says best why nothing passes.
-                Some(login) => Err(self.why_not(who, host, &Wish { login: login.clone(), channels: None, length: None })),
+                Some(login) => Err(self.why_not(who, host, &Wish::of(login.clone()))),
                 None => Err(Refusal::new("not-covered", format!("{} has no logins", host.name))
                     .hint("an administrator registers them with `jit-bastion host add`")),
             },

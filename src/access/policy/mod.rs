@@ -3,6 +3,8 @@
 //! Nothing is allowed by default. An ask is covered when **one** allow alone matches who, host, login, every channel kind and the whole
 //! length; the first in file order binds. A deny always wins. Pure: everything that is judged is given.
 
+mod act;
+mod bound;
 mod error;
 mod judge;
 mod parse;
@@ -10,20 +12,17 @@ mod selector;
 mod trial;
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Range;
-use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use act::Act;
+pub use bound::{Approvers, BoundRule, Floor, SelfExtend};
 pub use error::PolicyError;
-pub use judge::{Verdict, Wish};
+pub use judge::{Verdict, Why, Wish};
 pub use selector::{Glob, HostPattern, Kinds, Who};
 
-use super::names::{BadName, HostName, Login, RuleId, User};
-use super::person::Person;
-use super::refusal::Refusal;
+use super::names::{HostName, Login, RuleId};
 use super::time::Span;
 
 /// All rules of one policy file.
@@ -86,124 +85,6 @@ struct May {
     hosts: Vec<HostPattern>,
 }
 
-/// What a `may` rule can give. Nobody may any of it by default.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Act {
-    /// See who is and was inside.
-    Sessions,
-    /// Find recordings.
-    Recordings,
-    /// Play recordings.
-    Replay,
-    /// End a grant that is not one's own; with it, see grants.
-    Revoke,
-    /// End a session that is not one's own.
-    Kill,
-    /// See every host, not only those one may ask for.
-    Hosts,
-}
-
-impl Act {
-    /// The word in the policy.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Sessions => "sessions",
-            Self::Recordings => "recordings",
-            Self::Replay => "replay",
-            Self::Revoke => "revoke",
-            Self::Kill => "kill",
-            Self::Hosts => "hosts",
-        }
-    }
-
-    /// As words of a sentence: "no rule lets you ...".
-    pub fn sentence(self) -> &'static str {
-        match self {
-            Self::Sessions => "see the sessions of others",
-            Self::Recordings => "find recordings",
-            Self::Replay => "replay recordings",
-            Self::Revoke => "revoke grants",
-            Self::Kill => "kill sessions",
-            Self::Hosts => "see every host",
-        }
-    }
-}
-
-impl fmt::Display for Act {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Act {
-    type Err = BadName;
-
-    fn from_str(text: &str) -> Result<Self, BadName> {
-        [Self::Sessions, Self::Recordings, Self::Replay, Self::Revoke, Self::Kill, Self::Hosts]
-            .into_iter()
-            .find(|act| act.as_str() == text)
-            .ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, revoke, kill, hosts"))
-    }
-}
-
-/// Who decides, and how many of them it takes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Approvers {
-    /// Any of these.
-    pub by: Vec<Who>,
-    /// So many different humans, at least 1.
-    pub quorum: u32,
-}
-
-/// The one allow that covers a request, as it stood when the request was filed. Kept with the request, so that a later policy does
-/// not change what was asked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BoundRule {
-    /// The rule's id.
-    pub id: RuleId,
-    /// The rule as it was written.
-    pub text: String,
-    /// SHA-256 of the whole policy file, in hex.
-    pub policy: String,
-    /// Nobody: granted at once.
-    pub approve: Option<Approvers>,
-    /// The longest grant.
-    pub max_duration: Span,
-    /// The length when none was asked for.
-    pub default_duration: Span,
-    /// A request that nobody answers ends after this.
-    pub lapse: Span,
-}
-
-impl BoundRule {
-    /// How many different humans must say yes; 0 means granted at once.
-    pub fn quorum(&self) -> u32 {
-        self.approve.as_ref().map_or(0, |approve| approve.quorum)
-    }
-
-    /// May `who` decide about a request of `asker` under this rule? Nobody decides about their own.
-    pub fn may_decide(&self, who: &Person, asker: &User) -> Result<(), Refusal> {
-        if who.user == *asker {
-            return Err(Refusal::new("own-request", "nobody decides about their own request")
-                .hint(format!("these can: {}; `withdraw` takes it back", self.approver_words())));
-        }
-        match &self.approve {
-            Some(approve) if approve.by.iter().any(|by| by.matches(who)) => Ok(()),
-            _ => Err(Refusal::new("not-approver", format!("rule {} does not name you as an approver", self.id))
-                .hint(format!("these can: {}", self.approver_words()))),
-        }
-    }
-
-    /// `role:phi-owner, user:bob`, or `nobody` when it is granted at once.
-    pub fn approver_words(&self) -> String {
-        match &self.approve {
-            Some(approve) => approve.by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            None => "nobody".into(),
-        }
-    }
-}
-
 impl Policy {
     /// Reads a policy; `file` is its name in errors. The first thing wrong is told with line, column and caret.
     pub fn parse(text: &str, file: &str) -> Result<Self, PolicyError> {
@@ -239,13 +120,21 @@ impl Policy {
             max_duration: allow.max_duration,
             default_duration: allow.default_duration,
             lapse: allow.lapse,
+            idle: None,
+            record_input: false,
+            extend: None,
+            signed: false,
+            require_cert: false,
+            reason_min_length: None,
+            ticket: false,
+            floors: vec![],
         }
     }
 }
 
 /// Lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
+    use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
         let _ = write!(out, "{byte:02x}");
         out

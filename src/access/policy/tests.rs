@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::{Address, Host};
-use crate::access::names::{Login, Role, Vendor};
+use crate::access::names::{Login, Role, User, Vendor};
+use crate::access::person::Person;
+use crate::access::refusal::Refusal;
 
 fn person(user: &str, roles: &[&str], vendor: Option<&str>) -> Person {
     Person {
@@ -29,7 +31,12 @@ fn host(name: &str, labels: &[&str], logins: &[&str]) -> Host {
 }
 
 fn wish(login: &str, channels: Option<&str>, length: Option<&str>) -> Wish {
-    Wish { login: Login::parse(login).unwrap(), channels: channels.map(|c| c.parse().unwrap()), length: length.map(|l| l.parse().unwrap()) }
+    Wish {
+        login: Login::parse(login).unwrap(),
+        channels: channels.map(|c| c.parse().unwrap()),
+        length: length.map(|l| l.parse().unwrap()),
+        why: None,
+    }
 }
 
 const POLICY: &str = r#"

@@ -118,7 +118,7 @@ impl Policy {
     fn fails(&self, trial: &Trial, host: &Host) -> Option<PolicyError> {
         let given = &trial.given;
         let who = Person { user: given.user.clone(), roles: given.roles.iter().cloned().collect(), vendor: given.vendor.clone() };
-        let wish = Wish { login: given.login.clone(), channels: given.channels.clone(), length: given.length };
+        let wish = Wish { login: given.login.clone(), channels: given.channels.clone(), length: given.length, why: None };
         let judged = self.look(&who, Some(host), false, host.name.as_str()).and_then(|host| self.judge(&who, host, &wish));
         let (decision, rule, quorum, why) = match &judged {
             Ok(verdict) if verdict.rule.quorum() == 0 => (Decision::Grant, Some(verdict.rule.id.as_str()), 0, String::new()),

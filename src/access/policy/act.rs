@@ -1,0 +1,70 @@
+//! What a `[[may]]` rule can give: to look, or to end.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::names::BadName;
+
+/// What a `may` rule can give. Nobody may any of it by default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// See who is and was inside.
+    Sessions,
+    /// Find recordings.
+    Recordings,
+    /// Play recordings.
+    Replay,
+    /// End a grant that is not one's own; with it, see grants.
+    Revoke,
+    /// End a session that is not one's own.
+    Kill,
+    /// See every host, not only those one may ask for.
+    Hosts,
+}
+
+impl Act {
+    /// All that are built, in the order in which they are told.
+    pub const ALL: [Self; 6] = [Self::Sessions, Self::Recordings, Self::Replay, Self::Revoke, Self::Kill, Self::Hosts];
+
+    /// The word in the policy.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Recordings => "recordings",
+            Self::Replay => "replay",
+            Self::Revoke => "revoke",
+            Self::Kill => "kill",
+            Self::Hosts => "hosts",
+        }
+    }
+
+    /// As words of a sentence: "no rule lets you ...".
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Sessions => "see the sessions of others",
+            Self::Recordings => "find recordings",
+            Self::Replay => "replay recordings",
+            Self::Revoke => "revoke grants",
+            Self::Kill => "kill sessions",
+            Self::Hosts => "see every host",
+        }
+    }
+}
+
+impl fmt::Display for Act {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Act {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let act = Self::ALL.into_iter().find(|act| act.as_str() == text);
+        act.ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, revoke, kill, hosts"))
+    }
+}
