@@ -11,6 +11,7 @@ mod approve;
 mod fault;
 mod identity;
 mod laws;
+mod notices;
 mod people;
 mod recover;
 mod request;
@@ -37,7 +38,7 @@ use crate::ca::note::{NoteKeyError, NoteSigner};
 use crate::session::{Knife, Live};
 use crate::store::{Act, CheckpointFile, Store, StoreError, Tx, Urgency};
 
-pub use crate::store::{ChannelRow, GrantFilter, KeyRow, RequestFilter, SessionFilter, SessionRow, UserRow};
+pub use crate::store::{ChannelRow, GrantFilter, KeyRow, Notice, RequestFilter, SessionFilter, SessionRow, UserRow};
 pub use admit::Admission;
 pub use apply::{Change, changes};
 pub use approve::{Decided, Yes};

@@ -10,6 +10,7 @@ use super::people::fingerprint;
 use super::{Broker, Error};
 use crate::access::names::{Actor, Role, User};
 use crate::access::person::Person;
+use crate::access::policy::Policy;
 use crate::access::refusal::Refusal;
 use crate::audit::event::{Event, list};
 use crate::session::Ending;
@@ -28,6 +29,7 @@ impl Broker {
     /// A new user with roles and keys. A key belongs to one user.
     pub async fn add_user(&self, by: &Actor, person: Person, keys: Vec<NewKey>) -> Result<(), Error> {
         keys.iter().try_for_each(acceptable)?;
+        let (policy, actor) = (self.policy(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 if tx.user(&person.user).await?.is_some() {
@@ -38,7 +40,9 @@ impl Broker {
                 for key in &keys {
                     fingerprints.push(keep_key(tx, &person.user, key).await?);
                 }
+                let told = told(tx, &policy, &actor, &person, &format!("{actor} added the user {}", person.user)).await?;
                 let event = Event::UserAdded {
+                    told,
                     roles: list(&person.roles),
                     keys: list(fingerprints),
                     vendor: person.vendor.as_ref().map(ToString::to_string),
@@ -53,12 +57,13 @@ impl Broker {
     /// One more key for a user; its fingerprint.
     pub async fn add_key(&self, by: &Actor, user: &User, key: NewKey) -> Result<String, Error> {
         acceptable(&key)?;
-        let user = user.clone();
+        let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
-                known(tx, &user).await?;
+                let person = known(tx, &user).await?.person;
                 let key = keep_key(tx, &user, &key).await?;
-                Ok(Outcome::Changed(key.clone(), Event::UserKeyAdded { user, key }))
+                let told = told(tx, &policy, &actor, &person, &format!("{actor} gave {user} the key {key}")).await?;
+                Ok(Outcome::Changed(key.clone(), Event::UserKeyAdded { user, key, told }))
             })
         })
         .await
@@ -85,15 +90,21 @@ impl Broker {
 
     /// These roles and no others. Live sessions that the new ones would not be given fall.
     pub async fn set_roles(&self, by: &Actor, user: &User, roles: BTreeSet<Role>) -> Result<(), Error> {
-        let user = user.clone();
+        let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
         let set = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
-                let before = known(tx, &user).await?.person.roles;
-                if before == roles {
+                let mut person = known(tx, &user).await?.person;
+                if person.roles == roles {
                     return Ok(Outcome::Same(()));
                 }
                 tx.set_roles(&user, &roles).await?;
-                Ok(Outcome::Changed((), Event::UserRolesChanged { user, before: list(before), roles: list(roles) }))
+                let before = std::mem::replace(&mut person.roles, roles);
+                let gained = list(person.roles.difference(&before));
+                let told = match gained.is_empty() {
+                    true => String::new(),
+                    false => told(tx, &policy, &actor, &person, &format!("{actor} gave {user} the role {gained}")).await?,
+                };
+                Ok(Outcome::Changed((), Event::UserRolesChanged { user, before: list(before), roles: list(person.roles), told }))
             })
         });
         set.await?;
@@ -132,6 +143,14 @@ impl Broker {
         })
         .await
     }
+}
+
+/// Where `person` could approve, those who could too are told `text`.
+async fn told(tx: &mut Tx, policy: &Policy, by: &Actor, person: &Person, text: &str) -> Result<String, Stop> {
+    if !policy.could_approve(person) {
+        return Ok(String::new());
+    }
+    Ok(tx.tell_approvers(policy, by, Some(&person.user), &format!("{text}, who could approve")).await?)
 }
 
 async fn known(tx: &mut Tx, user: &User) -> Result<UserRow, Stop> {

@@ -74,7 +74,10 @@ fn private_file(path: &Path) -> io::Result<()> {
 }
 
 fn migrations() -> Migrator {
-    let all = [(1, "first", include_str!("../../migrations/sqlite/0001_first.sql"))];
+    let all = [
+        (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
+        (3, "users", include_str!("../../migrations/sqlite/0003_users.sql")),
+    ];
     let migration = |(version, name, sql): (i64, &'static str, &'static str)| {
         Migration::new(version, name.into(), MigrationType::Simple, sqlx::SqlSafeStr::into_sql_str(sql), false)
     };

@@ -26,7 +26,8 @@ async fn add_user(store: &Store, called: &str, now: Timestamp) -> Result<(), Sto
         .change(Urgency::Ordinary, Actor::System, now, move |tx| {
             Box::pin(async move {
                 tx.add_user(&person).await?;
-                let event = Event::UserAdded { user: person.user, roles: "dba".into(), keys: String::new(), vendor: None };
+                let event =
+                    Event::UserAdded { user: person.user, roles: "dba".into(), keys: String::new(), vendor: None, told: String::new() };
                 Ok(Outcome::Changed((), event))
             })
         })

@@ -267,6 +267,19 @@ pub(super) async fn inside(conn: &mut Conn, node: &str) -> Result<BTreeMap<Strin
     raws.into_iter().map(person).collect()
 }
 
+/// Everybody who is not disabled, by name.
+pub(super) async fn in_force(conn: &mut Conn) -> Result<Vec<Person>, StoreError> {
+    let raws: Vec<Raw> = sqlx::query_as("SELECT name, vendor, added_at, disabled_at FROM users WHERE disabled_at IS NULL ORDER BY name")
+        .fetch_all(&mut *conn)
+        .await?;
+    let mut people = Vec::with_capacity(raws.len());
+    for raw in raws {
+        let roles = roles(conn, &raw.name).await?;
+        people.push(built(raw, roles, Vec::new())?.person);
+    }
+    Ok(people)
+}
+
 async fn load(conn: &mut Conn, user: &User) -> Result<Option<UserRow>, StoreError> {
     let raw: Option<Raw> = sqlx::query_as("SELECT name, vendor, added_at, disabled_at FROM users WHERE name = $1")
         .bind(user.as_str())

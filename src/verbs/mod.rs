@@ -3,6 +3,7 @@
 
 mod decide;
 mod json;
+mod notices;
 pub mod page;
 pub mod parse;
 mod recordings;

@@ -2,7 +2,7 @@
 
 use super::parse::{Parsed, Usage, Verb};
 use super::sink::Sink;
-use super::{Answer, Caller, decide, json, recordings, replay, request, rights, sessions, whereto};
+use super::{Answer, Caller, decide, json, notices, recordings, replay, request, rights, sessions, whereto};
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error};
 use crate::recording::Pace;
@@ -24,6 +24,9 @@ pub async fn run(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut d
         Err(error) => failed(&error, parsed.json),
     };
     let written = if to_stderr { sink.err(text.as_bytes()).await } else { sink.out(text.as_bytes()).await };
+    if written.is_ok() && !parsed.json {
+        notices::tell(broker, caller, sink).await;
+    }
     match written {
         Ok(()) => status,
         // The reader is gone; nobody reads the status either.

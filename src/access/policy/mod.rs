@@ -111,6 +111,17 @@ impl Policy {
         &self.allows
     }
 
+    /// Does any rule name `who` as an approver?
+    pub fn could_approve(&self, who: &Person) -> bool {
+        self.approves(who).next().is_some()
+    }
+
+    /// The rules that name `who` as an approver, in file order.
+    pub fn approves<'a>(&'a self, who: &'a Person) -> impl Iterator<Item = &'a RuleId> {
+        let names = |allow: &&Allow| allow.approve.as_ref().is_some_and(|approve| approve.by.iter().any(|by| by.matches(who)));
+        self.allows.iter().filter(names).map(|allow| &allow.id)
+    }
+
     fn bind(&self, allow: &Allow) -> BoundRule {
         BoundRule {
             id: allow.id.clone(),

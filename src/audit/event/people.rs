@@ -14,6 +14,9 @@ macro_rules! people {
         /// The vendor that they work for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vendor: Option<String>,
+        /// Who of those that could approve was told.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        told: String,
     }
     /// A user's roles changed.
     UserRolesChanged = "user-roles-changed" {
@@ -23,6 +26,9 @@ macro_rules! people {
         before: String,
         /// Their roles now.
         roles: String,
+        /// Who of those that could approve was told.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        told: String,
     }
     /// A key belongs to a user.
     UserKeyAdded = "user-key-added" {
@@ -30,6 +36,9 @@ macro_rules! people {
         user: User,
         /// The key's fingerprint.
         key: String,
+        /// Who of those that could approve was told.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        told: String,
     }
     /// A key belongs to nobody any more.
     UserKeyRemoved = "user-key-removed" {

@@ -2,6 +2,7 @@
 
 mod asking;
 mod door;
+mod people;
 mod recovering;
 mod watching;
 
@@ -182,6 +183,12 @@ impl World {
             next = last + 1;
         }
         check.finish()
+    }
+
+    /// The newest event, as it is kept.
+    pub async fn last_event(&self) -> String {
+        let rows = self.broker.reader().events(0, u32::MAX).await.unwrap();
+        String::from_utf8(rows.last().unwrap().bytes.clone()).unwrap()
     }
 
     /// The names of the newest events, oldest of them first.
