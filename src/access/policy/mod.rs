@@ -4,6 +4,7 @@
 //! length; the first in file order binds. A deny always wins. Pure: everything that is judged is given.
 
 mod act;
+mod approving;
 mod bound;
 mod error;
 mod judge;
@@ -109,17 +110,6 @@ impl Policy {
     /// The allows, in file order.
     pub fn allows(&self) -> &[Allow] {
         &self.allows
-    }
-
-    /// Does any rule name `who` as an approver?
-    pub fn could_approve(&self, who: &Person) -> bool {
-        self.approves(who).next().is_some()
-    }
-
-    /// The rules that name `who` as an approver, in file order.
-    pub fn approves<'a>(&'a self, who: &'a Person) -> impl Iterator<Item = &'a RuleId> {
-        let names = |allow: &&Allow| allow.approve.as_ref().is_some_and(|approve| approve.by.iter().any(|by| by.matches(who)));
-        self.allows.iter().filter(names).map(|allow| &allow.id)
     }
 
     fn bind(&self, allow: &Allow) -> BoundRule {
