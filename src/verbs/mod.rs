@@ -13,6 +13,7 @@ mod rights;
 mod run;
 mod sessions;
 pub mod sink;
+pub mod table;
 pub mod text;
 mod whereto;
 pub mod words;

@@ -1,7 +1,7 @@
 //! What approvers are told without asking: once after their next verb, and on the personal page for a week.
 
 use super::sink::Sink;
-use super::text::Table;
+use super::table::Table;
 use super::{Caller, Look};
 use crate::access::names::escaped;
 use crate::access::time::Timestamp;

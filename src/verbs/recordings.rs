@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::parse::RecordingWords;
 use super::sessions::Places;
-use super::text::Table;
+use super::table::Table;
 use super::{Answer, Caller, json, read};
 use crate::access::names::HostName;
 use crate::access::policy::Act;

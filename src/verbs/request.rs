@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::parse::RequestWords;
 use super::sink::Sink;
-use super::text::{Table, left};
+use super::table::Table;
+use super::text::left;
 use super::{Answer, Caller, json, read};
 use crate::access::host::Host;
 use crate::access::names::{RequestId, User, escaped};

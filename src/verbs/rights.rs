@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::sessions::Places;
-use super::text::{Table, left};
+use super::table::Table;
+use super::text::left;
 use super::{Answer, Caller, json, read};
 use crate::access::grant::{Grant, GrantState};
 use crate::access::names::{GrantId, Note};

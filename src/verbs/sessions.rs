@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::text::{Table, left};
+use super::table::Table;
+use super::text::left;
 use super::{Answer, Caller, read};
 use crate::access::host::Host;
 use crate::access::names::{HostName, Note, SessionId};

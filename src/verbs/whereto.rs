@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::text::Table;
+use super::table::Table;
 use super::{Answer, Caller, read};
 use crate::access::host::Host;
 use crate::access::names::{HostName, Login, Role, Vendor};
