@@ -354,6 +354,7 @@ mod tests {
             default_duration: Span::minutes(60),
             lapse: Span::minutes(60),
             idle: None,
+            idle_commands: false,
             record_input: false,
             extend: None,
             signed: false,

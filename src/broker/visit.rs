@@ -27,6 +27,12 @@ pub struct OpenSession {
     pub meta: SessionMeta,
     /// When its grant ended as it began.
     pub ends: Timestamp,
+    /// Logged off after this long without input, where the rule says so.
+    pub idle: Option<Span>,
+    /// Also while a command runs.
+    pub idle_commands: bool,
+    /// What is typed into terminals is kept too: for vendors always, for others where the rule says so.
+    pub record_input: bool,
     /// What ends it.
     pub cutoff: Cutoff,
     /// Its place on the list of who is inside.
@@ -41,13 +47,15 @@ impl Broker {
         let key_id = admission.key_id();
         let by = Actor::User(admission.person.user.clone());
         let policy = self.policy();
-        let (meta, ends) = self
+        let (meta, ends, rule, vendor) = self
             .act(Urgency::Ordinary, by, move |tx| {
                 Box::pin(async move {
-                    let new = opened(tx, &policy, &admission, client).await?;
-                    tx.add_session(&new.0, &node).await?;
-                    let event = event(&new.0, key_id.as_str().to_owned());
-                    Ok(Outcome::Changed((meta(new.0, tx.now()), new.1), event))
+                    let (new, ends) = opened(tx, &policy, &admission, client).await?;
+                    let bound = tx.request(&new.request).await?.ok_or_else(|| Refusal::no_such("request", &new.request))?;
+                    tx.add_session(&new, &node).await?;
+                    let event = event(&new, key_id.as_str().to_owned());
+                    let vendor = admission.person.vendor.is_some();
+                    Ok(Outcome::Changed((meta(new, tx.now()), ends, bound.request.rule, vendor), event))
                 })
             })
             .await?;
@@ -65,7 +73,16 @@ impl Broker {
         });
         // What was revoked between the commit and the line above, nobody has cut.
         self.cut_what_fell().await?;
-        Ok(OpenSession { id, meta, ends, cutoff, presence })
+        Ok(OpenSession {
+            id,
+            meta,
+            ends,
+            idle: rule.idle,
+            idle_commands: rule.idle_commands,
+            record_input: vendor || rule.record_input,
+            cutoff,
+            presence,
+        })
     }
 
     /// The visit is over and what was seen is sealed, or could not be. Then the head of the log is signed.

@@ -88,6 +88,7 @@ impl Cutoff {
             fell: CancellationToken::new(),
             sides: Default::default(),
             touched: AtomicU64::new(micros(boot)),
+            busy: AtomicBool::new(false),
             warn: Notify::new(),
         });
         knife.arm(inner.id);
@@ -119,6 +120,13 @@ impl Cutoff {
     /// Somebody typed. An atomic store: call it for every input.
     pub fn touch(&self) {
         self.0.touched.store(micros(self.0.clock.since_boot()), Ordering::Relaxed);
+    }
+
+    /// While something works by itself the session is not idle, however little is typed. When it is done, idleness begins anew.
+    pub fn busy(&self, works: bool) {
+        if self.0.busy.swap(works, Ordering::Relaxed) && !works {
+            self.touch();
+        }
     }
 
     /// Waits until an idle logoff is near. Resolves once for each stretch of idleness; for one waiter.
@@ -227,6 +235,7 @@ pub(super) struct Inner {
     fell: CancellationToken,
     sides: [SideState; 3],
     touched: AtomicU64,
+    busy: AtomicBool,
     warn: Notify,
 }
 
@@ -240,8 +249,11 @@ impl Inner {
         }
     }
 
-    /// When the client last typed, on BOOTTIME.
+    /// When the client last typed, on BOOTTIME; now, while something works by itself.
     pub(super) fn touched(&self) -> Duration {
+        if self.busy.load(Ordering::Relaxed) {
+            return self.clock.since_boot();
+        }
         Duration::from_micros(self.touched.load(Ordering::Relaxed))
     }
 

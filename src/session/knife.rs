@@ -95,7 +95,7 @@ impl Knife {
         let Some(entry) = desk.entries.get_mut(&id) else { return };
         entry.deadlines.idle = Some(idle);
         desk.boot.push(Reverse((touched + idle, id, Step::Idle)));
-        desk.boot.push(Reverse((touched + idle.saturating_sub(warning(idle)), id, Step::Warn)));
+        desk.boot.push(Reverse((touched + idle.saturating_sub(idle_warning(idle)), id, Step::Warn)));
         drop(desk);
         self.wake();
     }
@@ -246,7 +246,7 @@ impl Desk {
             Step::Fall(_) => None,
             Step::Idle | Step::Warn => {
                 let idle = entry.deadlines.idle?;
-                let ahead = if step == Step::Warn { warning(idle) } else { Duration::ZERO };
+                let ahead = if step == Step::Warn { idle_warning(idle) } else { Duration::ZERO };
                 let really = session.touched().saturating_add(idle).saturating_sub(ahead);
                 if really > boot {
                     self.boot.push(Reverse((really, id, step)));
@@ -263,7 +263,8 @@ impl Desk {
     }
 }
 
-fn warning(idle: Duration) -> Duration {
+/// How long before the logoff of a session that may be idle for `idle` the warning comes.
+pub fn idle_warning(idle: Duration) -> Duration {
     IDLE_WARNING.min(idle / 2)
 }
 

@@ -14,6 +14,7 @@ use crate::access::names::BadName;
 
 pub use cutoff::{Cutoff, Guarded, Lateness, Side};
 pub use knife::Knife;
+pub use knife::idle_warning;
 pub use live::{Live, LiveSession, Presence};
 
 /// Why a session ended. The names are those of the product's `ending` and never change: they are in the audit log.

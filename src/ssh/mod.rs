@@ -10,6 +10,7 @@ mod leg;
 mod outer;
 pub mod peek;
 mod relay;
+mod reminders;
 mod socket;
 mod tap;
 mod tunnel;

@@ -13,10 +13,11 @@ use super::Wing;
 use super::inner::{Begun, Turned};
 use super::keeping::Keeping;
 use super::leg::Leg;
-use super::relay::{End, Relay, Rights, Said};
+use super::relay::{End, Pulse, Relay, Rights, Said};
+use super::reminders;
 use super::tunnel::Use;
-use crate::access::channels::Kind;
-use crate::broker::{Admission, OpenSession};
+use crate::access::channels::{Channels, Kind};
+use crate::broker::OpenSession;
 use crate::session::{Ending, Side};
 use crate::wire::auth;
 
@@ -38,12 +39,13 @@ where
 {
     let Visit { begun, client, reader, peer, outer, closed } = visit;
     let Begun { admission, upstream, room: _room } = begun;
-    let rights = rights(&admission);
+    let channels = admission.grant().channels.clone();
     let said = upstream.said.clone();
     let open = match wing.broker.open_session(admission, peer).await {
         Ok(open) => open,
         Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
     };
+    let rights = rights(&channels, open.record_input);
     let keeping = match Keeping::begin(wing, &open) {
         Ok(keeping) => RefCell::new(keeping),
         Err(error) => {
@@ -85,7 +87,11 @@ where
         cutoff.hold(socket, Side::Outer);
     }
     let mut reader = cutoff.guard(reader, Side::Client);
-    let relay = Relay::new(&client, &upstream.leg, keeping, rights);
+    let pulse = open.idle.map_or(Pulse::none(), |_| Pulse::of(&cutoff, open.idle_commands));
+    let relay = Relay::new(&client, &upstream.leg, keeping, rights, pulse);
+    if let Some(idle) = open.idle {
+        cutoff.log_off_after(idle);
+    }
     let course = async {
         for text in said {
             client.send(&auth::banner(&text)).await?;
@@ -97,6 +103,7 @@ where
     let ended = tokio::select! {
         biased;
         why = cutoff.fell() => Err(why),
+        never = reminders::remind(&relay, open, &*wing.clock) => match never {},
         end = course => Ok(end.unwrap_or(End::ClientLeft)),
     };
     let ending = match ended.map(|end| itself(wing, open, end)) {
@@ -161,14 +168,9 @@ async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Opt
     }
 }
 
-fn rights(admission: &Admission) -> Rights {
-    let has = |kind: &Kind| admission.grant().channels.covers(kind);
-    Rights {
-        shell: has(&Kind::Shell),
-        exec: has(&Kind::Exec),
-        files: has(&Kind::SftpRead) || has(&Kind::SftpWrite),
-        record_input: admission.person().vendor.is_some(),
-    }
+fn rights(channels: &Channels, record_input: bool) -> Rights {
+    let has = |kind: &Kind| channels.covers(kind);
+    Rights { shell: has(&Kind::Shell), exec: has(&Kind::Exec), files: has(&Kind::SftpRead) || has(&Kind::SftpWrite), record_input }
 }
 
 fn welcome(open: &OpenSession) -> String {

@@ -68,6 +68,9 @@ pub struct BoundRule {
     /// A session without a sign of life ends after this (HIPAA 45 CFR 164.312(a)(2)(iii), automatic logoff).
     #[serde(default)]
     pub idle: Option<Span>,
+    /// Also while a command runs: otherwise nobody is idle as long as one does.
+    #[serde(default)]
+    pub idle_commands: bool,
     /// What is typed is recorded too.
     #[serde(default)]
     pub record_input: bool,

@@ -122,6 +122,7 @@ impl Policy {
             default_duration: allow.default_duration,
             lapse: allow.lapse,
             idle: None,
+            idle_commands: false,
             record_input: false,
             extend: None,
             signed: false,

@@ -74,6 +74,7 @@ where
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
         *up += data.len() as u64;
+        self.pulse.typed();
         let kept = match purpose {
             Purpose::Sftp if !self.rights.programs() => Kept::Carried { channel: number, up: *up, down },
             Purpose::Shell if terminal && !self.rights.record_input => return Ok(Ruling::PASS),
@@ -127,6 +128,8 @@ where
         if let Some(channel) = table.of_client(client) {
             channel.stage = Stage::Used { number, purpose: wish, terminal: terminal.is_some(), up: 0, down: 0 };
         }
+        self.pulse.typed();
+        self.pulse.turned(&table);
         Ok(Ruling::PASS)
     }
 

@@ -46,7 +46,9 @@ where
                 Ok(Ruling::PASS)
             }
             Message::Eof { recipient } => {
-                self.table.borrow_mut().of_client(recipient).ok_or(NO_CHANNEL)?.host_ended = true;
+                let mut table = self.table.borrow_mut();
+                table.of_client(recipient).ok_or(NO_CHANNEL)?.host_ended = true;
+                self.pulse.turned(&table);
                 Ok(Ruling::PASS)
             }
             Message::Close { recipient } => self.closed_by_host(recipient),
@@ -67,6 +69,7 @@ where
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
         *down += data.len() as u64;
+        self.pulse.shown(terminal);
         let kept = match purpose {
             Purpose::Sftp if !self.rights.programs() => Kept::Carried { channel: number, up, down: *down },
             Purpose::Shell | Purpose::Exec | Purpose::Sftp if stderr => Kept::Err(number, data),
@@ -82,6 +85,7 @@ where
     fn closed_by_host(&self, recipient: u32) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         table.of_client(recipient).ok_or(NO_CHANNEL)?.host_closed = true;
+        self.pulse.turned(&table);
         if let Some(number) = table.forget_closed(recipient) {
             self.keep(Kept::Ended(number))?;
         }

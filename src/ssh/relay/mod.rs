@@ -8,6 +8,7 @@
 
 mod from_client;
 mod from_host;
+mod pulse;
 #[cfg(test)]
 mod simulation;
 mod table;
@@ -24,6 +25,7 @@ use crate::recording::RecordError;
 use crate::wire::codec::WireError;
 use table::Table;
 
+pub(crate) use pulse::Pulse;
 pub(crate) use words::Said;
 
 /// What a grant lets a visitor open. Checked at each open, on the way.
@@ -108,6 +110,7 @@ pub(crate) struct Relay<'a, C, H, K> {
     host: &'a Leg<H>,
     keep: &'a RefCell<K>,
     rights: Rights,
+    pulse: Pulse<'a>,
     table: RefCell<Table>,
     rekeying: Cell<Option<Side>>,
 }
@@ -118,8 +121,8 @@ where
     H: AsyncWrite + Unpin,
     K: Keep,
 {
-    pub(crate) fn new(client: &'a Leg<C>, host: &'a Leg<H>, keep: &'a RefCell<K>, rights: Rights) -> Self {
-        Self { client, host, keep, rights, table: RefCell::default(), rekeying: Cell::new(None) }
+    pub(crate) fn new(client: &'a Leg<C>, host: &'a Leg<H>, keep: &'a RefCell<K>, rights: Rights, pulse: Pulse<'a>) -> Self {
+        Self { client, host, keep, rights, pulse, table: RefCell::default(), rekeying: Cell::new(None) }
     }
 
     /// Relays until one side leaves. May be dropped at any await: nothing that was sealed is lost by it.

@@ -120,6 +120,12 @@ impl Table {
         self.channels.iter_mut().find(|c| c.host == Some(number))
     }
 
+    /// Whether a command runs in any channel, with or without a terminal.
+    pub(super) fn runs_a_command(&self) -> bool {
+        let command = |c: &Channel| matches!(c.stage, Stage::Used { purpose: Purpose::Exec, .. });
+        self.channels.iter().any(|c| command(c) && !c.host_ended && !c.host_closed)
+    }
+
     /// The number of the next recording.
     pub(super) fn next_number(&mut self) -> u32 {
         self.used += 1;

@@ -42,6 +42,34 @@ where
         let _ = timeout(patience, self.host.flush()).await;
     }
 
+    /// Says `words` on every terminal that has not heard them. Not inside an escape sequence or a character that the host has begun, and
+    /// not where the client gives no room: there it is tried again when `heard` comes back. Tells whether all have heard.
+    pub(crate) fn say(&self, words: &str, heard: &mut Vec<u32>) -> Said {
+        let text = line(words);
+        let mut said = Said::All;
+        for channel in &mut self.table.borrow_mut().channels {
+            let Stage::Used { number, terminal: true, .. } = channel.stage else { continue };
+            if channel.host_ended || channel.host_closed || channel.client_closed || heard.contains(&number) {
+                continue;
+            }
+            if !channel.may_say(text.len()) {
+                said = Said::NotAll;
+                continue;
+            }
+            // The words are ours: a recording that cannot take them does not silence them, and the next byte of the host ends the session.
+            let _ = self.keep.borrow_mut().keep(Kept::Said(number, words));
+            let _ = self.client.answer(channel::extended_data(channel.client, channel::STDERR, text.as_bytes()));
+            heard.push(number);
+        }
+        said
+    }
+
+    /// Sends what was said.
+    pub(crate) async fn speak(&self) {
+        // A client that is gone or stopped is the relay's to notice.
+        let _ = self.client.flush().await;
+    }
+
     /// Says why on each channel where that can be said, and closes the channels without an exit status, so that no client takes the
     /// end for success. What the client does not take within `patience` is not sent. Tells whether all was said: then a disconnect may
     /// wait, because OpenSSH drops what it has not written yet when it is disconnected.
