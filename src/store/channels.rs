@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sqlx::FromRow;
 
+use super::sql::sql;
 use super::{Conn, StoreError, Tx, count, stored};
 use crate::access::names::SessionId;
 use crate::audit::digest::Digest;
@@ -42,19 +43,17 @@ impl Tx {
     /// One recording of a session.
     pub(super) async fn add_channel(&mut self, session: &SessionId, channel: &ChannelRow) -> Result<(), StoreError> {
         let micros = u64::try_from(channel.duration.as_micros()).unwrap_or(u64::MAX);
-        sqlx::query(
-            "INSERT INTO channels (session, number, kind, command, file, sha256, bytes, duration) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
-        .bind(session.as_str())
-        .bind(i64::from(channel.number))
-        .bind(&channel.kind)
-        .bind(channel.command.as_deref())
-        .bind(&channel.file)
-        .bind(channel.sha256.to_string())
-        .bind(stored(channel.bytes))
-        .bind(stored(micros))
-        .execute(self.conn())
-        .await?;
+        sql("INSERT INTO channels (session, number, kind, command, file, sha256, bytes, duration) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
+            .bind(session.as_str())
+            .bind(i64::from(channel.number))
+            .bind(&channel.kind)
+            .bind(channel.command.as_deref())
+            .bind(&channel.file)
+            .bind(channel.sha256.to_string())
+            .bind(stored(channel.bytes))
+            .bind(stored(micros))
+            .execute(self.conn())
+            .await?;
         Ok(())
     }
 }
@@ -62,7 +61,7 @@ impl Tx {
 /// The recordings of a session, by number.
 pub(super) async fn channels(conn: &mut Conn, id: &str) -> Result<Vec<ChannelRow>, StoreError> {
     let raws: Vec<RawChannel> =
-        sqlx::query_as("SELECT number, kind, command, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number")
+        sql("SELECT number, kind, command, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number")
             .bind(id)
             .fetch_all(conn)
             .await?;

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::sql::sql;
 use super::{Reader, Store, StoreError, count, stored};
 use crate::access::time::Timestamp;
 use crate::audit::checkpoint::{Checkpoint, Note, NoteError};
@@ -90,7 +91,7 @@ impl Store {
         let reader = self.reader();
         let Some(head) = reader.head().await? else { return Ok(None) };
         let (last,): (Option<i64>,) =
-            sqlx::query_as("SELECT MAX(size) FROM checkpoints WHERE node = $1").bind(self.node()).fetch_one(&reader.pool).await?;
+            sql("SELECT MAX(size) FROM checkpoints WHERE node = $1").bind(self.node()).fetch_one(&reader.pool).await?;
         if last.is_some_and(|last| last >= stored(head.size)) {
             return Ok(None);
         }
@@ -101,7 +102,7 @@ impl Store {
         let node = self.node().to_owned();
         self.note(now, move |tx| {
             Box::pin(async move {
-                sqlx::query("INSERT INTO checkpoints (node, size, time, note) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
+                sql("INSERT INTO checkpoints (node, size, time, note) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING")
                     .bind(node)
                     .bind(stored(head.size))
                     .bind(now.micros())
@@ -119,10 +120,8 @@ impl Store {
 impl Reader {
     /// Every checkpoint in the store of this node's log, as heads to verify it against.
     pub async fn checkpoints(&self) -> Result<Vec<Head>, StoreError> {
-        let rows: Vec<(i64, String)> = sqlx::query_as("SELECT size, note FROM checkpoints WHERE node = $1 ORDER BY size")
-            .bind(&self.node)
-            .fetch_all(&self.pool)
-            .await?;
+        let rows: Vec<(i64, String)> =
+            sql("SELECT size, note FROM checkpoints WHERE node = $1 ORDER BY size").bind(&self.node).fetch_all(&self.pool).await?;
         let head = |(size, note)| Ok(Head { source: format!("store, size {}", count("checkpoints", &self.node, size)?), note });
         rows.into_iter().map(head).collect()
     }

@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use super::sql::{On, sql};
 use super::{Conn, Reader, StoreError, Tx, name, one};
 use crate::access::grant::{Finish, Finished, Grant};
 use crate::access::names::{GrantId, HostName, User};
@@ -52,16 +53,15 @@ impl Reader {
 
     /// Did `user` ever hold a grant on `host`? Without a host nobody has, and the steps are the same.
     pub async fn held(&self, user: &User, host: Option<&HostName>) -> Result<bool, StoreError> {
-        held(&mut *self.pool.acquire().await?, user, host).await
+        held(&self.pool, user, host).await
     }
 
     /// Grants whose time is over at `now` and whose end is not yet told.
     pub async fn ending(&self, now: Timestamp) -> Result<Vec<GrantId>, StoreError> {
-        let ids: Vec<(String,)> =
-            sqlx::query_as("SELECT id FROM grants WHERE state = 'open' AND ends_at <= $1 ORDER BY ends_at LIMIT 1000")
-                .bind(now.micros())
-                .fetch_all(&self.pool)
-                .await?;
+        let ids: Vec<(String,)> = sql("SELECT id FROM grants WHERE state = 'open' AND ends_at <= $1 ORDER BY ends_at LIMIT 1000")
+            .bind(now.micros())
+            .fetch_all(&self.pool)
+            .await?;
         ids.iter().map(|(id,)| name("grants", id, id)).collect()
     }
 }
@@ -80,9 +80,8 @@ impl Tx {
     /// The first of `ids` that no grant has.
     pub async fn free_grant_id(&mut self, ids: Vec<GrantId>) -> Result<GrantId, StoreError> {
         for id in ids {
-            let taken: Option<(i64,)> =
-                sqlx::query_as("SELECT 1 FROM grants WHERE id = $1").bind(id.as_str()).fetch_optional(self.conn()).await?;
-            if taken.is_none() {
+            let taken = sql("SELECT 1 FROM grants WHERE id = $1").bind(id.as_str()).found(self.conn()).await?;
+            if !taken {
                 return Ok(id);
             }
         }
@@ -92,10 +91,8 @@ impl Tx {
     /// A new grant.
     pub async fn add_grant(&mut self, grant: &Grant) -> Result<(), StoreError> {
         let now = self.now.micros();
-        sqlx::query(
-            "INSERT INTO grants (id, request, user_name, host, login, channels, begins_at, ends_at, granted_at, rule, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open')",
-        )
+        sql("INSERT INTO grants (id, request, user_name, host, login, channels, begins_at, ends_at, granted_at, rule, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'open')")
         .bind(grant.id.as_str())
         .bind(grant.request.as_str())
         .bind(grant.user.as_str())
@@ -118,41 +115,39 @@ impl Tx {
             Finish::Closed => "closed",
             Finish::Revoked => "revoked",
         };
-        let done =
-            sqlx::query("UPDATE grants SET state = $2, settled_at = $3, settled_by = $4, note = $5 WHERE id = $1 AND state = 'open'")
-                .bind(after.id.as_str())
-                .bind(state)
-                .bind(finished.at.micros())
-                .bind(finished.by.to_string())
-                .bind(note.map(|note| note.to_string()))
-                .execute(self.conn())
-                .await?;
-        one(done.rows_affected(), &after.id)
+        let done = sql("UPDATE grants SET state = $2, settled_at = $3, settled_by = $4, note = $5 WHERE id = $1 AND state = 'open'")
+            .bind(after.id.as_str())
+            .bind(state)
+            .bind(finished.at.micros())
+            .bind(finished.by.to_string())
+            .bind(note.map(|note| note.to_string()))
+            .execute(self.conn())
+            .await?;
+        one(done, &after.id)
     }
 
     /// An open grant's time is over. False if somebody was first, or if its end has moved.
     pub async fn end_grant(&mut self, id: &GrantId) -> Result<bool, StoreError> {
         let now = self.now.micros();
-        let done = sqlx::query("UPDATE grants SET state = 'ended', settled_at = $2 WHERE id = $1 AND state = 'open' AND ends_at <= $2")
+        let done = sql("UPDATE grants SET state = 'ended', settled_at = $2 WHERE id = $1 AND state = 'open' AND ends_at <= $2")
             .bind(id.as_str())
             .bind(now)
             .execute(self.conn())
             .await?;
-        Ok(done.rows_affected() == 1)
+        Ok(done == 1)
     }
 }
 
-async fn held(conn: &mut Conn, user: &User, host: Option<&HostName>) -> Result<bool, StoreError> {
-    let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM grants WHERE user_name = $1 AND host = $2 LIMIT 1")
+async fn held<'c>(on: impl Into<On<'c>>, user: &User, host: Option<&HostName>) -> Result<bool, StoreError> {
+    sql("SELECT 1 FROM grants WHERE user_name = $1 AND host = $2 LIMIT 1")
         .bind(user.as_str())
         .bind(host.map_or("", HostName::as_str))
-        .fetch_optional(conn)
-        .await?;
-    Ok(row.is_some())
+        .found(on)
+        .await
 }
 
 async fn load(conn: &mut Conn, id: &GrantId) -> Result<Option<Grant>, StoreError> {
-    let raw: Option<Raw> = sqlx::query_as(
+    let raw: Option<Raw> = sql(
         "SELECT id, request, user_name, host, login, channels, begins_at, ends_at, rule, state, settled_at, settled_by FROM grants WHERE id = $1",
     )
     .bind(id.as_str())
@@ -162,18 +157,17 @@ async fn load(conn: &mut Conn, id: &GrantId) -> Result<Option<Grant>, StoreError
 }
 
 async fn select(conn: &mut Conn, filter: &GrantFilter) -> Result<Vec<Grant>, StoreError> {
-    let raws: Vec<Raw> = sqlx::query_as(
-        "SELECT id, request, user_name, host, login, channels, begins_at, ends_at, rule, state, settled_at, settled_by FROM grants
+    let raws: Vec<Raw> =
+        sql("SELECT id, request, user_name, host, login, channels, begins_at, ends_at, rule, state, settled_at, settled_by FROM grants
          WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
            AND (CAST($3 AS BIGINT) IS NULL OR (state = 'open' AND ends_at > $3))
-         ORDER BY ends_at DESC, granted_at DESC, id LIMIT $4",
-    )
-    .bind(filter.user.as_ref().map(User::as_str))
-    .bind(filter.host.as_ref().map(HostName::as_str))
-    .bind(filter.open_at.map(Timestamp::micros))
-    .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
-    .fetch_all(conn)
-    .await?;
+         ORDER BY ends_at DESC, granted_at DESC, id LIMIT $4")
+        .bind(filter.user.as_ref().map(User::as_str))
+        .bind(filter.host.as_ref().map(HostName::as_str))
+        .bind(filter.open_at.map(Timestamp::micros))
+        .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
+        .fetch_all(conn)
+        .await?;
     raws.into_iter().map(built).collect()
 }
 

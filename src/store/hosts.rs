@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::FromRow;
 
+use super::sql::sql;
 use super::{Conn, Reader, StoreError, Tx, name};
 use crate::access::host::{Address, Host, HostTrust};
 use crate::access::names::{HostName, Login};
@@ -35,8 +36,7 @@ impl Reader {
     pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
         let mut conn = self.moment().await?;
         let mut hosts = many(&mut conn, None).await?;
-        let lines: Vec<(String, String)> =
-            sqlx::query_as("SELECT host, line FROM host_trust ORDER BY host, position").fetch_all(&mut *conn).await?;
+        let lines: Vec<(String, String)> = sql("SELECT host, line FROM host_trust ORDER BY host, position").fetch_all(&mut conn).await?;
         for (host, line) in lines {
             let trust = name("host_trust", &host, &line)?;
             hosts.entry(host).and_modify(|host| host.trust.push(trust));
@@ -46,7 +46,7 @@ impl Reader {
 
     /// The addresses under which hosts are registered, as written (names or IPs): nobody may come in from there.
     pub async fn host_addresses(&self) -> Result<BTreeSet<String>, StoreError> {
-        let rows: Vec<(String,)> = sqlx::query_as("SELECT address FROM hosts").fetch_all(&self.pool).await?;
+        let rows: Vec<(String,)> = sql("SELECT address FROM hosts").fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(|(address,)| address).collect())
     }
 }
@@ -78,7 +78,7 @@ impl Tx {
     /// A new host.
     pub async fn add_host(&mut self, host: &Host) -> Result<(), StoreError> {
         let now = self.now.micros();
-        sqlx::query("INSERT INTO hosts (name, address, port, added_at, changed_at) VALUES ($1, $2, $3, $4, $4)")
+        sql("INSERT INTO hosts (name, address, port, added_at, changed_at) VALUES ($1, $2, $3, $4, $4)")
             .bind(host.name.as_str())
             .bind(&host.address.host)
             .bind(i64::from(host.address.port))
@@ -91,14 +91,14 @@ impl Tx {
     /// A registered host is this from here on.
     pub async fn change_host(&mut self, host: &Host) -> Result<(), StoreError> {
         let now = self.now.micros();
-        let done = sqlx::query("UPDATE hosts SET address = $2, port = $3, changed_at = $4 WHERE name = $1")
+        let done = sql("UPDATE hosts SET address = $2, port = $3, changed_at = $4 WHERE name = $1")
             .bind(host.name.as_str())
             .bind(&host.address.host)
             .bind(i64::from(host.address.port))
             .bind(now)
             .execute(self.conn())
             .await?;
-        super::one(done.rows_affected(), &host.name)?;
+        super::one(done, &host.name)?;
         self.remove_parts(&host.name).await?;
         self.add_parts(host).await
     }
@@ -106,13 +106,13 @@ impl Tx {
     /// A host is no longer registered. What happened on it stays told.
     pub async fn remove_host(&mut self, host: &HostName) -> Result<(), StoreError> {
         self.remove_parts(host).await?;
-        let done = sqlx::query("DELETE FROM hosts WHERE name = $1").bind(host.as_str()).execute(self.conn()).await?;
-        super::one(done.rows_affected(), host)
+        let done = sql("DELETE FROM hosts WHERE name = $1").bind(host.as_str()).execute(self.conn()).await?;
+        super::one(done, host)
     }
 
     async fn add_parts(&mut self, host: &Host) -> Result<(), StoreError> {
         for (position, called) in (0_i64..).zip(host.names()) {
-            sqlx::query("INSERT INTO host_names (name, host, position) VALUES ($1, $2, $3)")
+            sql("INSERT INTO host_names (name, host, position) VALUES ($1, $2, $3)")
                 .bind(called.as_str())
                 .bind(host.name.as_str())
                 .bind(position)
@@ -120,7 +120,7 @@ impl Tx {
                 .await?;
         }
         for (position, trust) in (0_i64..).zip(&host.trust) {
-            sqlx::query("INSERT INTO host_trust (host, position, line) VALUES ($1, $2, $3)")
+            sql("INSERT INTO host_trust (host, position, line) VALUES ($1, $2, $3)")
                 .bind(host.name.as_str())
                 .bind(position)
                 .bind(trust.to_string())
@@ -128,7 +128,7 @@ impl Tx {
                 .await?;
         }
         for (label, value) in &host.labels {
-            sqlx::query("INSERT INTO host_labels (host, label, value) VALUES ($1, $2, $3)")
+            sql("INSERT INTO host_labels (host, label, value) VALUES ($1, $2, $3)")
                 .bind(host.name.as_str())
                 .bind(label)
                 .bind(value)
@@ -136,7 +136,7 @@ impl Tx {
                 .await?;
         }
         for (position, login) in (0_i64..).zip(&host.logins) {
-            sqlx::query("INSERT INTO host_logins (host, position, login) VALUES ($1, $2, $3)")
+            sql("INSERT INTO host_logins (host, position, login) VALUES ($1, $2, $3)")
                 .bind(host.name.as_str())
                 .bind(position)
                 .bind(login.as_str())
@@ -154,20 +154,20 @@ impl Tx {
             "DELETE FROM host_logins WHERE host = $1",
         ];
         for statement in statements {
-            sqlx::query(statement).bind(host.as_str()).execute(self.conn()).await?;
+            sql(statement).bind(host.as_str()).execute(self.conn()).await?;
         }
         Ok(())
     }
 }
 
 async fn named(conn: &mut Conn, typed: &str) -> Result<Option<String>, StoreError> {
-    let row: Option<(String,)> = sqlx::query_as("SELECT host FROM host_names WHERE name = $1").bind(typed).fetch_optional(conn).await?;
+    let row: Option<(String,)> = sql("SELECT host FROM host_names WHERE name = $1").bind(typed).fetch_optional(conn).await?;
     Ok(row.map(|(host,)| host))
 }
 
 /// The first by name, where several are registered at one address.
 async fn addressed(conn: &mut Conn, address: &str, port: u16) -> Result<Option<String>, StoreError> {
-    let row: Option<(String,)> = sqlx::query_as("SELECT name FROM hosts WHERE address = $1 AND port = $2 ORDER BY name LIMIT 1")
+    let row: Option<(String,)> = sql("SELECT name FROM hosts WHERE address = $1 AND port = $2 ORDER BY name LIMIT 1")
         .bind(address)
         .bind(i64::from(port))
         .fetch_optional(conn)
@@ -182,10 +182,8 @@ pub(super) async fn visited(conn: &mut Conn, node: &str) -> Result<BTreeMap<Stri
 
 /// Hosts by name, without trusted keys: all, or those where somebody is inside now through a node.
 async fn many(conn: &mut Conn, node: Option<&str>) -> Result<BTreeMap<String, Host>, StoreError> {
-    let raws: Vec<Raw> = sqlx::query_as(
-        "SELECT name, address, port FROM hosts
-         WHERE CAST($1 AS TEXT) IS NULL OR name IN (SELECT host FROM sessions WHERE state = 'live' AND node = $1)",
-    )
+    let raws: Vec<Raw> = sql("SELECT name, address, port FROM hosts
+         WHERE CAST($1 AS TEXT) IS NULL OR name IN (SELECT host FROM sessions WHERE state = 'live' AND node = $1)")
     .bind(node)
     .fetch_all(&mut *conn)
     .await?;
@@ -195,18 +193,17 @@ async fn many(conn: &mut Conn, node: Option<&str>) -> Result<BTreeMap<String, Ho
         hosts.insert(key, bare(raw)?);
     }
     let aliases: Vec<(String, String)> =
-        sqlx::query_as("SELECT host, name FROM host_names WHERE position > 0 ORDER BY host, position").fetch_all(&mut *conn).await?;
+        sql("SELECT host, name FROM host_names WHERE position > 0 ORDER BY host, position").fetch_all(&mut *conn).await?;
     for (host, alias) in aliases {
         let Some(known) = hosts.get_mut(&host) else { continue };
         known.aliases.push(name("host_names", &host, &alias)?);
     }
-    let labels: Vec<(String, String, String)> = sqlx::query_as("SELECT host, label, value FROM host_labels").fetch_all(&mut *conn).await?;
+    let labels: Vec<(String, String, String)> = sql("SELECT host, label, value FROM host_labels").fetch_all(&mut *conn).await?;
     for (host, label, value) in labels {
         let Some(known) = hosts.get_mut(&host) else { continue };
         known.labels.insert(label, value);
     }
-    let logins: Vec<(String, String)> =
-        sqlx::query_as("SELECT host, login FROM host_logins ORDER BY host, position").fetch_all(&mut *conn).await?;
+    let logins: Vec<(String, String)> = sql("SELECT host, login FROM host_logins ORDER BY host, position").fetch_all(&mut *conn).await?;
     for (host, login) in logins {
         let Some(known) = hosts.get_mut(&host) else { continue };
         known.logins.push(name("host_logins", &host, &login)?);
@@ -229,18 +226,15 @@ fn bare(raw: Raw) -> Result<Host, StoreError> {
 
 /// The host of this name. The same statements whether there is one or not.
 async fn load(conn: &mut Conn, host: &str) -> Result<Option<Host>, StoreError> {
-    let raw: Option<Raw> =
-        sqlx::query_as("SELECT name, address, port FROM hosts WHERE name = $1").bind(host).fetch_optional(&mut *conn).await?;
-    let aliases: Vec<(String,)> = sqlx::query_as("SELECT name FROM host_names WHERE host = $1 AND position > 0 ORDER BY position")
-        .bind(host)
-        .fetch_all(&mut *conn)
-        .await?;
+    let raw: Option<Raw> = sql("SELECT name, address, port FROM hosts WHERE name = $1").bind(host).fetch_optional(&mut *conn).await?;
+    let aliases: Vec<(String,)> =
+        sql("SELECT name FROM host_names WHERE host = $1 AND position > 0 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
     let trust: Vec<(String,)> =
-        sqlx::query_as("SELECT line FROM host_trust WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
+        sql("SELECT line FROM host_trust WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
     let labels: Vec<(String, String)> =
-        sqlx::query_as("SELECT label, value FROM host_labels WHERE host = $1").bind(host).fetch_all(&mut *conn).await?;
+        sql("SELECT label, value FROM host_labels WHERE host = $1").bind(host).fetch_all(&mut *conn).await?;
     let logins: Vec<(String,)> =
-        sqlx::query_as("SELECT login FROM host_logins WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
+        sql("SELECT login FROM host_logins WHERE host = $1 ORDER BY position").bind(host).fetch_all(&mut *conn).await?;
     let Some(raw) = raw else { return Ok(None) };
     Ok(Some(Host {
         aliases: aliases.iter().map(|(a,)| name("host_names", host, a)).collect::<Result<Vec<HostName>, _>>()?,

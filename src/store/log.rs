@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::sql::sql;
 use super::{Conn, Reader, StoreError, count, stored};
 use crate::access::names::Actor;
 use crate::access::time::Timestamp;
@@ -35,16 +36,16 @@ pub(super) async fn append(conn: &mut Conn, node: &str, actor: Actor, event: Eve
     let time = now.max(Timestamp::from_micros(last));
     let entry = Entry { seq: edge.size(), time, node: node.to_owned(), actor, event };
     let body = entry.to_bytes()?;
-    sqlx::query("INSERT INTO events (node, seq, time, name, body) VALUES ($1, $2, $3, $4, $5)")
+    sql("INSERT INTO events (node, seq, time, name, body) VALUES ($1, $2, $3, $4, $5)")
         .bind(node)
         .bind(stored(entry.seq))
         .bind(time.micros())
         .bind(entry.event.name())
-        .bind(&body)
+        .bind(body.as_slice())
         .execute(&mut *conn)
         .await?;
     for (id, hash) in edge.append(leaf_hash(&body)) {
-        sqlx::query("INSERT INTO tree (node, level, idx, hash) VALUES ($1, $2, $3, $4)")
+        sql("INSERT INTO tree (node, level, idx, hash) VALUES ($1, $2, $3, $4)")
             .bind(node)
             .bind(i64::from(id.level))
             .bind(stored(id.index))
@@ -57,16 +58,14 @@ pub(super) async fn append(conn: &mut Conn, node: &str, actor: Actor, event: Eve
 }
 
 async fn head(conn: &mut Conn, node: &str) -> Result<Option<HeadRow>, StoreError> {
-    Ok(sqlx::query_as("SELECT size, time, edge FROM heads WHERE node = $1").bind(node).fetch_optional(conn).await?)
+    Ok(sql("SELECT size, time, edge FROM heads WHERE node = $1").bind(node).fetch_optional(conn).await?)
 }
 
 async fn keep_head(conn: &mut Conn, node: &str, edge: &Frontier, time: Timestamp) -> Result<(), StoreError> {
     let peaks: Vec<String> = edge.peaks().iter().map(ToString::to_string).collect();
     let size = stored(edge.size());
-    let done = sqlx::query(
-        "INSERT INTO heads (node, size, time, edge) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (node) DO UPDATE SET size = $2, time = $3, edge = $4 WHERE heads.size = $5",
-    )
+    let done = sql("INSERT INTO heads (node, size, time, edge) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (node) DO UPDATE SET size = $2, time = $3, edge = $4 WHERE heads.size = $5")
     .bind(node)
     .bind(size)
     .bind(time.micros())
@@ -74,7 +73,7 @@ async fn keep_head(conn: &mut Conn, node: &str, edge: &Frontier, time: Timestamp
     .bind(size - 1)
     .execute(conn)
     .await?;
-    super::one(done.rows_affected(), "the log's head")
+    super::one(done, "the log's head")
 }
 
 fn frontier(node: &str, size: i64, edge: &str) -> Result<Frontier, StoreError> {
@@ -96,27 +95,26 @@ impl Reader {
 
     /// How many entries each node's log has, by node: what a watcher compares.
     pub async fn sizes(&self) -> Result<BTreeMap<String, u64>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as("SELECT node, size FROM heads").fetch_all(&self.pool).await?;
+        let rows: Vec<(String, i64)> = sql("SELECT node, size FROM heads").fetch_all(&self.pool).await?;
         rows.into_iter().map(|(node, size)| Ok((node.clone(), count("heads", &node, size)?))).collect()
     }
 
     /// The time of the newest entry of all logs: the clock may not stand before it.
     pub async fn newest(&self) -> Result<Option<Timestamp>, StoreError> {
-        let (time,): (Option<i64>,) = sqlx::query_as("SELECT MAX(time) FROM heads").fetch_one(&self.pool).await?;
+        let (time,): (Option<i64>,) = sql("SELECT MAX(time) FROM heads").fetch_one(&self.pool).await?;
         Ok(time.map(Timestamp::from_micros))
     }
 
     /// Up to `most` entries of this node's log from number `from` on, verbatim, with the stored hash of each leaf.
     pub async fn events(&self, from: u64, most: u32) -> Result<Vec<Row>, StoreError> {
-        let rows: Vec<(i64, Vec<u8>, Option<String>)> = sqlx::query_as(
-            "SELECT e.seq, e.body, t.hash FROM events e LEFT JOIN tree t ON t.node = e.node AND t.level = 0 AND t.idx = e.seq
-             WHERE e.node = $1 AND e.seq >= $2 ORDER BY e.seq LIMIT $3",
-        )
-        .bind(&self.node)
-        .bind(stored(from))
-        .bind(i64::from(most))
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<(i64, Vec<u8>, Option<String>)> =
+            sql("SELECT e.seq, e.body, t.hash FROM events e LEFT JOIN tree t ON t.node = e.node AND t.level = 0 AND t.idx = e.seq
+             WHERE e.node = $1 AND e.seq >= $2 ORDER BY e.seq LIMIT $3")
+            .bind(&self.node)
+            .bind(stored(from))
+            .bind(i64::from(most))
+            .fetch_all(&self.pool)
+            .await?;
         let row = |(seq, bytes, leaf): (i64, _, Option<String>)| {
             let leaf = leaf.and_then(|hash| hash.parse().ok());
             Ok(Row { seq: count("events", &self.node, seq)?, bytes, leaf })

@@ -12,10 +12,14 @@ mod grants;
 mod hosts;
 mod keys;
 mod log;
+mod migrations;
 mod notices;
 mod open;
+mod postgres;
 mod requests;
 mod sessions;
+mod sql;
+mod sqlite;
 mod texts;
 mod users;
 
@@ -24,8 +28,6 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use sqlx::sqlite::{SqliteConnection, SqlitePool};
-use sqlx::{Sqlite, Transaction};
 use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 
@@ -45,8 +47,7 @@ pub use requests::{Kept, RequestFilter};
 pub use sessions::{ClosedSession, LiveRow, NewSession, SessionFilter, SessionRow};
 pub use users::{KeyRow, UserRow};
 
-/// One connection, in a transaction or not. The next database becomes a second case behind this name.
-type Conn = SqliteConnection;
+use sql::{Conn, Pool};
 
 /// The store. Clones are the same store.
 #[derive(Clone)]
@@ -71,8 +72,8 @@ impl std::fmt::Debug for Store {
 /// What went wrong below. A fault: nobody outside the broker reads its words.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The URL names no database that is built.
-    #[error("the store \"{0}\" cannot be opened: write sqlite:PATH")]
+    /// The URL leads to no store.
+    #[error("the store's URL: {0}\nhint: write sqlite:PATH or postgres://USER@HOST/DATABASE")]
     Url(String),
     /// The file or its folder.
     #[error("the store's file {path} cannot be opened: {source}")]
@@ -85,7 +86,21 @@ pub enum StoreError {
     /// The database said no.
     #[error("database: {0}")]
     Sql(#[from] sqlx::Error),
-    /// Its shape could not be brought to ours: a newer version's, or damaged.
+    /// The database keeps other texts than ours.
+    #[error("the database's encoding is {0}, and the store needs UTF8\nhint: CREATE DATABASE .. ENCODING 'UTF8' TEMPLATE template0")]
+    Encoding(String),
+    /// A newer version has been here.
+    #[error(
+        "the store was changed by a newer jit-bastion (its shape is {seen}, this one knows up to {known})\nhint: run the newer version, or \
+         go back to a backup from before"
+    )]
+    Newer {
+        /// The first shape that we do not know.
+        seen: i64,
+        /// The last that we do.
+        known: i64,
+    },
+    /// Its shape could not be brought to ours.
     #[error("the store's shape: {0}")]
     Shape(#[from] sqlx::migrate::MigrateError),
     /// A row that makes no sense.
@@ -159,7 +174,7 @@ type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '
 
 /// A transaction that writes. Made by [`Store::change`] alone.
 pub struct Tx {
-    inner: Transaction<'static, Sqlite>,
+    inner: Conn,
     now: Timestamp,
 }
 
@@ -175,11 +190,10 @@ impl Tx {
 }
 
 impl Store {
-    /// Opens the store at `url` (`sqlite:PATH`), makes it if it is missing, and brings it to the newest shape. `node` is the name of the
+    /// Opens the store at `url` (`sqlite:PATH` or `postgres://USER@HOST/DATABASE`), makes it if it is missing, and brings it to the newest shape. `node` is the name of the
     /// log that this process writes: the node's name, which other processes on the same machine share.
     pub async fn open(url: &str, node: &str) -> Result<Self, StoreError> {
-        let open::Place::Sqlite(path) = open::Place::parse(url)?;
-        let pools = open::sqlite(&path).await?;
+        let pools = open::Pools::open(open::Place::parse(url)?).await?;
         let (entries, _) = broadcast::channel(ENTRIES);
         Ok(Self(Arc::new(Inner { pools, node: node.to_owned(), writer: Semaphore::new(1), ordinary: Semaphore::new(1), entries })))
     }
@@ -237,14 +251,14 @@ impl Store {
             Err(error) => (Err(error), Vec::new()),
         };
         if events.is_empty() {
-            tx.inner.rollback().await.map_err(StoreError::from)?;
+            tx.inner.rollback().await?;
             return value;
         }
         let mut entries = Vec::with_capacity(events.len());
         for event in events {
             entries.push(log::append(tx.conn(), &self.0.node, actor.clone(), event, now).await?);
         }
-        tx.inner.commit().await.map_err(StoreError::from)?;
+        tx.inner.commit().await?;
         drop(turn);
         for entry in entries {
             // Nobody listening is no failure.
@@ -271,7 +285,9 @@ impl Store {
     }
 
     async fn begin(&self, now: Timestamp) -> Result<Tx, StoreError> {
-        Ok(Tx { inner: self.0.pools.write.begin_with("BEGIN IMMEDIATE").await?, now })
+        let mut inner = self.0.pools.write.begin("BEGIN IMMEDIATE", "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        postgres::turn(&mut inner).await?;
+        Ok(Tx { inner, now })
     }
 
     async fn turn(&self, urgency: Urgency) -> Result<SemaphorePermit<'_>, StoreError> {
@@ -295,7 +311,7 @@ impl Store {
 /// Reads. Clones are cheap.
 #[derive(Clone)]
 pub struct Reader {
-    pool: SqlitePool,
+    pool: Pool,
     node: String,
 }
 
@@ -307,8 +323,8 @@ impl std::fmt::Debug for Reader {
 
 impl Reader {
     /// A transaction that reads: everything in it is of one moment. Dropping it ends it.
-    async fn moment(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.pool.begin().await?)
+    async fn moment(&self) -> Result<Conn, StoreError> {
+        self.pool.begin("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
     }
 
     /// Takes a connection of this reader's until it is dropped.

@@ -2,6 +2,7 @@
 
 use sqlx::FromRow;
 
+use super::sql::sql;
 use super::{Reader, Store, StoreError, Tx, users};
 use crate::access::names::{Actor, User};
 use crate::access::policy::Policy;
@@ -44,7 +45,7 @@ impl Tx {
     /// Tells one user.
     pub async fn tell(&mut self, user: &User, text: &str) -> Result<(), StoreError> {
         let now = self.now.micros();
-        sqlx::query("INSERT INTO notices (user_name, at, body) VALUES ($1, $2, $3) ON CONFLICT (user_name, at, body) DO NOTHING")
+        sql("INSERT INTO notices (user_name, at, body) VALUES ($1, $2, $3) ON CONFLICT (user_name, at, body) DO NOTHING")
             .bind(user.as_str())
             .bind(now)
             .bind(text)
@@ -58,13 +59,12 @@ impl Reader {
     /// What `user` was told from `since` on, the newest first; at most [`MOST`].
     pub async fn notices(&self, user: &User, since: Timestamp) -> Result<Vec<Notice>, StoreError> {
         let mut conn = self.moment().await?;
-        let raws: Vec<Raw> =
-            sqlx::query_as("SELECT at, body, seen_at FROM notices WHERE user_name = $1 AND at >= $2 ORDER BY at DESC, body LIMIT $3")
-                .bind(user.as_str())
-                .bind(since.micros())
-                .bind(MOST)
-                .fetch_all(&mut *conn)
-                .await?;
+        let raws: Vec<Raw> = sql("SELECT at, body, seen_at FROM notices WHERE user_name = $1 AND at >= $2 ORDER BY at DESC, body LIMIT $3")
+            .bind(user.as_str())
+            .bind(since.micros())
+            .bind(MOST)
+            .fetch_all(&mut conn)
+            .await?;
         let read = |raw: Raw| Notice { at: Timestamp::from_micros(raw.at), text: raw.body, seen: raw.seen_at.is_some() };
         Ok(raws.into_iter().map(read).collect())
     }
@@ -76,7 +76,7 @@ impl Store {
         let user = user.clone();
         self.note(now, move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE notices SET seen_at = $3 WHERE user_name = $1 AND at <= $2 AND seen_at IS NULL")
+                sql("UPDATE notices SET seen_at = $3 WHERE user_name = $1 AND at <= $2 AND seen_at IS NULL")
                     .bind(user.as_str())
                     .bind(until.micros())
                     .bind(now.micros())

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::FromRow;
 
+use super::sql::sql;
 use super::texts::ERASED;
 use super::{Conn, Reader, StoreError, Tx, name, one};
 use crate::access::names::{HostName, Login, Note, RequestId, User};
@@ -74,8 +75,8 @@ impl Reader {
 
     /// Requests, the newest first; in one statement.
     pub async fn requests(&self, filter: &RequestFilter) -> Result<Vec<Request>, StoreError> {
-        let rows: Vec<RawDecided> = sqlx::query_as(
-            "SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
+        let rows: Vec<RawDecided> =
+            sql("SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
                     r.version, g.id AS grant_id, t.body AS reason_text, a.user_name AS decided_by, a.verdict, n.body AS note_text,
                     a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at
              FROM (SELECT * FROM requests q
@@ -89,34 +90,31 @@ impl Reader {
                    ORDER BY q.filed_at DESC, q.id LIMIT $4) r
                   LEFT JOIN grants g ON g.request = r.id LEFT JOIN texts t ON t.id = r.reason
                   LEFT JOIN approvals a ON a.request = r.id LEFT JOIN texts n ON n.id = a.note
-             ORDER BY r.filed_at DESC, r.id, a.position",
-        )
-        .bind(filter.user.as_ref().map(User::as_str))
-        .bind(filter.pending.then_some("pending"))
-        .bind(filter.decider.as_ref().map(User::as_str))
-        .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
-        .fetch_all(&self.pool)
-        .await?;
+             ORDER BY r.filed_at DESC, r.id, a.position")
+            .bind(filter.user.as_ref().map(User::as_str))
+            .bind(filter.pending.then_some("pending"))
+            .bind(filter.decider.as_ref().map(User::as_str))
+            .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
+            .fetch_all(&self.pool)
+            .await?;
         Ok(gathered(rows)?.into_iter().map(|kept| kept.request).collect())
     }
 
     /// The newest requests that `user` said yes to.
     pub async fn said_yes(&self, user: &User) -> Result<BTreeSet<RequestId>, StoreError> {
-        let ids: Vec<(String,)> =
-            sqlx::query_as("SELECT request FROM approvals WHERE user_name = $1 AND verdict = 'yes' ORDER BY at DESC LIMIT 1000")
-                .bind(user.as_str())
-                .fetch_all(&self.pool)
-                .await?;
+        let ids: Vec<(String,)> = sql("SELECT request FROM approvals WHERE user_name = $1 AND verdict = 'yes' ORDER BY at DESC LIMIT 1000")
+            .bind(user.as_str())
+            .fetch_all(&self.pool)
+            .await?;
         ids.iter().map(|(id,)| name("approvals", id, id)).collect()
     }
 
     /// Pending requests whose time is over at `now`.
     pub async fn lapsing(&self, now: Timestamp) -> Result<Vec<RequestId>, StoreError> {
-        let ids: Vec<(String,)> =
-            sqlx::query_as("SELECT id FROM requests WHERE state = 'pending' AND lapses_at <= $1 ORDER BY lapses_at LIMIT 1000")
-                .bind(now.micros())
-                .fetch_all(&self.pool)
-                .await?;
+        let ids: Vec<(String,)> = sql("SELECT id FROM requests WHERE state = 'pending' AND lapses_at <= $1 ORDER BY lapses_at LIMIT 1000")
+            .bind(now.micros())
+            .fetch_all(&self.pool)
+            .await?;
         ids.iter().map(|(id,)| name("requests", id, id)).collect()
     }
 }
@@ -129,13 +127,12 @@ impl Tx {
 
     /// The pending request of this user for this login, if there is one.
     pub async fn pending_request(&mut self, user: &User, host: &HostName, login: &Login) -> Result<Option<Kept>, StoreError> {
-        let row: Option<(String,)> =
-            sqlx::query_as("SELECT id FROM requests WHERE state = 'pending' AND user_name = $1 AND host = $2 AND login = $3")
-                .bind(user.as_str())
-                .bind(host.as_str())
-                .bind(login.as_str())
-                .fetch_optional(self.conn())
-                .await?;
+        let row: Option<(String,)> = sql("SELECT id FROM requests WHERE state = 'pending' AND user_name = $1 AND host = $2 AND login = $3")
+            .bind(user.as_str())
+            .bind(host.as_str())
+            .bind(login.as_str())
+            .fetch_optional(self.conn())
+            .await?;
         match row {
             Some((id,)) => load(self.conn(), &id).await,
             None => Ok(None),
@@ -145,9 +142,8 @@ impl Tx {
     /// The first of `ids` that no request has.
     pub async fn free_request_id(&mut self, ids: Vec<RequestId>) -> Result<RequestId, StoreError> {
         for id in ids {
-            let taken: Option<(i64,)> =
-                sqlx::query_as("SELECT 1 FROM requests WHERE id = $1").bind(id.as_str()).fetch_optional(self.conn()).await?;
-            if taken.is_none() {
+            let taken = sql("SELECT 1 FROM requests WHERE id = $1").bind(id.as_str()).found(self.conn()).await?;
+            if !taken {
                 return Ok(id);
             }
         }
@@ -158,7 +154,7 @@ impl Tx {
     pub async fn file_request(&mut self, request: &Request, reason: &Commitment) -> Result<Kept, StoreError> {
         let rule = serde_json::to_string(&request.rule).map_err(|e| StoreError::row("requests", request.id.as_str(), e))?;
         let ask = &request.asked;
-        sqlx::query(
+        sql(
             "INSERT INTO requests (id, user_name, host, login, channels, begins_at, length, reason, ticket, rule, filed_at, lapses_at, state, version)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', 1)",
         )
@@ -178,7 +174,7 @@ impl Tx {
         .await?;
         let deciders = request.rule.named().into_iter().map(ToString::to_string);
         for who in deciders.collect::<BTreeSet<_>>() {
-            sqlx::query("INSERT INTO request_deciders (request, who) VALUES ($1, $2)")
+            sql("INSERT INTO request_deciders (request, who) VALUES ($1, $2)")
                 .bind(request.id.as_str())
                 .bind(who)
                 .execute(self.conn())
@@ -198,9 +194,8 @@ impl Tx {
     ) -> Result<(), StoreError> {
         let id = before.request.id.as_str();
         let verdict = if matches!(after.state, State::Denied { .. }) { "no" } else { "yes" };
-        let (earlier,): (i64,) =
-            sqlx::query_as("SELECT COUNT(*) FROM approvals WHERE request = $1").bind(id).fetch_one(self.conn()).await?;
-        sqlx::query(
+        let (earlier,): (i64,) = sql("SELECT COUNT(*) FROM approvals WHERE request = $1").bind(id).fetch_one(self.conn()).await?;
+        sql(
             "INSERT INTO approvals (request, user_name, position, verdict, note, length, channels, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         )
         .bind(id)
@@ -219,7 +214,7 @@ impl Tx {
     /// The request is `after` from here on, if it is still as it was read.
     pub async fn move_request(&mut self, before: &Kept, after: &Request) -> Result<(), StoreError> {
         let settled = (!matches!(after.state, State::Pending { .. })).then(|| self.now.micros());
-        let done = sqlx::query(
+        let done = sql(
             "UPDATE requests SET state = $3, settled_at = $4, version = version + 1 WHERE id = $1 AND state = 'pending' AND version = $2",
         )
         .bind(before.request.id.as_str())
@@ -228,22 +223,21 @@ impl Tx {
         .bind(settled)
         .execute(self.conn())
         .await?;
-        one(done.rows_affected(), &before.request.id)
+        one(done, &before.request.id)
     }
 }
 
 async fn load(conn: &mut Conn, id: &str) -> Result<Option<Kept>, StoreError> {
-    let rows: Vec<RawDecided> = sqlx::query_as(
-        "SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
+    let rows: Vec<RawDecided> =
+        sql("SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
                 r.version, g.id AS grant_id, t.body AS reason_text, a.user_name AS decided_by, a.verdict, n.body AS note_text,
                 a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at
          FROM requests r LEFT JOIN grants g ON g.request = r.id LEFT JOIN texts t ON t.id = r.reason
               LEFT JOIN approvals a ON a.request = r.id LEFT JOIN texts n ON n.id = a.note
-         WHERE r.id = $1 ORDER BY a.position",
-    )
-    .bind(id)
-    .fetch_all(conn)
-    .await?;
+         WHERE r.id = $1 ORDER BY a.position")
+        .bind(id)
+        .fetch_all(conn)
+        .await?;
     Ok(gathered(rows)?.pop())
 }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use sqlx::FromRow;
 
 use super::channels::{ChannelRow, channels};
+use super::sql::sql;
 use super::{Conn, Reader, StoreError, Tx, count, hosts, name, one, stored, users};
 use crate::access::channels::Channels;
 use crate::access::host::Host;
@@ -184,16 +185,14 @@ impl Reader {
     /// Sessions with their recordings, the newest first.
     pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
         let mut conn = self.moment().await?;
-        let raws: Vec<Raw> = sqlx::query_as(
-            "SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
+        let raws: Vec<Raw> = sql("SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
                     late_host_ms, late_client_ms, folder, manifest
              FROM sessions
              WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
                AND (CAST($3 AS TEXT) IS NULL OR login = $3) AND (CAST($4 AS BIGINT) IS NULL OR started_at >= $4)
                AND (CAST($5 AS BIGINT) IS NULL OR started_at < $5) AND (CAST($6 AS TEXT) IS NULL OR state = $6)
                AND (CAST($7 AS BIGINT) IS NULL OR manifest IS NOT NULL)
-             ORDER BY started_at DESC, id LIMIT $8",
-        )
+             ORDER BY started_at DESC, id LIMIT $8")
         .bind(filter.user.as_ref().map(User::as_str))
         .bind(filter.host.as_ref().map(HostName::as_str))
         .bind(filter.login.as_ref().map(Login::as_str))
@@ -202,7 +201,7 @@ impl Reader {
         .bind(filter.live.then_some("live"))
         .bind(filter.recorded.then_some(1_i64))
         .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
-        .fetch_all(&mut *conn)
+        .fetch_all(&mut conn)
         .await?;
         let mut sessions = Vec::with_capacity(raws.len());
         for raw in raws {
@@ -215,16 +214,15 @@ impl Reader {
     /// How the rights of this node's live sessions stand now.
     pub async fn live(&self) -> Result<Vec<LiveRow>, StoreError> {
         let mut conn = self.moment().await?;
-        let raws: Vec<RawLive> = sqlx::query_as(
-            "SELECT s.id, s.grant_id, g.state AS grant_state, g.ends_at, g.channels, s.user_name, s.host, s.login, s.killed_at,
+        let raws: Vec<RawLive> =
+            sql("SELECT s.id, s.grant_id, g.state AS grant_state, g.ends_at, g.channels, s.user_name, s.host, s.login, s.killed_at,
                     k.user_name AS key_owner
              FROM sessions s JOIN grants g ON g.id = s.grant_id
                   LEFT JOIN user_keys k ON k.fingerprint = s.user_key AND k.user_name = s.user_name
-             WHERE s.state = 'live' AND s.node = $1",
-        )
-        .bind(&self.node)
-        .fetch_all(&mut *conn)
-        .await?;
+             WHERE s.state = 'live' AND s.node = $1")
+            .bind(&self.node)
+            .fetch_all(&mut conn)
+            .await?;
         if raws.is_empty() {
             return Ok(Vec::new());
         }
@@ -260,10 +258,8 @@ impl Tx {
     /// A session begins on `node`.
     pub async fn add_session(&mut self, session: &NewSession, node: &str) -> Result<(), StoreError> {
         let now = self.now.micros();
-        sqlx::query(
-            "INSERT INTO sessions (id, node, grant_id, request, user_name, host, login, rule, client, user_key, serial, started_at, state)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'live')",
-        )
+        sql("INSERT INTO sessions (id, node, grant_id, request, user_name, host, login, rule, client, user_key, serial, started_at, state)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'live')")
         .bind(session.id.as_str())
         .bind(node)
         .bind(session.grant.as_str())
@@ -284,23 +280,23 @@ impl Tx {
     /// Marks a live session as killed; its node cuts it.
     pub async fn kill_session(&mut self, id: &SessionId) -> Result<(), StoreError> {
         let now = self.now.micros();
-        let done = sqlx::query("UPDATE sessions SET killed_at = $2 WHERE id = $1 AND state = 'live' AND killed_at IS NULL")
+        let done = sql("UPDATE sessions SET killed_at = $2 WHERE id = $1 AND state = 'live' AND killed_at IS NULL")
             .bind(id.as_str())
             .bind(now)
             .execute(self.conn())
             .await?;
-        one(done.rows_affected(), id)
+        one(done, id)
     }
 
     /// What was recorded of a session that ended without, because it could not be sealed then.
     pub async fn seal_session(&mut self, closed: &ClosedSession) -> Result<(), StoreError> {
-        let done = sqlx::query("UPDATE sessions SET folder = $2, manifest = $3 WHERE id = $1 AND state = 'ended' AND manifest IS NULL")
+        let done = sql("UPDATE sessions SET folder = $2, manifest = $3 WHERE id = $1 AND state = 'ended' AND manifest IS NULL")
             .bind(closed.id.as_str())
             .bind(closed.sealed.as_ref().map(|(folder, _)| folder.as_str()))
             .bind(closed.sealed.as_ref().map(|(_, manifest)| manifest.to_string()))
             .execute(self.conn())
             .await?;
-        one(done.rows_affected(), &closed.id)?;
+        one(done, &closed.id)?;
         for channel in &closed.channels {
             self.add_channel(&closed.id, channel).await?;
         }
@@ -310,7 +306,7 @@ impl Tx {
     /// A live session is over.
     pub async fn close_session(&mut self, closed: &ClosedSession) -> Result<(), StoreError> {
         let now = self.now.micros();
-        let done = sqlx::query(
+        let done = sql(
             "UPDATE sessions SET state = 'ended', ended_at = $2, ending = $3, late_host_ms = $4, late_client_ms = $5, folder = $6, manifest = $7
              WHERE id = $1 AND state = 'live'",
         )
@@ -323,7 +319,7 @@ impl Tx {
         .bind(closed.sealed.as_ref().map(|(_, manifest)| manifest.to_string()))
         .execute(self.conn())
         .await?;
-        one(done.rows_affected(), &closed.id)?;
+        one(done, &closed.id)?;
         for channel in &closed.channels {
             self.add_channel(&closed.id, channel).await?;
         }
@@ -332,11 +328,9 @@ impl Tx {
 }
 
 async fn load(conn: &mut Conn, id: &SessionId) -> Result<Option<SessionRow>, StoreError> {
-    let raw: Option<Raw> = sqlx::query_as(
-        "SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
+    let raw: Option<Raw> = sql("SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
                 late_host_ms, late_client_ms, folder, manifest
-         FROM sessions WHERE id = $1",
-    )
+         FROM sessions WHERE id = $1")
     .bind(id.as_str())
     .fetch_optional(&mut *conn)
     .await?;

@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use tempfile::TempDir;
 
+use super::sql::sql;
 use super::*;
 use crate::access::host::Host;
 use crate::access::names::{HostName, Role, User};
@@ -84,11 +85,12 @@ async fn every_statement_can_be_prepared() {
     use sqlx::Executor as _;
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir).await;
-    let mut conn = store.0.pools.write.acquire().await.unwrap();
+    let Pool::Sqlite(pool) = &store.0.pools.write else { panic!("no file") };
+    let mut conn = pool.acquire().await.unwrap();
     let mut seen = 0;
     for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/store")).unwrap() {
         let path = file.unwrap().path();
-        if path.ends_with("tests.rs") {
+        if ["tests.rs", "sql.rs", "postgres.rs"].iter().any(|own| path.ends_with(own)) {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
@@ -173,7 +175,7 @@ async fn a_changed_byte_is_found() {
     }
     checkpoint(&store, &dir).await;
     assert!(verify(&store, &dir).await.findings.is_empty());
-    sqlx::query("UPDATE events SET body = CAST(replace(CAST(body AS TEXT), 'bob', 'bab') AS BLOB) WHERE seq = 1")
+    sql("UPDATE events SET body = CAST(replace(CAST(body AS TEXT), 'bob', 'bab') AS BLOB) WHERE seq = 1")
         .execute(&store.0.pools.write)
         .await
         .unwrap();

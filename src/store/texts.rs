@@ -1,5 +1,6 @@
 //! Free text that a person typed: kept once, beside its salt, found by its commitment; erased without touching the log.
 
+use super::sql::sql;
 use super::{StoreError, Tx};
 use crate::audit::commitment::{Commitment, Salt};
 
@@ -8,7 +9,7 @@ impl Tx {
     pub async fn keep_text(&mut self, text: &str, salt: &Salt) -> Result<Commitment, StoreError> {
         let commitment = Commitment::make(text, salt);
         let hex: String = salt.iter().map(|byte| format!("{byte:02x}")).collect();
-        sqlx::query("INSERT INTO texts (id, salt, body) VALUES ($1, $2, $3)")
+        sql("INSERT INTO texts (id, salt, body) VALUES ($1, $2, $3)")
             .bind(commitment.to_string())
             .bind(hex)
             .bind(text)

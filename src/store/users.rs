@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sqlx::FromRow;
 
+use super::sql::sql;
 use super::{Conn, Reader, Store, StoreError, Tx, name, one};
 use crate::access::names::{Role, User, Vendor};
 use crate::access::person::Person;
@@ -84,14 +85,13 @@ impl Reader {
     /// Every user by name.
     pub async fn users(&self) -> Result<Vec<UserRow>, StoreError> {
         let mut conn = self.moment().await?;
-        let raws: Vec<Raw> =
-            sqlx::query_as("SELECT name, vendor, added_at, disabled_at FROM users ORDER BY name").fetch_all(&mut *conn).await?;
+        let raws: Vec<Raw> = sql("SELECT name, vendor, added_at, disabled_at FROM users ORDER BY name").fetch_all(&mut conn).await?;
         let roles: Vec<(String, String)> =
-            sqlx::query_as("SELECT user_name, role FROM user_roles ORDER BY user_name, role").fetch_all(&mut *conn).await?;
-        let keys: Vec<RawKey> = sqlx::query_as(
+            sql("SELECT user_name, role FROM user_roles ORDER BY user_name, role").fetch_all(&mut conn).await?;
+        let keys: Vec<RawKey> = sql(
             "SELECT user_name, fingerprint, authorized_key, name, added_at, last_used FROM user_keys ORDER BY user_name, added_at, fingerprint",
         )
-        .fetch_all(&mut *conn)
+        .fetch_all(&mut conn)
         .await?;
         let mut roles_of: BTreeMap<String, BTreeSet<Role>> = BTreeMap::new();
         for (user, role) in roles {
@@ -125,14 +125,14 @@ impl Tx {
     /// Whose key this is, disabled or not.
     pub async fn key_owner(&mut self, fingerprint: &str) -> Result<Option<User>, StoreError> {
         let row: Option<(String,)> =
-            sqlx::query_as("SELECT user_name FROM user_keys WHERE fingerprint = $1").bind(fingerprint).fetch_optional(self.conn()).await?;
+            sql("SELECT user_name FROM user_keys WHERE fingerprint = $1").bind(fingerprint).fetch_optional(self.conn()).await?;
         row.map(|(user,)| name("user_keys", fingerprint, &user)).transpose()
     }
 
     /// A new user with their roles.
     pub async fn add_user(&mut self, person: &Person) -> Result<(), StoreError> {
         let now = self.now.micros();
-        sqlx::query("INSERT INTO users (name, vendor, added_at) VALUES ($1, $2, $3)")
+        sql("INSERT INTO users (name, vendor, added_at) VALUES ($1, $2, $3)")
             .bind(person.user.as_str())
             .bind(person.vendor.as_ref().map(Vendor::as_str))
             .bind(now)
@@ -143,9 +143,9 @@ impl Tx {
 
     /// These roles and no others.
     pub async fn set_roles(&mut self, user: &User, roles: &BTreeSet<Role>) -> Result<(), StoreError> {
-        sqlx::query("DELETE FROM user_roles WHERE user_name = $1").bind(user.as_str()).execute(self.conn()).await?;
+        sql("DELETE FROM user_roles WHERE user_name = $1").bind(user.as_str()).execute(self.conn()).await?;
         for role in roles {
-            sqlx::query("INSERT INTO user_roles (user_name, role) VALUES ($1, $2)")
+            sql("INSERT INTO user_roles (user_name, role) VALUES ($1, $2)")
                 .bind(user.as_str())
                 .bind(role.as_str())
                 .execute(self.conn())
@@ -157,7 +157,7 @@ impl Tx {
     /// One more key.
     pub async fn add_key(&mut self, user: &User, fingerprint: &str, authorized_key: &str, called: &str) -> Result<(), StoreError> {
         let now = self.now.micros();
-        sqlx::query("INSERT INTO user_keys (fingerprint, user_name, authorized_key, name, added_at) VALUES ($1, $2, $3, $4, $5)")
+        sql("INSERT INTO user_keys (fingerprint, user_name, authorized_key, name, added_at) VALUES ($1, $2, $3, $4, $5)")
             .bind(fingerprint)
             .bind(user.as_str())
             .bind(authorized_key)
@@ -170,32 +170,32 @@ impl Tx {
 
     /// The key belongs to nobody from here on.
     pub async fn remove_key(&mut self, user: &User, fingerprint: &str) -> Result<(), StoreError> {
-        let done = sqlx::query("DELETE FROM user_keys WHERE fingerprint = $1 AND user_name = $2")
+        let done = sql("DELETE FROM user_keys WHERE fingerprint = $1 AND user_name = $2")
             .bind(fingerprint)
             .bind(user.as_str())
             .execute(self.conn())
             .await?;
-        one(done.rows_affected(), fingerprint)
+        one(done, fingerprint)
     }
 
     /// The user may do nothing from here on.
     pub async fn disable_user(&mut self, user: &User) -> Result<(), StoreError> {
         let now = self.now.micros();
-        let done = sqlx::query("UPDATE users SET disabled_at = $2 WHERE name = $1 AND disabled_at IS NULL")
+        let done = sql("UPDATE users SET disabled_at = $2 WHERE name = $1 AND disabled_at IS NULL")
             .bind(user.as_str())
             .bind(now)
             .execute(self.conn())
             .await?;
-        one(done.rows_affected(), user)
+        one(done, user)
     }
 
     /// A disabled user may again.
     pub async fn enable_user(&mut self, user: &User) -> Result<(), StoreError> {
-        let done = sqlx::query("UPDATE users SET disabled_at = NULL WHERE name = $1 AND disabled_at IS NOT NULL")
+        let done = sql("UPDATE users SET disabled_at = NULL WHERE name = $1 AND disabled_at IS NOT NULL")
             .bind(user.as_str())
             .execute(self.conn())
             .await?;
-        one(done.rows_affected(), user)
+        one(done, user)
     }
 }
 
@@ -204,18 +204,17 @@ impl Store {
     pub async fn key_used(&self, fingerprint: &str, now: Timestamp) -> Result<(), StoreError> {
         let fingerprint = fingerprint.to_owned();
         let before = now.minus(Span::minutes(1)).micros();
-        let stale: Option<(i64,)> =
-            sqlx::query_as("SELECT 1 FROM user_keys WHERE fingerprint = $1 AND (last_used IS NULL OR last_used < $2)")
-                .bind(&fingerprint)
-                .bind(before)
-                .fetch_optional(&self.0.pools.door)
-                .await?;
-        if stale.is_none() {
+        let stale = sql("SELECT 1 FROM user_keys WHERE fingerprint = $1 AND (last_used IS NULL OR last_used < $2)")
+            .bind(&fingerprint)
+            .bind(before)
+            .found(&self.0.pools.door)
+            .await?;
+        if !stale {
             return Ok(());
         }
         self.note(now, move |tx| {
             Box::pin(async move {
-                sqlx::query("UPDATE user_keys SET last_used = $2 WHERE fingerprint = $1")
+                sql("UPDATE user_keys SET last_used = $2 WHERE fingerprint = $1")
                     .bind(fingerprint)
                     .bind(now.micros())
                     .execute(tx.conn())
@@ -228,10 +227,8 @@ impl Store {
 }
 
 async fn by_key(conn: &mut Conn, fingerprint: &str) -> Result<Option<Person>, StoreError> {
-    let raw: Option<Raw> = sqlx::query_as(
-        "SELECT u.name, u.vendor, u.added_at, u.disabled_at FROM users u JOIN user_keys k ON k.user_name = u.name
-         WHERE k.fingerprint = $1 AND u.disabled_at IS NULL",
-    )
+    let raw: Option<Raw> = sql("SELECT u.name, u.vendor, u.added_at, u.disabled_at FROM users u JOIN user_keys k ON k.user_name = u.name
+         WHERE k.fingerprint = $1 AND u.disabled_at IS NULL")
     .bind(fingerprint)
     .fetch_optional(&mut *conn)
     .await?;
@@ -242,14 +239,12 @@ async fn by_key(conn: &mut Conn, fingerprint: &str) -> Result<Option<Person>, St
 
 /// The users who are inside on `node` now and are not disabled, by name.
 pub(super) async fn inside(conn: &mut Conn, node: &str) -> Result<BTreeMap<String, Person>, StoreError> {
-    let raws: Vec<Raw> = sqlx::query_as(
-        "SELECT name, vendor, added_at, disabled_at FROM users
-         WHERE disabled_at IS NULL AND name IN (SELECT user_name FROM sessions WHERE state = 'live' AND node = $1)",
-    )
+    let raws: Vec<Raw> = sql("SELECT name, vendor, added_at, disabled_at FROM users
+         WHERE disabled_at IS NULL AND name IN (SELECT user_name FROM sessions WHERE state = 'live' AND node = $1)")
     .bind(node)
     .fetch_all(&mut *conn)
     .await?;
-    let rows: Vec<(String, String)> = sqlx::query_as(
+    let rows: Vec<(String, String)> = sql(
         "SELECT user_name, role FROM user_roles WHERE user_name IN (SELECT user_name FROM sessions WHERE state = 'live' AND node = $1)",
     )
     .bind(node)
@@ -269,9 +264,8 @@ pub(super) async fn inside(conn: &mut Conn, node: &str) -> Result<BTreeMap<Strin
 
 /// Everybody who is not disabled, by name.
 pub(super) async fn in_force(conn: &mut Conn) -> Result<Vec<Person>, StoreError> {
-    let raws: Vec<Raw> = sqlx::query_as("SELECT name, vendor, added_at, disabled_at FROM users WHERE disabled_at IS NULL ORDER BY name")
-        .fetch_all(&mut *conn)
-        .await?;
+    let raws: Vec<Raw> =
+        sql("SELECT name, vendor, added_at, disabled_at FROM users WHERE disabled_at IS NULL ORDER BY name").fetch_all(&mut *conn).await?;
     let mut people = Vec::with_capacity(raws.len());
     for raw in raws {
         let roles = roles(conn, &raw.name).await?;
@@ -281,24 +275,21 @@ pub(super) async fn in_force(conn: &mut Conn) -> Result<Vec<Person>, StoreError>
 }
 
 async fn load(conn: &mut Conn, user: &User) -> Result<Option<UserRow>, StoreError> {
-    let raw: Option<Raw> = sqlx::query_as("SELECT name, vendor, added_at, disabled_at FROM users WHERE name = $1")
-        .bind(user.as_str())
-        .fetch_optional(&mut *conn)
-        .await?;
+    let raw: Option<Raw> =
+        sql("SELECT name, vendor, added_at, disabled_at FROM users WHERE name = $1").bind(user.as_str()).fetch_optional(&mut *conn).await?;
     let Some(raw) = raw else { return Ok(None) };
     let roles = roles(conn, &raw.name).await?;
-    let keys: Vec<RawKey> = sqlx::query_as(
-        "SELECT user_name, fingerprint, authorized_key, name, added_at, last_used FROM user_keys WHERE user_name = $1
-         ORDER BY added_at, fingerprint",
-    )
-    .bind(user.as_str())
-    .fetch_all(&mut *conn)
-    .await?;
+    let keys: Vec<RawKey> =
+        sql("SELECT user_name, fingerprint, authorized_key, name, added_at, last_used FROM user_keys WHERE user_name = $1
+         ORDER BY added_at, fingerprint")
+        .bind(user.as_str())
+        .fetch_all(&mut *conn)
+        .await?;
     built(raw, roles, keys.into_iter().map(|key| key.read().1).collect()).map(Some)
 }
 
 async fn roles(conn: &mut Conn, user: &str) -> Result<BTreeSet<Role>, StoreError> {
-    let rows: Vec<(String,)> = sqlx::query_as("SELECT role FROM user_roles WHERE user_name = $1").bind(user).fetch_all(conn).await?;
+    let rows: Vec<(String,)> = sql("SELECT role FROM user_roles WHERE user_name = $1").bind(user).fetch_all(conn).await?;
     rows.iter().map(|(role,)| name("user_roles", user, role)).collect()
 }
 
