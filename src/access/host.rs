@@ -1,13 +1,16 @@
 //! A machine behind the bastion: where it is, how its key is trusted, its logins and labels.
 
-use std::collections::BTreeMap;
+pub mod sheet;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use ssh_key::PublicKey;
+use ssh_key::{Algorithm, PublicKey};
 
 use super::names::{BadName, HostName, Login};
+use super::refusal::Refusal;
 
 /// A machine that sessions go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +46,81 @@ impl Host {
     pub fn names(&self) -> impl Iterator<Item = &HostName> {
         std::iter::once(&self.name).chain(&self.aliases)
     }
+
+    /// Its labels as they are written: `phi`, `env=prod`.
+    pub fn label_words(&self) -> impl Iterator<Item = String> {
+        self.labels.iter().map(|(key, value)| if value.is_empty() { key.clone() } else { format!("{key}={value}") })
+    }
+
+    /// Can a session go there: there is somebody to be, a key to know it by, and nothing stands there twice.
+    pub fn whole(&self) -> Result<(), Refusal> {
+        if self.logins.is_empty() {
+            return Err(Refusal::new("no-login", format!("{} has no login", self.name)).hint("--login NAME, the default first"));
+        }
+        if self.trust.is_empty() {
+            let refusal = Refusal::new("no-host-key", format!("{} would have no trusted key, so nobody could reach it", self.name));
+            return Err(refusal.hint("--scan, --key FILE or --key 'ssh-ed25519 AAAA..'"));
+        }
+        if let Some(why) = self.trust.iter().find_map(|trust| weakness(trust.key())) {
+            return Err(Refusal::new("weak-key", format!("{why} cannot vouch for {}", self.name)).hint("register its Ed25519 or ECDSA key"));
+        }
+        let logins: BTreeSet<_> = self.logins.iter().collect();
+        let names: BTreeSet<_> = self.names().collect();
+        let trust: BTreeSet<_> = self.trust.iter().map(ToString::to_string).collect();
+        if logins.len() != self.logins.len() || names.len() != self.aliases.len() + 1 || trust.len() != self.trust.len() {
+            let refusal = Refusal::new("doubled", format!("a login, a name or a key of {} stands there twice", self.name));
+            return Err(refusal.hint("name each once"));
+        }
+        if [self.logins.len(), self.aliases.len(), self.labels.len(), self.trust.len()].iter().any(|n| *n > MOST) {
+            return Err(Refusal::new("too-many", format!("{} has more than {MOST} logins, names, labels or keys", self.name)));
+        }
+        Ok(())
+    }
 }
+
+/// Why a key proves too little, if it does: DSA is broken, and so is a short RSA key.
+pub fn weakness(key: &PublicKey) -> Option<String> {
+    match key.algorithm() {
+        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => None,
+        Algorithm::Rsa { .. } => {
+            let bits = key.key_data().rsa().map_or(0, |rsa| rsa.key_size());
+            (bits < RSA_BITS).then(|| format!("an RSA key of {bits} bits (of {RSA_BITS} at least)"))
+        }
+        other => Some(format!("a key of type {other}")),
+    }
+}
+
+/// Names, aliases and addresses are one name space: what somebody types leads to one of `hosts`, or to none.
+pub fn distinct<'a>(hosts: impl IntoIterator<Item = &'a Host>) -> Result<(), Refusal> {
+    let (mut names, mut places, mut machines) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let taken = |what: String, other: &HostName, next: &str| Err(Refusal::new("exists", format!("{what} {other} already")).hint(next));
+    for host in hosts {
+        for name in host.names() {
+            if let Some(other) = names.insert(name.as_str(), &host.name) {
+                return taken(format!("\"{name}\" leads to"), other, "choose another name");
+            }
+        }
+        if let Some(other) = places.insert(&host.address, &host.name) {
+            return taken(format!("{} is the address of", host.address), other, "give that host an alias instead");
+        }
+        machines.insert(host.address.host.as_str(), &host.name);
+    }
+    for (name, host) in names {
+        if let Some(other) = machines.get(name).filter(|other| **other != host) {
+            return taken(
+                format!("the name \"{name}\" of {host} is the address of"),
+                other,
+                "a name must not look like another host's address",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Logins, aliases, labels or keys of one host, each.
+const MOST: usize = 100;
+/// RSA below this is not accepted at the front door either.
+const RSA_BITS: u32 = 2048;
 
 /// Host and port, written `10.0.0.5:22`, `[2001:db8::1]:22` or `db.internal` (port 22).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

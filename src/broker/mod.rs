@@ -4,11 +4,11 @@
 //! Never: a decision of its own (that is `access`), a word of SSH, a secret in an error. A [`Refusal`](crate::access::refusal::Refusal)
 //! says what to do next; a [`Fault`] says only its id, and the log has the rest.
 
-mod administer;
 mod admit;
 mod apply;
 mod approve;
 mod fault;
+mod hosts;
 mod identity;
 mod laws;
 mod notices;
@@ -43,6 +43,7 @@ pub use admit::Admission;
 pub use apply::{Change, changes};
 pub use approve::{Decided, Yes};
 pub use fault::{Error, Fault};
+pub use hosts::{Removed, Trusting};
 pub use identity::{Identity, KnownHosts};
 pub use request::Asking;
 pub use turned_away::Meant;

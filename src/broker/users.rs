@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use ssh_key::{Algorithm, PublicKey};
 
-use super::administer::exists;
 use super::fault::Stop;
+use super::hosts::exists;
 use super::people::fingerprint;
 use super::{Broker, Error};
 use crate::access::names::{Actor, Role, User};

@@ -7,13 +7,14 @@ use super::admit::{still_given, visit};
 use super::fault::Stop;
 use super::people::{actor, place, present};
 use super::{Admission, Broker, Error, Fault};
+use crate::access::host::Host;
 use crate::access::names::{Actor, ChannelId, Note, SessionId};
 use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::digest::Digest;
 use crate::audit::event::Event;
-use crate::recording::{SealedSession, SessionMeta};
+use crate::recording::{Right, SealedSession, SessionMeta};
 use crate::session::{Cutoff, Ending, Lateness, LiveSession, Presence};
 use crate::store::{ChannelRow, ClosedSession, NewSession, Outcome, SessionRow, Tx, Urgency};
 
@@ -47,6 +48,7 @@ impl Broker {
         let key_id = admission.key_id();
         let by = Actor::User(admission.person.user.clone());
         let policy = self.policy();
+        let (user, grant) = (admission.person.user.clone(), admission.grant.id.clone());
         let (meta, ends, rule, vendor) = self
             .act(Urgency::Ordinary, by, move |tx| {
                 Box::pin(async move {
@@ -63,10 +65,10 @@ impl Broker {
         let id = meta.session.clone();
         let presence = self.live.enter(LiveSession {
             id: id.clone(),
-            user: meta.user.clone(),
+            user,
             host: meta.host.clone(),
             login: meta.login.clone(),
-            grant: meta.grant.clone(),
+            grant,
             started: meta.started,
             ends,
             cutoff: cutoff.clone(),
@@ -168,6 +170,7 @@ async fn opened(tx: &mut Tx, policy: &Policy, admission: &Admission, client: Soc
     }
     let gone = || Refusal::new("host-gone", format!("{} is not registered any more", grant.host)).hint("ask an administrator");
     let host = tx.host(&grant.host).await?.ok_or_else(gone)?;
+    same_machine(&host, &admission.host)?;
     still_given(policy, &person, &host, &grant.login, &grant.channels)?;
     let new = NewSession {
         id: admission.session.clone(),
@@ -182,6 +185,15 @@ async fn opened(tx: &mut Tx, policy: &Policy, admission: &Admission, client: Soc
         serial: admission.serial.get(),
     };
     Ok((new, grant.ends))
+}
+
+/// The machine that was dialled is the one that is registered now: its address and its trusted keys are those of the admission.
+pub(super) fn same_machine(now: &Host, dialled: &Host) -> Result<(), Refusal> {
+    if now.address == dialled.address && now.trust == dialled.trust {
+        return Ok(());
+    }
+    let refusal = Refusal::new("host-changed", format!("the address or the trusted keys of {} were changed at this moment", now.name));
+    Err(refusal.hint("try again: the next visit goes to the host as it is registered now"))
 }
 
 fn event(new: &NewSession, key_id: String) -> Event {
@@ -202,7 +214,7 @@ fn event(new: &NewSession, key_id: String) -> Event {
 
 fn meta(new: NewSession, started: Timestamp) -> SessionMeta {
     let NewSession { id, grant, request, user, host, login, rule, .. } = new;
-    SessionMeta { session: id, grant, request, user, host, login, rule, started }
+    SessionMeta { session: id, right: Right::Grant { grant, request, user, rule }, host, login, started }
 }
 
 /// What the store keeps of an end.

@@ -3,15 +3,14 @@
 use std::io::Read;
 use std::path::Path;
 
-use ssh_key::{Algorithm, PublicKey};
+use ssh_key::PublicKey;
 
 use super::failure::Failure;
+use crate::access::host::weakness;
 use crate::access::names::escaped;
 
 /// A file of public keys is small; more than this is another file.
 const LARGEST: u64 = 256 * 1024;
-/// RSA below this is not accepted at the front door either.
-const RSA_BITS: usize = 2048;
 
 /// What may stand before the key in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,23 +77,14 @@ fn one(line: &str, form: Form) -> Result<PublicKey, String> {
         return Err("a certificate stands where a public key should".to_owned());
     }
     let key = PublicKey::from_openssh(key).map_err(|error| format!("not a public key: {error}"))?;
-    strong_enough(&key)?;
-    Ok(key)
+    match weakness(&key) {
+        Some(why) => Err(format!("{why} proves too little")),
+        None => Ok(key),
+    }
 }
 
 fn is_key_type(word: &str) -> bool {
     ["ssh-", "ecdsa-", "sk-"].iter().any(|start| word.starts_with(start))
-}
-
-fn strong_enough(key: &PublicKey) -> Result<(), String> {
-    match key.algorithm() {
-        Algorithm::Ed25519 | Algorithm::Ecdsa { .. } | Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256 => Ok(()),
-        Algorithm::Rsa { .. } => {
-            let bits = key.key_data().rsa().map_or(0, |rsa| rsa.n().as_positive_bytes().map_or(0, |n| n.len() * 8));
-            if bits < RSA_BITS { Err(format!("an RSA key of {bits} bits is too short, {RSA_BITS} is the least")) } else { Ok(()) }
-        }
-        other => Err(format!("keys of type {other} are not accepted")),
-    }
 }
 
 #[cfg(test)]
@@ -140,7 +130,7 @@ mod tests {
     #[test]
     fn short_rsa_is_refused() {
         let short = PublicKey::from_openssh(RSA_1024).unwrap();
-        assert!(strong_enough(&short).unwrap_err().contains("1024"));
+        assert!(weakness(&short).unwrap().contains("1024"));
     }
 
     const RSA_1024: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQD+b3zcIwVXYLItWaL3XCY0PZ5JHGKR/k2jj5QMj6crs4BpOTxPZz7IdCdRbtrQlyhiP/qeH+uLkx6hKa7+0GO0jcgqlTbzph/jvUBpGCIjTgqtYJeo3ZbAPzxbKjCmFCT4MAlKDw5oQxllJIj4SOAnR82uzH/Z2gfqtXTLF3Z3uQ==";

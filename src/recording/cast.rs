@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{CommandText, ExactCommand, cut};
 use super::frames::MAX_TERM;
-use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
-use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+use super::{ChannelKind, ChannelMeta, RecordError, Right, SessionMeta};
+use crate::access::names::{HostName, Login, SessionId};
 
 /// A screen is no larger than this in our files: a player allocates what the file says, and the client says what it likes.
 pub const MAX_COLS: u32 = 2000;
@@ -47,12 +47,9 @@ pub struct XJit {
     pub session: SessionId,
     /// The channel's number in it.
     pub channel: u32,
-    /// The grant.
-    pub grant: GrantId,
-    /// The request it came from.
-    pub request: RequestId,
-    /// Who.
-    pub user: User,
+    /// By what right: grant, request, user and rule; or the auditor.
+    #[serde(flatten)]
+    pub right: Right,
     /// Where.
     pub host: HostName,
     /// As which account.
@@ -65,8 +62,6 @@ pub struct XJit {
     /// Where `command` is not exactly the command's bytes: the events `c` at the file's beginning are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_exact: Option<ExactCommand>,
-    /// The rule that bound the request.
-    pub rule: RuleId,
     /// How line ends are told. With `crlf` each LF of the output is shown as CR LF, so that players show lines and not stairs.
     pub newline: Newline,
 }
@@ -88,7 +83,7 @@ impl CastHeader {
         let (width, height) = screen(cols, rows);
         let term = channel.terminal.as_ref().map(|t| [("TERM".to_owned(), cut(&t.term, MAX_TERM).to_owned())].into());
         let micros = session.started.micros().saturating_add(i64::try_from(at).unwrap_or(i64::MAX));
-        let SessionMeta { session, grant, request, user, host, login, rule, .. } = session.clone();
+        let SessionMeta { session, right, host, login, .. } = session.clone();
         let (command, command_exact) = command.map_or((None, None), |c| (Some(c.text.clone()), c.exact.clone()));
         let newline = if channel.terminal.is_some() { Newline::Raw } else { Newline::CrLf };
         let kind = channel.kind;
@@ -101,11 +96,11 @@ impl CastHeader {
                 duration: None,
                 idle_time_limit: None,
                 command: command.clone(),
-                title: Some(format!("{user} as {login} on {host}, {session}.{number}")),
+                title: Some(format!("{} as {login} on {host}, {session}.{number}", right.who())),
                 env: term,
             },
             timestamp: Some(micros.div_euclid(1_000_000)),
-            x_jit: Some(XJit { session, channel: number, grant, request, user, host, login, kind, command, command_exact, rule, newline }),
+            x_jit: Some(XJit { session, channel: number, right, host, login, kind, command, command_exact, newline }),
             rest: serde_json::Map::new(),
         }
     }

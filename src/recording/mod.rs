@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+use crate::access::names::{Actor, GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
 use crate::access::time::Timestamp;
 
 pub use frames::{Body, Frame, Seq};
@@ -43,20 +43,55 @@ pub use verify::{Finding, missing_folders, verify_folder};
 pub struct SessionMeta {
     /// The session.
     pub session: SessionId,
-    /// The grant it ran under.
-    pub grant: GrantId,
-    /// The request that the grant came from.
-    pub request: RequestId,
-    /// Who.
-    pub user: User,
+    /// By what right it was there.
+    #[serde(flatten)]
+    pub right: Right,
     /// Where.
     pub host: HostName,
     /// As which account.
     pub login: Login,
-    /// The rule that bound the request.
-    pub rule: RuleId,
     /// When it began; names the folder (UTC date) and is the zero of every frame's time.
     pub started: Timestamp,
+}
+
+/// By what right a session was on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Right {
+    /// A user's grant.
+    Grant {
+        /// The grant it ran under.
+        grant: GrantId,
+        /// The request that the grant came from.
+        request: RequestId,
+        /// Who.
+        user: User,
+        /// The rule that bound the request.
+        rule: RuleId,
+    },
+    /// Somebody on the bastion's own command line looked what access stands on the host without the bastion; nothing was typed.
+    Audit {
+        /// Who.
+        auditor: Actor,
+    },
+}
+
+impl Right {
+    /// Who it was: a user's name, or `local:NAME`.
+    pub fn who(&self) -> String {
+        match self {
+            Self::Grant { user, .. } => user.to_string(),
+            Self::Audit { auditor } => auditor.to_string(),
+        }
+    }
+
+    /// Under what: the grant's id, or `audit`.
+    pub fn under(&self) -> &str {
+        match self {
+            Self::Grant { grant, .. } => grant.as_str(),
+            Self::Audit { .. } => "audit",
+        }
+    }
 }
 
 impl SessionMeta {
@@ -190,12 +225,14 @@ mod sample {
     pub(super) fn meta() -> SessionMeta {
         SessionMeta {
             session: SessionId::parse("s-000001").unwrap(),
-            grant: GrantId::parse("g-7k2m9q").unwrap(),
-            request: RequestId::parse("r-7k2m9q").unwrap(),
-            user: User::parse("alice").unwrap(),
+            right: Right::Grant {
+                grant: GrantId::parse("g-7k2m9q").unwrap(),
+                request: RequestId::parse("r-7k2m9q").unwrap(),
+                user: User::parse("alice").unwrap(),
+                rule: RuleId::parse("dba-phi").unwrap(),
+            },
             host: HostName::parse("phi-db").unwrap(),
             login: Login::parse("postgres").unwrap(),
-            rule: RuleId::parse("dba-phi").unwrap(),
             started: Timestamp::from_micros(1_795_298_820_000_000),
         }
     }

@@ -4,12 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Wing;
 use super::tap::{Beginning, Keep, Kept, Purpose};
 use crate::access::time::Clock;
-use crate::broker::OpenSession;
 use crate::recording::{
-    Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, TerminalMeta,
+    Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, SessionMeta, TerminalMeta,
 };
 use crate::session::Ending;
 
@@ -34,11 +32,10 @@ pub(super) struct Keeping {
 
 impl Keeping {
     /// Opens the journal and starts the recorder. Nothing is shown to anybody before this has worked.
-    pub(super) fn begin(wing: &Wing, open: &OpenSession) -> Result<Self, RecordError> {
-        let journal = Journal::create(&wing.archive.journals, &open.meta, Level::Process)?;
-        let recorder = Recorder::start(&wing.archive.recordings, &journal)?;
-        let clock = Arc::clone(&wing.clock);
-        Ok(Self { began: clock.since_boot(), journal, recorder, archive: Arc::clone(&wing.archive), clock })
+    pub(super) fn begin(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, meta: &SessionMeta) -> Result<Self, RecordError> {
+        let journal = Journal::create(&archive.journals, meta, Level::Process)?;
+        let recorder = Recorder::start(&archive.recordings, &journal)?;
+        Ok(Self { began: clock.since_boot(), journal, recorder, archive: Arc::clone(archive), clock: Arc::clone(clock) })
     }
 
     /// Ends the recording and seals it. `None` when that failed: the journal stays, and the next start finishes it.

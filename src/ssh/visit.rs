@@ -46,7 +46,7 @@ where
         Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
     };
     let rights = rights(&channels, open.record_input);
-    let keeping = match Keeping::begin(wing, &open) {
+    let keeping = match Keeping::begin(&wing.archive, &wing.clock, &open.meta) {
         Ok(keeping) => RefCell::new(keeping),
         Err(error) => {
             let fault = wing.broker.fault(&format!("the recording of {} cannot begin: {error}", open.id));
@@ -177,7 +177,12 @@ fn welcome(open: &OpenSession) -> String {
     let meta = &open.meta;
     format!(
         "jit-bastion: {} on {} as {}, {} until {}; this session ({}) is recorded\r\n",
-        meta.user, meta.host, meta.login, meta.grant, open.ends, open.id
+        meta.right.who(),
+        meta.host,
+        meta.login,
+        meta.right.under(),
+        open.ends,
+        open.id
     )
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sqlx::FromRow;
 
 use super::sql::sql;
-use super::{Conn, Reader, StoreError, Tx, name};
+use super::{Conn, Reader, StoreError, Tx, count, name};
 use crate::access::host::{Address, Host, HostTrust};
 use crate::access::names::{HostName, Login};
 
@@ -35,13 +35,7 @@ impl Reader {
     /// Every host by name.
     pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
         let mut conn = self.moment().await?;
-        let mut hosts = many(&mut conn, None).await?;
-        let lines: Vec<(String, String)> = sql("SELECT host, line FROM host_trust ORDER BY host, position").fetch_all(&mut conn).await?;
-        for (host, line) in lines {
-            let trust = name("host_trust", &host, &line)?;
-            hosts.entry(host).and_modify(|host| host.trust.push(trust));
-        }
-        Ok(hosts.into_values().collect())
+        all(&mut conn).await
     }
 
     /// The addresses under which hosts are registered, as written (names or IPs): nobody may come in from there.
@@ -57,10 +51,9 @@ impl Tx {
         load(self.conn(), host.as_str()).await
     }
 
-    /// Which host a name or alias leads to.
-    pub async fn host_named(&mut self, typed: &HostName) -> Result<Option<HostName>, StoreError> {
-        let found = named(self.conn(), typed.as_str()).await?;
-        found.map(|host| name("host_names", typed.as_str(), &host)).transpose()
+    /// Every host by name.
+    pub async fn hosts(&mut self) -> Result<Vec<Host>, StoreError> {
+        all(self.conn()).await
     }
 
     /// The host that a name or alias leads to. The same statements whether there is one or not.
@@ -69,10 +62,25 @@ impl Tx {
         load(self.conn(), found.as_deref().unwrap_or(NO_HOST)).await
     }
 
-    /// Which host is registered at an address.
-    pub async fn host_addressed(&mut self, at: &Address) -> Result<Option<HostName>, StoreError> {
-        let found = addressed(self.conn(), &at.host, at.port).await?;
-        found.map(|host| name("hosts", &host, &host)).transpose()
+    /// How many sessions are live on a host, on any node, and how many grants there have not ended.
+    pub async fn host_in_use(&mut self, host: &HostName) -> Result<(u64, u64), StoreError> {
+        let now = self.now.micros();
+        let sessions: Option<(i64,)> = sql("SELECT COUNT(*) FROM sessions WHERE state = 'live' AND host = $1")
+            .bind(host.as_str())
+            .fetch_optional(self.conn())
+            .await?;
+        let grants: Option<(i64,)> = sql("SELECT COUNT(*) FROM grants WHERE state = 'open' AND host = $1 AND ends_at > $2")
+            .bind(host.as_str())
+            .bind(now)
+            .fetch_optional(self.conn())
+            .await?;
+        let read = |table, n: Option<(i64,)>| count(table, host.as_str(), n.map_or(0, |(n,)| n));
+        Ok((read("sessions", sessions)?, read("grants", grants)?))
+    }
+
+    /// Lets go of what a host is called, before another takes one of its names in the same transaction. [`Tx::change_host`] follows.
+    pub async fn free_names(&mut self, host: &HostName) -> Result<(), StoreError> {
+        self.remove_parts(host).await
     }
 
     /// A new host.
@@ -180,6 +188,17 @@ pub(super) async fn visited(conn: &mut Conn, node: &str) -> Result<BTreeMap<Stri
     many(conn, Some(node)).await
 }
 
+/// Every host by name, with everything.
+async fn all(conn: &mut Conn) -> Result<Vec<Host>, StoreError> {
+    let mut hosts = many(&mut *conn, None).await?;
+    let lines: Vec<(String, String)> = sql("SELECT host, line FROM host_trust ORDER BY host, position").fetch_all(conn).await?;
+    for (host, line) in lines {
+        let trust = name("host_trust", &host, &line)?;
+        hosts.entry(host).and_modify(|host| host.trust.push(trust));
+    }
+    Ok(hosts.into_values().collect())
+}
+
 /// Hosts by name, without trusted keys: all, or those where somebody is inside now through a node.
 async fn many(conn: &mut Conn, node: Option<&str>) -> Result<BTreeMap<String, Host>, StoreError> {
     let raws: Vec<Raw> = sql("SELECT name, address, port FROM hosts
@@ -192,18 +211,31 @@ async fn many(conn: &mut Conn, node: Option<&str>) -> Result<BTreeMap<String, Ho
         let key = raw.name.clone();
         hosts.insert(key, bare(raw)?);
     }
-    let aliases: Vec<(String, String)> =
-        sql("SELECT host, name FROM host_names WHERE position > 0 ORDER BY host, position").fetch_all(&mut *conn).await?;
+    let aliases: Vec<(String, String)> = sql("SELECT host, name FROM host_names
+         WHERE position > 0 AND (CAST($1 AS TEXT) IS NULL OR host IN (SELECT host FROM sessions WHERE state = 'live' AND node = $1))
+         ORDER BY host, position")
+    .bind(node)
+    .fetch_all(&mut *conn)
+    .await?;
     for (host, alias) in aliases {
         let Some(known) = hosts.get_mut(&host) else { continue };
         known.aliases.push(name("host_names", &host, &alias)?);
     }
-    let labels: Vec<(String, String, String)> = sql("SELECT host, label, value FROM host_labels").fetch_all(&mut *conn).await?;
+    let labels: Vec<(String, String, String)> = sql("SELECT host, label, value FROM host_labels
+         WHERE CAST($1 AS TEXT) IS NULL OR host IN (SELECT host FROM sessions WHERE state = 'live' AND node = $1)")
+    .bind(node)
+    .fetch_all(&mut *conn)
+    .await?;
     for (host, label, value) in labels {
         let Some(known) = hosts.get_mut(&host) else { continue };
         known.labels.insert(label, value);
     }
-    let logins: Vec<(String, String)> = sql("SELECT host, login FROM host_logins ORDER BY host, position").fetch_all(&mut *conn).await?;
+    let logins: Vec<(String, String)> = sql("SELECT host, login FROM host_logins
+         WHERE CAST($1 AS TEXT) IS NULL OR host IN (SELECT host FROM sessions WHERE state = 'live' AND node = $1)
+         ORDER BY host, position")
+    .bind(node)
+    .fetch_all(&mut *conn)
+    .await?;
     for (host, login) in logins {
         let Some(known) = hosts.get_mut(&host) else { continue };
         known.logins.push(name("host_logins", &host, &login)?);

@@ -2,6 +2,7 @@
 
 mod asking;
 mod door;
+mod hosts;
 mod people;
 mod recovering;
 mod watching;

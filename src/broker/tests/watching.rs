@@ -166,7 +166,7 @@ async fn taken_away(world: &World, by: &Broker, how: &str) {
         "roles" => by.set_roles(&local(), &alice, ["none".parse().unwrap()].into()).await.unwrap(),
         "key" => by.remove_key(&local(), &alice, &crate::broker::people::fingerprint(world.key("alice"))).await.unwrap(),
         "user" => by.disable_user(&local(), &alice).await.unwrap(),
-        "host" => by.remove_host(&local(), &"phi-db".parse().unwrap()).await.unwrap(),
+        "host" => drop(by.remove_host(&local(), &"phi-db".parse().unwrap()).await.unwrap()),
         "login" => {
             let mut host = world.host("phi-db").await;
             host.logins.retain(|login| login.as_str() != "postgres");

@@ -18,7 +18,7 @@ use super::{daemon, init, local, open, place};
 use crate::access::host::{Address, Host, HostTrust};
 use crate::access::names::{Login, User};
 use crate::access::person::Person;
-use crate::broker::{Broker, NewKey};
+use crate::broker::{Broker, NewKey, Trusting};
 use crate::config::Config;
 use machine::{Machine, Running};
 
@@ -120,7 +120,7 @@ async fn hosts_and_people(config: &Config, dir: &Path, machines: [(&str, PathBuf
 async fn settle(broker: &Broker, host: Host, known: bool) -> Result<(), Failure> {
     let by = local::actor();
     if known {
-        broker.trust_host(&by, &host.name, host.trust.clone()).await?;
+        broker.trust_host(&by, &host.name, Trusting::These(host.trust.clone())).await?;
         broker.change_host(&by, host).await?;
     } else {
         broker.add_host(&by, host).await?;
