@@ -8,6 +8,7 @@ use super::people::fingerprint;
 use super::{Broker, Error};
 use crate::access::host::{Host, HostTrust, distinct};
 use crate::access::names::{Actor, HostName};
+use crate::access::policy::Policy;
 use crate::access::refusal::Refusal;
 use crate::audit::event::{Event, list};
 use crate::session::Ending;
@@ -81,7 +82,7 @@ impl Broker {
     /// A registered host speaks with other keys from here on: what was trusted, and what is. A visit that is being set up at this moment
     /// does not begin.
     pub async fn trust_host(&self, by: &Actor, name: &HostName, how: Trusting) -> Result<Change<Vec<HostTrust>>, Error> {
-        let name = name.clone();
+        let (name, who, policy) = (name.clone(), by.clone(), self.policy());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 let before = registered(tx, &name).await?;
@@ -93,7 +94,8 @@ impl Broker {
                     return Ok(Outcome::Same(change));
                 }
                 tx.change_host(&after).await?;
-                Ok(Outcome::Changed(change, trusted(&before, &after)))
+                let event = trusted(tx, &policy, &who, &before, &after).await?;
+                Ok(Outcome::Changed(change, event))
             })
         })
         .await
@@ -119,6 +121,7 @@ impl Broker {
     /// comes back; `dry` changes nothing. Live sessions that would not be given any more fall.
     pub async fn apply_hosts(&self, by: &Actor, hosts: Vec<Host>, prune: bool, dry: bool) -> Result<Vec<Change<Host>>, Error> {
         hosts.iter().try_for_each(Host::whole)?;
+        let (who, policy) = (by.clone(), self.policy());
         let applied = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 let is = tx.hosts().await?;
@@ -126,7 +129,7 @@ impl Broker {
                 will.extend(hosts.iter().map(|host| (&host.name, host)));
                 distinct(will.into_values())?;
                 let found = changes(is, hosts, |host| host.name.clone(), prune);
-                let events = if dry { Vec::new() } else { land(tx, &found).await? };
+                let events = if dry { Vec::new() } else { land(tx, &policy, &who, &found).await? };
                 Ok(Outcome::Many(found, events))
             })
         });
@@ -168,7 +171,7 @@ impl Trusting {
 }
 
 /// Writes what differs; the events, in the order of the changes. Names may move from one host to another, so all are freed first.
-async fn land(tx: &mut Tx, found: &[Change<Host>]) -> Result<Vec<Event>, Stop> {
+async fn land(tx: &mut Tx, policy: &Policy, by: &Actor, found: &[Change<Host>]) -> Result<Vec<Event>, Stop> {
     for change in found {
         match (&change.before, &change.after) {
             (Some(before), None) => tx.remove_host(&before.name).await?,
@@ -189,7 +192,7 @@ async fn land(tx: &mut Tx, found: &[Change<Host>]) -> Result<Vec<Event>, Stop> {
                     events.push(changed(after));
                 }
                 if before.trust != after.trust {
-                    events.push(trusted(before, after));
+                    events.push(trusted(tx, policy, by, before, after).await?);
                 }
             }
             (Some(before), None) => events.push(Event::HostRemoved { host: before.name.clone() }),
@@ -220,8 +223,12 @@ fn changed(host: &Host) -> Event {
     }
 }
 
-fn trusted(before: &Host, after: &Host) -> Event {
-    Event::HostKeyChanged { host: after.name.clone(), before: trust(before), trust: trust(after) }
+/// The event, and a notice to everybody who could approve: who holds the new key reads what is typed there.
+async fn trusted(tx: &mut Tx, policy: &Policy, by: &Actor, before: &Host, after: &Host) -> Result<Event, Stop> {
+    let (was, is) = (trust(before), trust(after));
+    let text = format!("{by} changed the trusted keys of {} from {was} to {is}", after.name);
+    let told = tx.tell_approvers(policy, by, None, &text).await?;
+    Ok(Event::HostKeyChanged { host: after.name.clone(), before: was, trust: is, told })
 }
 
 async fn registered(tx: &mut Tx, host: &HostName) -> Result<Host, Stop> {

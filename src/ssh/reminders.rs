@@ -66,7 +66,7 @@ fn idle_words(idle: Duration) -> String {
 }
 
 fn near_words(open: &OpenSession, ends: Timestamp, left: Duration) -> String {
-    let grant = &open.meta.grant;
+    let grant = open.meta.right.under();
     format!("your time ends at {ends}, in {}; `ssh jit-bastion extend {grant} --for D --reason WHY` asks for more", whole(left))
 }
 

@@ -39,6 +39,9 @@ macro_rules! places {
         before: String,
         /// Fingerprints now.
         trust: String,
+        /// Who of those that could approve was told.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        told: String,
     }
     /// A host is no longer registered.
     HostRemoved = "host-removed" {

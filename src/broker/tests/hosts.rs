@@ -58,6 +58,8 @@ async fn keys_change_as_they_were_seen() {
     let changed = trust(Trusting::Also(vec![line(&format!("@cert-authority {OTHER}")), old[0].clone()])).await.unwrap();
     assert_eq!((changed.before.unwrap().len(), changed.after.unwrap().len()), (1, 2));
     assert_eq!(world.events(1).await, ["host-key-changed"]);
+    let told = world.broker.reader().notices(&User::parse("bob").unwrap(), NOON).await.unwrap();
+    assert!(told[0].text.starts_with("local:root changed the trusted keys of phi-db from SHA256:"), "{told:?}");
     // Somebody compared with what is trusted no more.
     let late = Trusting::Instead { of: old.clone(), these: vec![line(OTHER)] };
     assert_eq!(refused(trust(late).await).code, "overtaken");
