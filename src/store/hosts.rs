@@ -65,10 +65,8 @@ impl Tx {
     /// How many sessions are live on a host, on any node, and how many grants there have not ended.
     pub async fn host_in_use(&mut self, host: &HostName) -> Result<(u64, u64), StoreError> {
         let now = self.now.micros();
-        let sessions: Option<(i64,)> = sql("SELECT COUNT(*) FROM sessions WHERE state = 'live' AND host = $1")
-            .bind(host.as_str())
-            .fetch_optional(self.conn())
-            .await?;
+        let sessions: Option<(i64,)> =
+            sql("SELECT COUNT(*) FROM sessions WHERE state = 'live' AND host = $1").bind(host.as_str()).fetch_optional(self.conn()).await?;
         let grants: Option<(i64,)> = sql("SELECT COUNT(*) FROM grants WHERE state = 'open' AND host = $1 AND ends_at > $2")
             .bind(host.as_str())
             .bind(now)
