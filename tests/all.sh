@@ -19,10 +19,17 @@ step() { # NAME COMMAND..
   lines+=("$(printf '%-14s %-7s %4ss' "$name" "$verdict" $((SECONDS - began)))")
 }
 
+postgres=$(mktemp -du /tmp/jit-postgres.XXXXXX)
+trap 'tests/postgres.sh stop "$postgres"' EXIT
+JIT_BASTION_TEST_POSTGRES=$(tests/postgres.sh start "$postgres") || exit 1
+export JIT_BASTION_TEST_POSTGRES
+
 step format cargo fmt --check
 step lint cargo clippy --locked --all-targets -- -D warnings
 step dependencies cargo deny --locked --log-level error check bans licenses sources
 step unit cargo test --locked --lib --bins
+# whatever opens a store runs on both databases
+step on-postgres env JIT_BASTION_TEST_STORE=postgres cargo test --locked --lib -- store:: broker:: verbs::
 step documents cargo test --locked --doc
 step end-to-end cargo test --locked --no-fail-fast --test "*"
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Installs what `make demo` and `make test` need on a fresh Debian with Rust; does nothing where it is there already.
 #   tests/setup.sh demo     real OpenSSH
-#   tests/setup.sh test     the same, asciinema 2.4 in target/tools, cargo-deny
+#   tests/setup.sh test     the same, PostgreSQL, asciinema 2.4 in target/tools, cargo-deny
 set -euo pipefail
 cd "$(dirname "$0")/.."
 what=${1:?demo or test}
@@ -25,6 +25,7 @@ need libc6-dev test -e /usr/include/stdio.h
 if [ "$what" = test ]; then
   need python3 command -v /usr/bin/python3
   need python3-venv /usr/bin/python3 -c 'import ensurepip'
+  need postgresql bash -c 'ls /usr/lib/postgresql/*/bin/postgres'
 fi
 if [ ${#missing[@]} -gt 0 ]; then
   echo "installing ${missing[*]}"

@@ -358,4 +358,6 @@ fn stored(n: u64) -> i64 {
 const ENTRIES: usize = 1024;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

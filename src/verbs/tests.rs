@@ -84,7 +84,7 @@ async fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("policy.toml"), POLICY).unwrap();
     let clock = Arc::new(MovedClock::at("2026-11-21T22:00:00Z".parse().unwrap()));
-    let store = Store::open(&format!("sqlite:{}", dir.path().join("store.db").display()), "test").await.unwrap();
+    let store = Store::open(&crate::store::testing::url(dir.path()).await, "test").await.unwrap();
     let mut rng = rand::rngs::StdRng::seed_from_u64(7);
     let serving = Serving { keys: Keyring::generate(&mut rng).unwrap(), knife: Knife::start(clock.clone()).unwrap() };
     let signer = Arc::new(Signs(serving.keys.note_signer("test").unwrap()));

@@ -201,7 +201,7 @@ impl World {
 }
 
 async fn process(dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -> (Arc<Broker>, NoteKey) {
-    let store = Store::open(&format!("sqlite:{}", dir.join("jit-bastion.db").display()), "node-1").await.unwrap();
+    let store = Store::open(&crate::store::testing::url(dir).await, "node-1").await.unwrap();
     let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
     let note = NoteKey::new("node-1", *keys.note_signer("node-1").unwrap().public_key()).unwrap();
     let settings = Settings {
