@@ -30,9 +30,9 @@ bench:
 
 soak:
 	tests/setup.sh test
-	SOAK=$(ROUNDS) PROPTEST_CASES=5000 cargo test --release --locked --lib
+	SOAK=$(ROUNDS) PROPTEST_CASES=5000 tests/postgres.sh run cargo test --release --locked --lib
 	FUZZ_ROUNDS=100000 cargo test --release --locked --test 'fuzz_*'
-	SOAK=$(ROUNDS) cargo test --release --locked --test e2e -- --nocapture crash cutoff
+	SOAK=$(ROUNDS) tests/postgres.sh run cargo test --release --locked --test e2e -- --nocapture crash cutoff
 
 fuzz:
 	tests/fuzz.sh $(SECONDS)

@@ -2,10 +2,22 @@
 # A PostgreSQL for tests, made and thrown away.
 #   tests/postgres.sh start DIR   makes a cluster in the new folder DIR, starts it, prints its URL
 #   tests/postgres.sh stop DIR    stops it and removes DIR
+#   tests/postgres.sh run CMD..   runs CMD with one whose URL is in JIT_BASTION_TEST_POSTGRES
 # It listens on loopback (with a password) and on a socket in DIR (without); it writes nothing through to the disk, and ends by itself
 # after two hours. PostgreSQL refuses to run as root: then it runs as the user postgres.
 set -euo pipefail
-what=${1:?start or stop} dir=$(realpath -m "${2:?a folder}")
+what=${1:?start, stop or run}
+shift
+
+if [ "$what" = run ]; then
+  dir=$(mktemp -du /tmp/jit-postgres.XXXXXX)
+  trap '"$0" stop "$dir"' EXIT
+  JIT_BASTION_TEST_POSTGRES=$("$0" start "$dir")
+  export JIT_BASTION_TEST_POSTGRES
+  "$@"
+  exit
+fi
+dir=$(realpath -m "${1:?a folder}")
 
 bin=$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | sort -V | tail -1)
 [ -n "$bin" ] || { echo "PostgreSQL is not installed: tests/setup.sh test" >&2; exit 1; }
@@ -56,5 +68,5 @@ start() {
 case $what in
   start) start ;;
   stop) stop ;;
-  *) echo "start or stop, not $what" >&2; exit 2 ;;
+  *) echo "start, stop or run, not $what" >&2; exit 2 ;;
 esac
