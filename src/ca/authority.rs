@@ -1,5 +1,5 @@
-//! The three authorities. Each is a type of its own that can sign only its own kind of certificate: the one that hosts trust cannot make
-//! a host certificate, and the other way round. No authority can sign for all principals.
+//! The authorities for hosts and for clients. Each is a type of its own that can sign only its own kind of certificate: the one that hosts
+//! trust cannot make a host certificate, and the other way round; the third is in [`access`](super::access). None can sign for all principals.
 
 use rand::CryptoRng;
 use ssh_key::certificate::{Builder, CertType};
@@ -15,9 +15,6 @@ pub struct SessionAuthority(PrivateKey);
 
 /// Clients trust it: signs host certificates for the bastion's own keys.
 pub struct HostAuthority(PrivateKey);
-
-/// Only the bastion trusts it: for certificates over users' keys that open the bastion and never a host. It signs nothing in this version.
-pub struct AccessAuthority(PrivateKey);
 
 impl SessionAuthority {
     pub(super) const fn new(key: PrivateKey) -> Self {
@@ -73,18 +70,7 @@ impl HostAuthority {
     }
 }
 
-impl AccessAuthority {
-    pub(super) const fn new(key: PrivateKey) -> Self {
-        Self(key)
-    }
-
-    /// What the outer door accepts beside users' own keys.
-    pub fn public_key(&self) -> &PublicKey {
-        self.0.public_key()
-    }
-}
-
-fn begin<R: CryptoRng + ?Sized>(
+pub(super) fn begin<R: CryptoRng + ?Sized>(
     key: &PublicKey,
     validity: Validity,
     serial: Serial,

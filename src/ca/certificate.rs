@@ -56,6 +56,11 @@ impl KeyId {
         Self(format!("{user}/{session}/{grant}"))
     }
 
+    /// Of an access certificate: user and grant.
+    pub fn of_access(user: &User, grant: &GrantId) -> Self {
+        Self(format!("{user}/{grant}"))
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -189,6 +194,13 @@ impl Validity {
             return Err(CertificateError::Over(ends));
         }
         Ok(Self { from, until })
+    }
+
+    /// From a grant's begin to its end, both rounded down to the second: never past the end.
+    pub fn of_grant(begins: Timestamp, ends: Timestamp) -> Result<Self, CertificateError> {
+        let over = |_| CertificateError::Over(ends);
+        let (from, until) = (u64::try_from(begins.seconds()).map_err(over)?, u64::try_from(ends.seconds()).map_err(over)?);
+        if from < until { Ok(Self { from, until }) } else { Err(CertificateError::Over(ends)) }
     }
 
     /// Whether half of it or more has passed: time to renew.

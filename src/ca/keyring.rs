@@ -7,7 +7,8 @@ use ssh_key::private::{Ed25519Keypair, KeypairData};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::authority::{AccessAuthority, HostAuthority, SessionAuthority};
+use super::access::AccessAuthority;
+use super::authority::{HostAuthority, SessionAuthority};
 use super::envelope::{self, Cost, EnvelopeError};
 use super::note::{NoteKeyError, NoteSigner};
 use super::secret::Passphrase;

@@ -32,6 +32,7 @@ macro_rules! shapes {
 const SHAPES: &[Shape] = shapes! {
     1 "0001_first"
     3 "0003_users"
+    5 "0005_certificates"
 };
 
 /// Brings the store to the newest shape. `pool` may write.

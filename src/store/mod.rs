@@ -6,6 +6,7 @@
 //!
 //! The statements run on SQLite and PostgreSQL alike: `$1`, TEXT ids, integers of 64 bits for times (microseconds), no vendor's types.
 
+mod certificates;
 mod channels;
 mod checkpoints;
 mod grants;
@@ -38,6 +39,7 @@ use crate::audit::entry::{Entry, EntryError};
 use crate::audit::event::Event;
 use crate::audit::tree::TreeError;
 
+pub use certificates::IssuedCertificate;
 pub use channels::ChannelRow;
 pub use checkpoints::CheckpointFile;
 pub use grants::GrantFilter;
