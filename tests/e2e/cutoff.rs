@@ -63,15 +63,23 @@ fn the_last_words_are_shown_and_the_status_is_255() {
 #[test]
 fn a_grant_revoked_by_another_process_falls_within_a_second() {
     let bastion = Bastion::start();
-    let grant = bastion.grant("alice", "phi-db", "1h");
-    let mut inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 100");
-    inside.until("in");
-    bastion.local(&["revoke", &grant, "--note", "the host is being replaced"]).expect(0);
-    let revoked = Instant::now();
-    let out = inside.finish().expect(255);
-    assert!(revoked.elapsed() < Duration::from_secs(3), "{:?} after the revocation", revoked.elapsed());
-    assert!(out.stderr.contains("revoked"), "{}", out.told());
-    assert_eq!(ending(&bastion), "revoked");
+    let mut late = Vec::new();
+    for _ in 0..3 {
+        let grant = bastion.grant("alice", "phi-db", "1h");
+        let mut inside = bastion.ssh().jump("phi-db").spawn("echo in; sleep 100");
+        inside.until("in");
+        bastion.local(&["revoke", &grant, "--note", "the host is being replaced"]).expect(0);
+        let revoked = Instant::now();
+        let out = inside.finish().expect(255);
+        late.push(revoked.elapsed());
+        assert!(out.stderr.contains("revoked"), "{}", out.told());
+        assert_eq!(ending(&bastion), "revoked");
+        if late.iter().any(|late| *late < Duration::from_secs(1)) {
+            break;
+        }
+    }
+    assert!(late.iter().any(|late| *late < Duration::from_secs(1)), "{late:?} after each revocation");
+    assert!(late.iter().all(|late| *late < Duration::from_secs(3)), "{late:?} after each revocation");
 }
 
 #[test]

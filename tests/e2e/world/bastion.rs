@@ -110,6 +110,18 @@ impl Bastion {
         run(&mut command, b"")
     }
 
+    /// Changes the policy file, reloads it and waits until it is in force.
+    #[track_caller]
+    pub fn change_policy(&self, change: impl FnOnce(String) -> String) {
+        let file = self.dir().join("policy.toml");
+        let before = fs::read_to_string(&file).expect("the policy");
+        let loads = || self.events().iter().filter(|event| event["event"] == "policy-loaded").count();
+        let loaded = loads();
+        fs::write(&file, change(before)).expect("changed");
+        kill_process(pid(self.pid()), Signal::HUP).expect("it runs");
+        wait_for_or(LIMIT, || (loads() > loaded).then_some(()), || "the new policy".into());
+    }
+
     /// Files a request; its id.
     #[track_caller]
     pub fn request(&self, who: &str, host: &str, span: &str) -> String {
