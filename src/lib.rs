@@ -14,7 +14,8 @@
 //! | `store` | all SQL; everyone may read, only the broker writes | `access`, `audit`, `session`, `recording` |
 //! | `broker` | the acts; each change is one transaction with one audit event | all above but `config` |
 //! | `verbs` | the words: parse, run against the broker, print | `access`, `session`, `recording`, `broker`, `store::Reader` |
-//! | `ssh` | the SSH wing: front door on russh, inner server, upstream, relay | `access`, `session`, `recording`, `wire`, `broker`, `verbs` |
+//! | `metrics` | what is counted while it runs, as a scraper reads it | nothing |
+//! | `ssh` | the SSH wing: front door on russh, inner server, upstream, relay | `access`, `session`, `recording`, `wire`, `metrics`, `broker`, `verbs` |
 //! | `serve`, `cli`, `demo`, `main` | the wiring | what they wire |
 //!
 //! `tests/architecture.rs` holds this table, and the length of files and functions.
@@ -30,6 +31,7 @@ pub mod broker;
 pub mod ca;
 pub mod cli;
 pub mod config;
+pub mod metrics;
 pub mod recording;
 pub mod serve;
 pub mod session;

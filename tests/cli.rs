@@ -1,6 +1,7 @@
 //! The local command line, run as a program: what it makes, what it says, and how it ends.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -248,11 +249,37 @@ impl Serving {
     }
 }
 
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+fn scrape(port: u16, path: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    answer
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(std::time::Instant::now() < end, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 #[test]
 fn serve_tells_systemd_reloads_and_stops() {
     let place = Place::installed();
     let config = fs::read_to_string(place.path("jb/jit-bastion.toml")).expect("a config");
-    fs::write(place.path("jb/jit-bastion.toml"), config.replace("127.0.0.1:2222", "127.0.0.1:0")).expect("written");
+    let scraped = free_port();
+    let beside = format!(
+        "[metrics]\nlisten = \"127.0.0.1:{scraped}\"\n[alarm]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n",
+        place.path("alarms").display()
+    );
+    fs::write(place.path("jb/jit-bastion.toml"), config.replace("127.0.0.1:2222", "127.0.0.1:0") + &beside).expect("written");
     let socket = UnixDatagram::bind(place.path("notify")).expect("a socket");
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let told = || {
@@ -270,6 +297,12 @@ fn serve_tells_systemd_reloads_and_stops() {
     serving.signal("HUP");
     assert!(told().starts_with("RELOADING=1\nMONOTONIC_USEC="));
     assert_eq!(told(), "READY=1");
+    let metrics = scrape(scraped, "/metrics");
+    assert!(metrics.contains("\njit_bastion_events_total{event=\"policy-refused\"} 1\n"), "{metrics}");
+    assert!(metrics.contains("\njit_bastion_store_up 1\n") && metrics.contains("\njit_bastion_sessions_live 0\n"), "{metrics}");
+    assert!(scrape(scraped, "/").starts_with("HTTP/1.1 404 "));
+    let alarm = || fs::read_to_string(place.path("alarms")).unwrap_or_default();
+    wait_until("the alarm", || alarm().contains("\"event\":\"policy-refused\""));
     // Somebody is added beside it, on the same store.
     fs::write(place.path("alice.pub"), KEY).expect("written");
     place.expect(0, &["user", "add", "alice", "--key", "alice.pub"]);

@@ -101,8 +101,24 @@ async fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
     for (what, folder) in [("state", &config.state), ("recordings", &config.recordings)] {
         writable(what, folder, found);
     }
+    beside(config, found);
     open_files(found);
     Ok(())
+}
+
+/// The page of metrics and the program for alarms, where there are any.
+fn beside(config: &Config, found: &mut Findings) {
+    if let Some(address) = config.metrics.filter(|address| !address.ip().is_loopback()) {
+        found.warn("metrics", format!("{address} can be read by others\nhint: listen on loopback, or let a firewall choose who scrapes"));
+    }
+    if let Some(program) = config.alarm.as_ref().and_then(|command| command.first()) {
+        match rustix::fs::access(Path::new(program), rustix::fs::Access::EXEC_OK) {
+            Ok(()) => found.good("alarm", program.as_str()),
+            Err(why) => {
+                found.wrong("alarm", format!("{program} cannot be run: {why}\nhint: name a program that the bastion's account may run"))
+            }
+        }
+    }
 }
 
 /// Opens the store if it is there; `check` makes nothing.

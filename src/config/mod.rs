@@ -49,6 +49,10 @@ pub struct Config {
     pub known_hosts_pattern: String,
     /// Where the passphrase of the keys at rest is.
     pub keys: Keys,
+    /// Where `GET /metrics` is answered; none: nowhere.
+    pub metrics: Option<SocketAddr>,
+    /// The program, with its arguments, that is given each alarm; none: alarms stand in the log alone.
+    pub alarm: Option<Vec<String>>,
     /// Bounds, each with a default and a range.
     pub limits: Limits,
     /// What is allowed but unwise; each a sentence.
@@ -100,8 +104,22 @@ struct Written {
     source_addresses: Option<OneOrMany<Source>>,
     known_hosts_pattern: Option<Pattern>,
     keys: Option<WrittenKeys>,
+    metrics: Option<WrittenMetrics>,
+    alarm: Option<WrittenAlarm>,
     #[serde(default)]
     limits: Limits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenMetrics {
+    listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenAlarm {
+    command: value::Program,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +179,8 @@ impl Config {
             policy: at(written.policy.unwrap_or_else(|| "policy.toml".into())),
             source_addresses: written.source_addresses.map(|s| s.0).unwrap_or_default(),
             known_hosts_pattern: written.known_hosts_pattern.map_or_else(|| "*".into(), |p| p.0),
+            metrics: written.metrics.map(|metrics| metrics.listen),
+            alarm: written.alarm.map(|alarm| alarm.command.0),
             limits: written.limits,
             warnings: Vec::new(),
             state,
@@ -214,6 +234,10 @@ mod tests {
             known-hosts-pattern = "bastion.*,phi-*"
             [keys]
             credential = "passphrase"
+            [metrics]
+            listen = "127.0.0.1:9222"
+            [alarm]
+            command = ["/usr/bin/logger", "-t", "jit-bastion"]
             [limits]
             login-grace = "45s"
             connections = 7
@@ -225,6 +249,8 @@ mod tests {
         assert_eq!(config.recordings, Path::new("/srv/recordings"));
         assert_eq!(config.source_addresses[1].to_string(), "2001:db8::/64");
         assert_eq!(config.keys, Keys::Credential("passphrase".into()));
+        assert_eq!(config.metrics, Some((Ipv4Addr::LOCALHOST, 9222).into()));
+        assert_eq!(config.alarm.unwrap_or_default(), ["/usr/bin/logger", "-t", "jit-bastion"]);
         assert_eq!((config.limits.login_grace, config.limits.connections), (Span::seconds(45), 7));
     }
 
@@ -245,6 +271,8 @@ mod tests {
             ("source-addresses = [\"10.0.0.1/24\"]\n", ":1:20:", &["10.0.0.1/24"]),
             ("known-hosts-pattern = \"a b\"\n", ":1:23:", &["\"a b\"", "phi-*"]),
             ("[keys]\npassphrase = \"x\"\n", ":2:1:", &["unknown key `passphrase`", "`passphrase-file`", "`credential`"]),
+            ("[metrics]\nport = 1\n", ":2:1:", &["unknown key `port`", "`listen`"]),
+            ("[alarm]\ncommand = [\"logger\"]\n", ":2:11:", &["absolute path", "/usr/bin/logger"]),
             ("[keys]\n", ":1:1:", &["[keys] is empty"]),
             ("[keys]\ncredential = \"a/b\"\n", ":2:14:", &["a/b"]),
             ("[keys]\ncredential = \"a\"\npassphrase-file = \"b\"\n", ":1:1:", &["both"]),

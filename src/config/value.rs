@@ -173,3 +173,18 @@ text_value!(Folder, |text| match text.split_once("://") {
     Some(_) =>
         Err(format!("{text:?} is a place that is not built in this version\nhint: write the path of a folder, or file:///srv/recordings")),
 });
+/// A program with its arguments: a list of texts, the first an absolute path. No shell reads it.
+#[derive(Debug)]
+pub struct Program(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for Program {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let words = Vec::<String>::deserialize(deserializer)?;
+        match words.first() {
+            Some(program) if program.starts_with('/') => Ok(Self(words)),
+            _ => Err(Error::custom(
+                "a program is a list: its absolute path, then its arguments, as [\"/usr/bin/logger\", \"-t\", \"jit-bastion\"]",
+            )),
+        }
+    }
+}

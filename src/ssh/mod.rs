@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 use crate::access::names::{HostName, User};
 use crate::access::time::{Clock, Span};
 use crate::broker::Broker;
+use crate::metrics::Tally;
 use count::{Counted, Counts};
 use tunnel::Piles;
 
@@ -70,11 +71,13 @@ pub struct Wing {
     visitors: Arc<Counts<User>>,
     /// Hosts that are being dialled.
     dials: Arc<Counts<HostName>>,
+    /// What happens at the door, for the metrics.
+    tally: Arc<Tally>,
 }
 
 impl Wing {
     /// A wing that answers for `broker`.
-    pub fn new(broker: Arc<Broker>, limits: Bounds, archive: Archive, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(broker: Arc<Broker>, limits: Bounds, archive: Archive, clock: Arc<dyn Clock>, tally: Arc<Tally>) -> Arc<Self> {
         Arc::new(Self {
             broker,
             limits,
@@ -86,6 +89,7 @@ impl Wing {
             callers: Arc::default(),
             visitors: Arc::default(),
             dials: Arc::default(),
+            tally,
         })
     }
 
@@ -127,8 +131,10 @@ impl Wing {
             let from = count::neighbourhood(peer.ip());
             let Some(caller) = self.callers.enter(from, self.limits.connections_per_address, self.limits.connections) else {
                 tracing::warn!(%peer, "too many connections");
+                self.tally.turned_off();
                 continue;
             };
+            self.tally.connected();
             let Ok(stream) = stream.into_std() else { continue };
             // A worker that is behind takes no more for now.
             let _ = queue.try_send(Accepted { stream, peer, caller });

@@ -111,12 +111,14 @@ impl Handler for Door {
             return Ok(Auth::reject());
         }
         let Some(person) = still_known(&self.wing, key.public_key).await else {
+            self.wing.tally.wrong_key();
             tokio::time::sleep(WRONG_SIGNATURE).await;
             return Ok(Auth::reject());
         };
         tracing::info!(user = %person.user, peer = %self.peer, hint = %crate::access::names::escaped(user), "recognised");
         // When a key was last used is worth no refusal; a fault is in the log.
         let _ = self.wing.broker.proven(key.public_key).await;
+        self.wing.tally.logged_in();
         self.key = Some(key.public_key.clone());
         Ok(Auth::Accept)
     }

@@ -1,5 +1,10 @@
 //! The wiring: one function that builds everything and runs it until it is told to stop.
 
+mod alarm;
+mod scrape;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -16,6 +21,7 @@ use crate::ca::certificate::SourceAddress;
 use crate::ca::keyring::Keyring;
 use crate::ca::note::NoteSigner;
 use crate::config::Config;
+use crate::metrics::Tally;
 use crate::recording::{self, ManifestSigner, RecordError};
 use crate::session::Knife;
 use crate::ssh::{Archive, Bounds, Wing};
@@ -69,7 +75,9 @@ pub async fn serve(
         connections_per_address: config.limits.connections_per_address,
         sessions_per_user: config.limits.sessions_per_user,
     };
-    let wing = Wing::new(Arc::clone(&broker), limits, archive, clock);
+    let tally = Arc::new(Tally::default());
+    let wing = Wing::new(Arc::clone(&broker), limits, archive, clock, Arc::clone(&tally));
+    let beside = beside(config, &broker, &store, tally)?;
     ready();
     let Signals { stop, mut reload } = signals;
     let reloads = async {
@@ -85,12 +93,52 @@ pub async fn serve(
     let sessions = tokio::select! {
         sessions = wing.run(listeners, stop.clone()) => sessions.context("the door failed")?,
         () = reloads => 0,
+        never = beside => match never {},
         // Whoever takes rights away must not be able to stop; if it does, nobody is let in any more.
         () = broker.watch(std::future::pending()) => anyhow::bail!("the watch over grants ended early"),
     };
     broker.stopped_serving(sessions).await?;
     store.close().await;
     Ok(())
+}
+
+/// What runs beside the door where the config says so: the page of metrics, the alarms. Never comes back.
+fn beside(
+    config: &Config,
+    broker: &Arc<Broker>,
+    store: &Store,
+    tally: Arc<Tally>,
+) -> anyhow::Result<impl Future<Output = Infallible> + use<>> {
+    let scrape = scrape::Scrape::new(Arc::clone(broker), tally, config.recordings.clone());
+    let listener = match config.metrics {
+        Some(address) => Some(listen(address).with_context(|| format!("cannot listen at {address} for metrics"))?),
+        None => None,
+    };
+    let (store, command) = (store.clone(), config.alarm.clone());
+    Ok(async move {
+        let metrics = async {
+            match listener {
+                Some(listener) => {
+                    tokio::select! { () = scrape.listen(&store) => {}, () = Arc::clone(&scrape).serve(listener) => {} }
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let alarms = async {
+            match command {
+                Some(command) => alarm::watch(&store, command).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(metrics, alarms);
+        std::future::pending().await
+    })
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
 }
 
 /// What the broker needs to know of the config.
