@@ -1,9 +1,12 @@
 //! A grant: a right that ends.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::channels::Channels;
 use super::names::{Actor, GrantId, HostName, Login, RequestId, RuleId, User};
+use super::policy::BoundRule;
 use super::refusal::Refusal;
 use super::time::{Span, Timestamp};
 
@@ -28,6 +31,8 @@ pub struct Grant {
     pub begins: Timestamp,
     /// To this moment, which is outside.
     pub ends: Timestamp,
+    /// How often its holder has taken more time without being approved again.
+    pub extended: u32,
     /// Ended before its time.
     pub finished: Option<Finished>,
 }
@@ -110,12 +115,11 @@ impl Grant {
         if visit.user != self.user || visit.host != self.host || visit.login != self.login {
             return Err(Refusal::new("other-grant", format!("{} is for {} as {} on {}", self.id, self.user, self.login, self.host)));
         }
-        let again = || format!("ssh jit-bastion request {} --login {} --reason WHY", self.host, self.login);
         match self.state(now) {
             GrantState::Active => Ok(self.ends.since(now)),
             GrantState::Waiting => Err(Refusal::new("not-yet", format!("{} begins at {}", self.id, self.begins)).hint("come back then")),
-            GrantState::Ended => Err(Refusal::new("ended", format!("{} ended at {}", self.id, self.ends)).hint(again())),
-            GrantState::Closed | GrantState::Revoked => Err(self.over().hint(again())),
+            GrantState::Ended => Err(Refusal::new("ended", format!("{} ended at {}", self.id, self.ends)).hint(self.again())),
+            GrantState::Closed | GrantState::Revoked => Err(self.over().hint(self.again())),
         }
     }
 
@@ -131,6 +135,51 @@ impl Grant {
     /// Taken away. Whether `by` may is the caller's to ask.
     pub fn revoke(self, by: Actor, now: Timestamp) -> Result<Self, Refusal> {
         self.finish(Finish::Revoked, by, now)
+    }
+
+    /// Its end, or somebody's word, is behind it.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        !matches!(self.state(now), GrantState::Waiting | GrantState::Active)
+    }
+
+    /// Refused where it is over.
+    pub fn stands(&self, now: Timestamp) -> Result<(), Refusal> {
+        if self.is_over(now) { Err(self.over().hint(self.again())) } else { Ok(()) }
+    }
+
+    /// The end that its holder may move it to alone, by `length`, as `rule` says; none where that takes an approval. All that one takes
+    /// alone is bounded: from begin to end never more than the rule's longest grant and every extension that it gives.
+    pub fn by_oneself(&self, length: Span, rule: &BoundRule) -> Option<Timestamp> {
+        let extend = rule.extend.as_ref()?;
+        let all = Duration::from_micros(extend.length.micros().unsigned_abs().saturating_mul(extend.times.into()));
+        let most = self.begins.plus(rule.max_duration).plus(Span::from_duration(all));
+        let ends = self.ends.plus(length);
+        (self.extended < extend.times && length <= extend.length && ends <= most).then_some(ends)
+    }
+
+    /// By its holder alone, as [`Grant::by_oneself`] found.
+    pub fn lengthened_by_oneself(self, ends: Timestamp, now: Timestamp) -> Result<Self, Refusal> {
+        let longer = self.lengthened(ends, now)?;
+        Ok(Self { extended: longer.extended.saturating_add(1), ..longer })
+    }
+
+    /// The furthest end that an approval may move it to at `now`: the rule's longest grant, counted from now.
+    pub fn furthest(&self, rule: &BoundRule, now: Timestamp) -> Timestamp {
+        self.begins.max(now).plus(rule.max_duration)
+    }
+
+    /// It ends at `ends`, which is later than it was. What is over stays over.
+    pub fn lengthened(self, ends: Timestamp, now: Timestamp) -> Result<Self, Refusal> {
+        self.stands(now)?;
+        if ends <= self.ends {
+            return Err(Refusal::new("not-later", format!("{} ends at {} already", self.id, self.ends))
+                .hint("an extension moves the end to a later time"));
+        }
+        Ok(Self { ends, ..self })
+    }
+
+    fn again(&self) -> String {
+        format!("ssh jit-bastion request {} --login {} --reason WHY", self.host, self.login)
     }
 
     fn finish(self, how: Finish, by: Actor, now: Timestamp) -> Result<Self, Refusal> {
@@ -165,6 +214,7 @@ mod tests {
             rule: RuleId::parse("dba").unwrap(),
             begins: Timestamp::from_micros(10_000_000),
             ends: Timestamp::from_micros(20_000_000),
+            extended: 0,
             finished: None,
         }
     }

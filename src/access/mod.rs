@@ -11,4 +11,6 @@ pub mod policy;
 pub mod refusal;
 pub mod request;
 pub mod sheet;
+pub mod signature;
 pub mod time;
+pub mod zone;

@@ -1,14 +1,16 @@
 //! A request and its states. A state carries its data; a move consumes the request and gives the next one, or a refusal.
 
+mod text;
+
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::channels::Channels;
 use super::grant::Grant;
 use super::names::{GrantId, HostName, Login, Note, Reason, RequestId, Ticket, User};
 use super::person::Person;
-use super::policy::{BoundRule, hex};
+use super::policy::BoundRule;
 use super::refusal::Refusal;
+use super::signature::Signature;
 use super::time::{Span, Timestamp};
 
 /// When the right begins and how long it lasts.
@@ -18,6 +20,13 @@ pub struct When {
     pub from: Option<Timestamp>,
     /// How long from then.
     pub length: Span,
+}
+
+impl When {
+    /// The end, where it is known before the approval.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.from.map(|from| from.plus(self.length))
+    }
 }
 
 /// What exactly is asked for; nothing is left open.
@@ -37,6 +46,8 @@ pub struct Ask {
     pub reason: Reason,
     /// Its id in another system.
     pub ticket: Option<Ticket>,
+    /// More time of this grant is asked for, from the end that it had then (`when.from`); none asks for a new one.
+    pub extends: Option<GrantId>,
 }
 
 /// A yes or a no, by one human.
@@ -52,13 +63,25 @@ pub struct Approval {
     pub length: Option<Span>,
     /// These kinds only.
     pub channels: Option<Channels>,
+    /// Made with a key of theirs over [`Request::approval_text`].
+    pub signature: Option<Signature>,
 }
 
 impl Approval {
     /// A plain yes or no.
     pub fn new(by: User, at: Timestamp, note: Option<Note>) -> Self {
-        Self { by, at, note, length: None, channels: None }
+        Self { by, at, note, length: None, channels: None, signature: None }
     }
+}
+
+/// What the last yes makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "one lives at a time, for the length of one act")]
+pub enum Makes {
+    /// A new grant under this id.
+    New(GrantId),
+    /// More time of this grant, as it stands now.
+    Later(Grant),
 }
 
 /// A request, with the rule that was bound when it was filed.
@@ -121,9 +144,12 @@ impl Request {
         Self { id, asked, rule, filed_at: now, state: State::Pending { approvals: vec![] } }
     }
 
-    /// When it lapses if nobody answers.
+    /// When it lapses if nobody answers: as the rule says, but no later than a yes could still give something. An extension is answered
+    /// before the end that it moves, any other request before its own end.
     pub fn lapses_at(&self) -> Timestamp {
-        self.filed_at.plus(self.rule.lapse)
+        let answered = self.filed_at.plus(self.rule.lapse);
+        let pointless = if self.asked.extends.is_some() { self.asked.when.from } else { self.asked.when.until() };
+        pointless.map_or(answered, |pointless| pointless.min(answered))
     }
 
     /// Is it still to be decided at `now`?
@@ -140,22 +166,27 @@ impl Request {
     }
 
     /// The grant of a rule that asks nobody.
-    pub fn grant_at_once(self, grant: GrantId, now: Timestamp) -> Result<(Self, Grant), Refusal> {
+    pub fn grant_at_once(self, makes: Makes, now: Timestamp) -> Result<(Self, Grant), Refusal> {
         if self.rule.quorum() > 0 {
             return Err(Refusal::new("needs-approval", format!("rule {} wants an approval", self.rule.id))
                 .hint(format!("these can: {}", self.rule.approver_words())));
         }
         self.open(now)?;
-        Ok(self.granted(grant, vec![], now))
+        self.granted(makes, vec![], now)
     }
 
-    /// One more yes by `who`; with the last one that the quorum needs, the grant (under the id `grant`). `who` is the approver as their
+    /// One more yes by `who`; with the last one that the quorum needs, the grant that it `makes`. `who` is the approver as their
     /// roles are now; of the earlier ones those count who are among `present`, as their roles are now, and may still decide; what the
-    /// others said stays. The denies of now are the caller's to ask (`Policy::denies_now`).
-    pub fn approve(self, yes: Approval, who: &Person, grant: GrantId, present: &[Person]) -> Result<(Self, Option<Grant>), Refusal> {
+    /// others said stays. A signature is checked here; whether its key is one of `who`'s, and the denies of now (`Policy::denies_now`),
+    /// are the caller's to ask.
+    pub fn approve(self, yes: Approval, who: &Person, makes: Makes, present: &[Person]) -> Result<(Self, Option<Grant>), Refusal> {
         let now = yes.at;
         let mut approvals = self.open(now)?.to_vec();
         self.may_decide(&yes, who)?;
+        self.signed_as_wanted(&yes)?;
+        if let Makes::Later(grant) = &makes {
+            grant.stands(now)?;
+        }
         let earlier = present.iter().filter(|person| approvals.iter().any(|earlier| earlier.by == person.user));
         let counting: Vec<Person> = earlier.chain([who]).cloned().collect();
         let missing = self.rule.missing(&self.asked.user, &counting);
@@ -172,7 +203,7 @@ impl Request {
         if missing > 0 {
             return Ok((Self { state: State::Pending { approvals }, ..self }, None));
         }
-        let (approved, grant) = self.granted(grant, approvals, now);
+        let (approved, grant) = self.granted(makes, approvals, now)?;
         Ok((approved, Some(grant)))
     }
 
@@ -193,50 +224,16 @@ impl Request {
         Ok(Self { state: State::Withdrawn, ..self })
     }
 
-    /// Nobody answered. Refused before its time.
-    pub fn lapse(self, now: Timestamp) -> Result<Self, Refusal> {
+    /// Nobody answered. Refused before its time, unless it is an extension and `extended`, the grant that it would extend, is over.
+    pub fn lapse(self, extended: Option<&Grant>, now: Timestamp) -> Result<Self, Refusal> {
         if !matches!(self.state, State::Pending { .. }) {
             self.open(now)?;
         }
-        if now < self.lapses_at() {
+        let pointless = extended.is_some_and(|grant| self.asked.extends.as_ref() == Some(&grant.id) && grant.is_over(now));
+        if now < self.lapses_at() && !pointless {
             return Err(Refusal::new("not-lapsed", format!("{} waits until {}", self.id, self.lapses_at())));
         }
         Ok(Self { state: State::Lapsed, ..self })
-    }
-
-    /// The exact text that an approver says yes to, version 1: one `key: value` a line in this order, each line ended by a line feed, values
-    /// escaped so that no text can forge a line (`\\` is a backslash). Never changes for a request, whatever becomes of it.
-    pub fn canonical_text(&self) -> String {
-        let ask = &self.asked;
-        let from = ask.when.from.map_or_else(|| "when approved".into(), |from| from.to_string());
-        let ticket = ask.ticket.as_ref().map_or("", Ticket::as_str);
-        let lines = [
-            ("request", self.id.as_str()),
-            ("user", ask.user.as_str()),
-            ("host", ask.host.as_str()),
-            ("login", ask.login.as_str()),
-            ("channels", &ask.channels.to_string()),
-            ("from", &from),
-            ("for", &ask.when.length.to_string()),
-            ("reason", ask.reason.as_str()),
-            ("ticket", ticket),
-            ("rule", self.rule.id.as_str()),
-            ("policy", &self.rule.policy),
-            ("filed", &self.filed_at.to_string()),
-        ];
-        let mut text = String::from("jit-bastion approval 1\n");
-        for (key, value) in lines {
-            text.push_str(key);
-            text.push_str(": ");
-            text.push_str(&super::names::escaped(&value.replace('\\', "\\\\")));
-            text.push('\n');
-        }
-        text
-    }
-
-    /// SHA-256 of [`Request::canonical_text`], in hex.
-    pub fn digest(&self) -> String {
-        hex(&Sha256::digest(self.canonical_text().as_bytes()))
     }
 
     /// The yeses so far if it can still be decided; else what was decided, by whom.
@@ -265,8 +262,25 @@ impl Request {
         self.rule.may_decide(who, &self.asked.user)
     }
 
+    /// A signature is over exactly this yes; and there is one where the rule wants one.
+    fn signed_as_wanted(&self, yes: &Approval) -> Result<(), Refusal> {
+        match &yes.signature {
+            Some(signature) => signature.verify(&self.approval_text(yes.length, yes.channels.as_ref())),
+            None if self.rule.signed => Err(Refusal::new(
+                "unsigned",
+                format!("rule {} wants your approval of {} signed with a key of yours", self.rule.id, self.id),
+            )
+            .hint(self.signing_command(yes.length, yes.channels.as_ref()))),
+            None => Ok(()),
+        }
+    }
+
     /// An approver may shorten and narrow, never lengthen; and something must be left.
     fn only_narrows(&self, yes: &Approval, earlier: &[Approval]) -> Result<(), Refusal> {
+        if let (Some(grant), Some(_)) = (&self.asked.extends, &yes.channels) {
+            return Err(Refusal::new("only-time", format!("{} asks for more time of {grant}; its channel kinds stay", self.id))
+                .hint(format!("`ssh jit-bastion approve {} --for D` gives less time", self.id)));
+        }
         let asked = self.asked.when.length;
         if let Some(length) = yes.length.filter(|length| *length > asked) {
             return Err(Refusal::new("lengthens", format!("{length} is longer than the {asked} that {} asks for", self.id))
@@ -287,25 +301,36 @@ impl Request {
         Ok(())
     }
 
-    fn granted(self, id: GrantId, approvals: Vec<Approval>, now: Timestamp) -> (Self, Grant) {
+    fn granted(self, makes: Makes, approvals: Vec<Approval>, now: Timestamp) -> Result<(Self, Grant), Refusal> {
         let ask = &self.asked;
         let length = approvals.iter().filter_map(|yes| yes.length).fold(ask.when.length, Span::min);
         // A right that was to begin in the past does not end later for it.
         let begins = ask.when.from.map_or(now, |from| from.max(now));
-        let ends = ask.when.from.unwrap_or(now).plus(length).max(begins);
-        let grant = Grant {
-            id: id.clone(),
-            request: self.id.clone(),
-            user: ask.user.clone(),
-            host: ask.host.clone(),
-            login: ask.login.clone(),
-            channels: narrowed(&ask.channels, &approvals),
-            rule: self.rule.id.clone(),
-            begins,
-            ends,
-            finished: None,
+        let ends = ask.when.from.unwrap_or(now).plus(length);
+        let grant = match makes {
+            Makes::Later(grant) => grant.lengthened(ends, now)?,
+            Makes::New(_) if ends <= begins => {
+                return Err(Refusal::new(
+                    "nothing-left",
+                    format!("the {length} from {begins} on that would be granted were over at {ends}"),
+                )
+                .hint(format!("leave --for out, or `ssh jit-bastion deny {} --note TEXT`", self.id)));
+            }
+            Makes::New(id) => Grant {
+                id,
+                request: self.id.clone(),
+                user: ask.user.clone(),
+                host: ask.host.clone(),
+                login: ask.login.clone(),
+                channels: narrowed(&ask.channels, &approvals),
+                rule: self.rule.id.clone(),
+                begins,
+                ends,
+                extended: 0,
+                finished: None,
+            },
         };
-        (Self { state: State::Approved { grant: id, approvals }, ..self }, grant)
+        Ok((Self { state: State::Approved { grant: grant.id.clone(), approvals }, ..self }, grant))
     }
 }
 
@@ -339,8 +364,8 @@ mod tests {
         Timestamp::from_micros(second * 1_000_000)
     }
 
-    fn id() -> GrantId {
-        GrantId::parse("g-7k2m9q").unwrap()
+    fn id() -> Makes {
+        Makes::New(GrantId::parse("g-7k2m9q").unwrap())
     }
 
     fn request(quorum: u32, reason: &str) -> Request {
@@ -371,6 +396,7 @@ mod tests {
             when: When { from: None, length: Span::minutes(90) },
             reason: Reason::parse(reason).unwrap(),
             ticket: None,
+            extends: None,
         };
         Request::file(RequestId::parse("r-7k2m9q").unwrap(), asked, rule, at(100))
     }
@@ -436,10 +462,10 @@ mod tests {
     fn only_the_asker_withdraws_and_only_time_lapses() {
         assert_eq!(request(1, "x").withdraw(&user("bob"), at(110)).map_err(|no| no.code), Err("not-yours"));
         assert_eq!(request(1, "x").withdraw(&user("alice"), at(110)).map(|r| r.state), Ok(State::Withdrawn));
-        assert!(request(1, "x").lapse(at(3699)).is_err());
-        assert_eq!(request(1, "x").lapse(at(3700)).map(|r| r.state), Ok(State::Lapsed));
+        assert!(request(1, "x").lapse(None, at(3699)).is_err());
+        assert_eq!(request(1, "x").lapse(None, at(3700)).map(|r| r.state), Ok(State::Lapsed));
         let withdrawn = request(1, "x").withdraw(&user("alice"), at(110)).unwrap();
-        assert!(withdrawn.lapse(at(9999)).is_err());
+        assert!(withdrawn.lapse(None, at(9999)).is_err());
     }
 
     #[test]

@@ -3,21 +3,23 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::extend::extended;
 use super::fault::Stop;
 use super::people::present;
 use super::request::{begun, seen};
 use super::{Broker, Error};
 use crate::access::channels::Channels;
 use crate::access::grant::Grant;
-use crate::access::names::{Actor, GrantId, Note, RequestId, User};
+use crate::access::names::{Actor, GrantId, Note, RequestId, User, escaped};
 use crate::access::person::Person;
 use crate::access::policy::Policy;
 use crate::access::refusal::Refusal;
-use crate::access::request::{Approval, Request};
-use crate::access::time::Span;
+use crate::access::request::{Approval, Makes, Request};
+use crate::access::signature::Signature;
+use crate::access::time::{Clock, Span, Timestamp};
 use crate::audit::commitment::Salt;
 use crate::audit::event::{Begin, Event};
-use crate::store::{Outcome, Tx, Urgency};
+use crate::store::{Act, Outcome, Tx, Urgency};
 
 /// A yes, with what it shortens and narrows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +30,10 @@ pub struct Yes {
     pub length: Option<Span>,
     /// These kinds only.
     pub channels: Option<Channels>,
+    /// Made with a key of the approver's over [`Request::approval_text`].
+    pub signature: Option<Signature>,
+    /// SHA-256 of the text that they have read, in hex: another text is refused.
+    pub digest: Option<String>,
 }
 
 /// What a yes made of a request.
@@ -35,7 +41,7 @@ pub struct Yes {
 pub struct Decided {
     /// The request now.
     pub request: Request,
-    /// The grant, if this yes was the last that was needed.
+    /// The grant, if this yes was the last that was needed: a new one, or one that ends later.
     pub grant: Option<Grant>,
     /// Who said yes before and may not decide any more: their yes does not count.
     pub lost: BTreeSet<User>,
@@ -44,30 +50,48 @@ pub struct Decided {
 impl Broker {
     /// `who` says yes.
     pub async fn approve(&self, who: &Person, id: &RequestId, yes: Yes) -> Result<Decided, Error> {
-        let approving =
-            Approving { policy: self.policy(), user: who.user.clone(), id: id.clone(), yes, grants: self.grant_ids(), salt: self.salt() };
-        self.act(Urgency::Ordinary, Actor::User(who.user.clone()), move |tx| Box::pin(approving.run(tx))).await
+        let decided = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
+            let approving = Approving {
+                policy: self.policy(),
+                clock: Arc::clone(&self.clock),
+                user: who.user.clone(),
+                id: id.clone(),
+                yes: yes.clone(),
+                grants: self.grant_ids(),
+                salt: self.salt(),
+            };
+            move |tx: &mut Tx| -> Act<'_, Decided, Stop> { Box::pin(approving.run(tx)) }
+        });
+        let decided = decided.await?;
+        if decided.grant.is_some() && decided.request.asked.extends.is_some() {
+            // Sessions under it end later, here now and elsewhere at the next look.
+            self.cut_now().await;
+        }
+        Ok(decided)
     }
 
     /// `who` says no; one is enough.
     pub async fn deny(&self, who: &Person, id: &RequestId, note: Note) -> Result<Request, Error> {
-        let (policy, user, id, salt) = (self.policy(), who.user.clone(), id.clone(), self.salt());
-        self.act(Urgency::Ordinary, Actor::User(who.user.clone()), move |tx| {
-            Box::pin(async move {
-                let (kept, person) = seen(tx, &policy, &user, &id).await?;
-                let said = tx.keep_text(note.as_str(), &salt).await?;
-                let no = Approval::new(user, tx.now(), Some(note));
-                let after = kept.request.clone().deny(no.clone(), &person)?;
-                tx.decide_request(&kept, &after, &no, Some(said)).await?;
-                Ok(Outcome::Changed(after, Event::RequestDenied { request: id, note: said }))
-            })
-        })
-        .await
+        let denied = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
+            let (policy, user, id, note, salt) = (self.policy(), who.user.clone(), id.clone(), note.clone(), self.salt());
+            move |tx: &mut Tx| -> Act<'_, Request, Stop> {
+                Box::pin(async move {
+                    let (kept, person) = seen(tx, &policy, &user, &id).await?;
+                    let said = tx.keep_text(note.as_str(), &salt).await?;
+                    let no = Approval::new(user, tx.now(), Some(note));
+                    let after = kept.request.clone().deny(no.clone(), &person)?;
+                    tx.decide_request(&kept, &after, &no, Some(said)).await?;
+                    Ok(Outcome::Changed(after, Event::RequestDenied { request: id, note: said }))
+                })
+            }
+        });
+        denied.await
     }
 }
 
 struct Approving {
     policy: Arc<Policy>,
+    clock: Arc<dyn Clock>,
     user: User,
     id: RequestId,
     yes: Yes,
@@ -78,37 +102,70 @@ struct Approving {
 impl Approving {
     async fn run(self, tx: &mut Tx) -> Result<Outcome<Decided>, Stop> {
         let (kept, approver) = seen(tx, &self.policy, &self.user, &self.id).await?;
-        let Yes { note, length, channels } = self.yes;
-        let yes = Approval { by: self.user, at: tx.now(), note, length, channels };
-        let grant = tx.free_grant_id(self.grants).await?;
+        let Yes { note, length, channels, signature, digest } = self.yes;
+        if let Some(read) = digest.filter(|read| !kept.request.is_digest(read, length, channels.as_ref())) {
+            return Err(other_text(&kept.request, &read).into());
+        }
+        if let Some(signature) = &signature {
+            theirs(tx, &self.user, signature).await?;
+        }
+        let yes = Approval { by: self.user, at: tx.now(), note, length, channels, signature };
+        let makes = makes(tx, &kept.request, self.grants, self.clock.now()).await?;
         let (present, lost) = earlier(tx, &kept.request).await?;
-        let (after, grant) = kept.request.clone().approve(yes.clone(), &approver, grant, &present)?;
+        let (after, grant) = kept.request.clone().approve(yes.clone(), &approver, makes.clone(), &present)?;
         still_stands(tx, &self.policy, &after, grant.as_ref()).await?;
         let note = match &yes.note {
             Some(note) => Some(tx.keep_text(note.as_str(), &self.salt).await?),
             None => None,
         };
-        if let Some(grant) = &grant {
-            tx.add_grant(grant).await?;
+        match (&grant, &makes) {
+            (Some(after), Makes::Later(before)) => tx.extend_grant(before, after).await?,
+            (Some(new), Makes::New(_)) => tx.add_grant(new).await?,
+            (None, _) => {}
         }
         if after.approvals().len() > kept.request.approvals().len() {
             tx.decide_request(&kept, &after, &yes, note).await?;
         } else {
             tx.move_request(&kept, &after).await?;
         }
-        let event = match &grant {
-            Some(grant) => begun(grant, &after, Begin::Approved, note)?,
-            None => Event::RequestApproved {
+        let event = match (&grant, &makes) {
+            (Some(grant), Makes::Later(before)) => extended(before, grant, &after, note),
+            (Some(grant), Makes::New(_)) => begun(grant, &after, Begin::Approved, note)?,
+            (None, _) => Event::RequestApproved {
                 request: self.id,
                 note,
                 length_s: yes.length.map(Span::as_seconds),
                 channels: yes.channels.as_ref().map(ToString::to_string),
                 approvals: (after.approvals().len() - lost.len()) as u64,
                 quorum: after.rule.quorum().into(),
+                signature: yes.signature.as_ref().map(Signature::told),
             },
         };
         Ok(Outcome::Changed(Decided { request: after, grant, lost }, event))
     }
+}
+
+/// What the last yes would make. What is over at `now` is not extended: the transaction may have waited behind others.
+async fn makes(tx: &mut Tx, request: &Request, new: Vec<GrantId>, now: Timestamp) -> Result<Makes, Stop> {
+    let Some(id) = &request.asked.extends else { return Ok(Makes::New(tx.free_grant_id(new).await?)) };
+    let grant = tx.grant(id).await?.ok_or_else(|| Refusal::no_such("grant", id))?;
+    Ok(Makes::Later(grant.stands(now).map(|()| grant)?))
+}
+
+/// A signature counts only by a key that is the approver's now.
+async fn theirs(tx: &mut Tx, user: &User, signature: &Signature) -> Result<(), Stop> {
+    if tx.key_owner(&signature.key()).await?.as_ref() == Some(user) {
+        return Ok(());
+    }
+    let refusal =
+        Refusal::new("not-your-key", format!("{} is no key of yours here, so what it signed is not your approval", signature.key()));
+    Err(refusal.hint("sign with a key that opens the bastion for you: ssh-keygen -Y sign -n jit-bastion-approval -f KEY").into())
+}
+
+fn other_text(request: &Request, read: &str) -> Refusal {
+    let shown: String = escaped(read).chars().take(64).collect();
+    Refusal::new("other-text", format!("the text of {} has the digest {}, not {shown}", request.id, request.digest()))
+        .hint(format!("read it again: ssh jit-bastion show {}", request.id))
 }
 
 /// Who has said yes: those who may still decide, as they are now, and those who may not any more (disabled since, or without the role).

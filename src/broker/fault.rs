@@ -83,5 +83,8 @@ impl Broker {
 
 /// Somebody else's change came between reading and writing.
 pub(super) fn overtaken(what: &str) -> Refusal {
-    Refusal::new("overtaken", format!("{what} was changed by somebody else at this moment")).hint("look again, then try again")
+    Refusal::new(OVERTAKEN, format!("{what} was changed by somebody else at this moment")).hint("look again, then try again")
 }
+
+/// The code of a refusal that another try may undo.
+pub(super) const OVERTAKEN: &str = "overtaken";

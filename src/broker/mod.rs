@@ -7,6 +7,7 @@
 mod admit;
 mod apply;
 mod approve;
+mod extend;
 mod fault;
 mod hosts;
 mod identity;
@@ -31,6 +32,7 @@ use tokio::sync::watch as bell;
 use crate::access::names::{Actor, GrantId, HostName, Login, RequestId};
 use crate::access::policy::Policy;
 use crate::access::time::{Clock, Span, Timestamp};
+use crate::access::zone::Zone;
 use crate::audit::commitment::Salt;
 use crate::ca::certificate::SourceAddress;
 use crate::ca::keyring::Keyring;
@@ -42,10 +44,11 @@ pub use crate::store::{ChannelRow, GrantFilter, KeyRow, Notice, RequestFilter, S
 pub use admit::Admission;
 pub use apply::{Change, changes};
 pub use approve::{Decided, Yes};
+pub use extend::Extended;
 pub use fault::{Error, Fault};
 pub use hosts::{Removed, Trusting};
 pub use identity::{Identity, KnownHosts};
-pub use request::Asking;
+pub use request::{Asking, Filed};
 pub use turned_away::Meant;
 pub use users::NewKey;
 pub use visit::OpenSession;
@@ -60,6 +63,8 @@ pub struct Settings {
     pub names: Vec<String>,
     /// For which hosts clients are told to trust our host authority.
     pub known_hosts_pattern: String,
+    /// The zone that local times are meant in.
+    pub zone: Zone,
     /// Where session certificates work from; empty: the address that the connection to the host has here.
     pub source_addresses: Vec<SourceAddress>,
     /// The policy file.
@@ -202,6 +207,22 @@ impl Broker {
         done.map_err(|stop| self.stopped(stop))
     }
 
+    /// An act that reads before it writes: done anew where somebody else's change came between, so that who decides at the same moment as
+    /// another neither loses their word nor is told half of what happened.
+    async fn act_anew<T, F>(&self, urgency: Urgency, by: Actor, make: impl Fn() -> F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, Stop> + Send + 'static,
+    {
+        for _ in 1..TRIES {
+            match self.act(urgency, by.clone(), make()).await {
+                Err(Error::Refused(refusal)) if refusal.code == fault::OVERTAKEN => {}
+                done => return done,
+            }
+        }
+        self.act(urgency, by, make()).await
+    }
+
     fn ring(&self) {
         self.changes.send_modify(|n| *n = n.wrapping_add(1));
     }
@@ -249,6 +270,9 @@ impl std::fmt::Debug for Broker {
 fn request_command(host: &HostName, login: &Login, length: Span) -> String {
     format!("ssh jit-bastion request {host} --login {login} --for {length} --reason WHY")
 }
+
+/// Each try is overtaken only by a change that came through.
+const TRIES: usize = 8;
 
 /// With a million ids taken of 2^30, eight draws all fail once in 10^24.
 const DRAWS: usize = 8;

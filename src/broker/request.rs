@@ -12,12 +12,13 @@ use crate::access::names::{Actor, GrantId, Login, Reason, RequestId, Ticket, Use
 use crate::access::person::Person;
 use crate::access::policy::{Policy, Why, Wish};
 use crate::access::refusal::Refusal;
-use crate::access::request::{Ask, Request, When};
+use crate::access::request::{Ask, Makes, Request, When};
+use crate::access::signature::Signature;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::commitment::{Commitment, Salt};
 use crate::audit::digest::Digest;
 use crate::audit::event::{Begin, Event};
-use crate::store::{Kept, Outcome, StoreError, Tx, Urgency};
+use crate::store::{Act, Kept, Outcome, StoreError, Tx, Urgency};
 
 /// What somebody asks for, as they typed it; policy fills in what they left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,10 +39,19 @@ pub struct Asking {
     pub ticket: Option<Ticket>,
 }
 
+/// A request that stands in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filed {
+    /// The request; approved already where its rule asks nobody.
+    pub request: Request,
+    /// It was pending before: this asker is attached to it, and nothing new was filed.
+    pub attached: bool,
+}
+
 impl Broker {
     /// Files a request of `who`. The same request again, while it is pending, is the pending one. Where the rule asks nobody, the request
     /// comes back approved.
-    pub async fn request(&self, who: &Person, asking: Asking) -> Result<Request, Error> {
+    pub async fn request(&self, who: &Person, asking: Asking) -> Result<Filed, Error> {
         // A request that nobody answered must not stand in the way of its successor.
         self.lapse_due().await?;
         let filing = Filing {
@@ -57,16 +67,18 @@ impl Broker {
 
     /// Takes a request back; its asker alone.
     pub async fn withdraw(&self, who: &Person, id: &RequestId) -> Result<Request, Error> {
-        let (policy, user, id) = (self.policy(), who.user.clone(), id.clone());
-        self.act(Urgency::Ordinary, Actor::User(who.user.clone()), move |tx| {
-            Box::pin(async move {
-                let (kept, _) = seen(tx, &policy, &user, &id).await?;
-                let after = kept.request.clone().withdraw(&user, tx.now())?;
-                tx.move_request(&kept, &after).await?;
-                Ok(Outcome::Changed(after, Event::RequestWithdrawn { request: id }))
-            })
-        })
-        .await
+        let withdrawn = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
+            let (policy, user, id) = (self.policy(), who.user.clone(), id.clone());
+            move |tx: &mut Tx| -> Act<'_, Request, Stop> {
+                Box::pin(async move {
+                    let (kept, _) = seen(tx, &policy, &user, &id).await?;
+                    let after = kept.request.clone().withdraw(&user, tx.now())?;
+                    tx.move_request(&kept, &after).await?;
+                    Ok(Outcome::Changed(after, Event::RequestWithdrawn { request: id }))
+                })
+            }
+        });
+        withdrawn.await
     }
 
     /// Waits until the request is no longer pending, and gives it as it is then. Whether the asker may see it is the caller's to know.
@@ -95,7 +107,7 @@ struct Filing {
 }
 
 impl Filing {
-    async fn run(self, tx: &mut Tx) -> Result<Outcome<Request>, Stop> {
+    async fn run(self, tx: &mut Tx) -> Result<Outcome<Filed>, Stop> {
         let person = present(tx, &self.user).await?;
         let (asked, rule) = judged(tx, &self.policy, &person, self.asking).await?;
         if let Some(pending) = tx.pending_request(&asked.user, &asked.host, &asked.login).await? {
@@ -107,14 +119,14 @@ impl Filing {
         let kept = tx.file_request(&request, &reason).await?;
         let filed = filed(&request, reason)?;
         if request.rule.quorum() > 0 {
-            return Ok(Outcome::Changed(request, filed));
+            return Ok(Outcome::Changed(Filed { request, attached: false }, filed));
         }
-        let grant = tx.free_grant_id(self.grants).await?;
-        let (approved, grant) = request.grant_at_once(grant, tx.now())?;
+        let makes = Makes::New(tx.free_grant_id(self.grants).await?);
+        let (approved, grant) = request.grant_at_once(makes, tx.now())?;
         tx.add_grant(&grant).await?;
         tx.move_request(&kept, &approved).await?;
         let begun = begun(&grant, &approved, Begin::AtOnce, None)?;
-        Ok(Outcome::Both(approved, [filed, begun]))
+        Ok(Outcome::Both(Filed { request: approved, attached: false }, [filed, begun]))
     }
 }
 
@@ -131,20 +143,30 @@ async fn judged(tx: &mut Tx, policy: &Policy, person: &Person, asking: Asking) -
     let why = Some(Why { reason: reason.as_str().chars().count(), ticket: ticket.is_some() });
     let verdict = policy.judge(person, host, &Wish { login: login.clone(), channels, length, why })?;
     let when = When { from, length: verdict.length };
-    if from.is_some_and(|from| from.plus(when.length) <= tx.now()) {
-        return Err(Refusal::new("in-the-past", "the time that you ask for is over")
-            .hint("ask for a later --from, or leave it out")
-            .into());
-    }
-    let ask = Ask { user: person.user.clone(), host: host.name.clone(), login, channels: verdict.channels, when, reason, ticket };
+    still_to_come(&when, tx.now())?;
+    let (user, host) = (person.user.clone(), host.name.clone());
+    let ask = Ask { user, host, login, channels: verdict.channels, when, reason, ticket, extends: None };
     Ok((ask, verdict.rule))
 }
 
+/// A right for a time that is over is refused, and so is one that nobody who approves it can foresee.
+fn still_to_come(when: &When, now: Timestamp) -> Result<(), Refusal> {
+    if when.until().is_some_and(|until| until <= now) {
+        return Err(Refusal::new("in-the-past", "the time that you ask for is over").hint("ask for a later --from and --until"));
+    }
+    match when.from {
+        Some(from) if from > now.plus(FURTHEST) => {
+            Err(Refusal::new("too-far", format!("{from} is more than a year from now")).hint("ask for an earlier --from"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The pending request, if it is what is asked for again.
-fn same_or_refused(pending: Request, asked: &Ask) -> Result<Request, Stop> {
+pub(super) fn same_or_refused(pending: Request, asked: &Ask) -> Result<Filed, Stop> {
     let before = &pending.asked;
     if before.channels == asked.channels && before.when == asked.when && before.ticket == asked.ticket {
-        return Ok(pending);
+        return Ok(Filed { request: pending, attached: true });
     }
     let refusal = Refusal::new("already-pending", format!("{} waits already for {} as {}", pending.id, asked.host, asked.login));
     Err(refusal.hint(format!("`ssh jit-bastion withdraw {}` takes it back, then ask again", pending.id)).into())
@@ -158,7 +180,8 @@ pub(super) async fn seen(tx: &mut Tx, policy: &Policy, user: &User, id: &Request
     if may_see(policy, &person, &kept.request, host.as_ref()) { Ok((kept, person)) } else { Err(Refusal::no_such("request", id).into()) }
 }
 
-fn filed(request: &Request, reason: Commitment) -> Result<Event, Stop> {
+/// The event of a request that is filed.
+pub(super) fn filed(request: &Request, reason: Commitment) -> Result<Event, Stop> {
     let ask = &request.asked;
     Ok(Event::RequestFiled {
         request: request.id.clone(),
@@ -173,6 +196,7 @@ fn filed(request: &Request, reason: Commitment) -> Result<Event, Stop> {
         rule: request.rule.id.clone(),
         policy: policy_digest(request)?,
         quorum: request.rule.quorum().into(),
+        extends: ask.extends.clone(),
     })
 }
 
@@ -192,12 +216,21 @@ pub(super) fn begun(grant: &Grant, request: &Request, how: Begin, note: Option<C
         how,
         approvals: request.approvals().len() as u64,
         note,
+        signature: last_signature(request),
     })
+}
+
+/// What the event of the last yes says of its signature.
+pub(super) fn last_signature(request: &Request) -> Option<String> {
+    request.approvals().last().and_then(|yes| yes.signature.as_ref()).map(Signature::told)
 }
 
 fn policy_digest(request: &Request) -> Result<Digest, Stop> {
     request.rule.policy.parse().map_err(|e| StoreError::row("requests", request.id.as_str(), e).into())
 }
+
+/// How far ahead a right may begin.
+const FURTHEST: Span = Span::minutes(366 * 24 * 60);
 
 /// How often a waiting asker looks without a hint.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

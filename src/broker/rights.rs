@@ -79,12 +79,13 @@ impl Broker {
     }
 }
 
-async fn known(tx: &mut Tx, id: &GrantId) -> Result<Grant, Stop> {
+/// A grant, whoever asks.
+pub(super) async fn known(tx: &mut Tx, id: &GrantId) -> Result<Grant, Stop> {
     Ok(tx.grant(id).await?.ok_or_else(|| Refusal::no_such("grant", id))?)
 }
 
 /// Its holder, and who oversees its host, may know that a grant exists.
-fn may_know(policy: &Policy, person: &Person, grant: &Grant, host: &Host) -> Result<(), Refusal> {
+pub(super) fn may_know(policy: &Policy, person: &Person, grant: &Grant, host: &Host) -> Result<(), Refusal> {
     let oversees = policy.may(person, Act::Revoke, host) || policy.may(person, Act::Sessions, host);
     if oversees || person.user == grant.user { Ok(()) } else { Err(Refusal::no_such("grant", &grant.id)) }
 }
@@ -102,8 +103,7 @@ fn may_revoke(policy: &Policy, person: &Person, grant: &Grant, host: &Host) -> R
 
 async fn may_kill(tx: &mut Tx, policy: &Policy, person: &Person, session: &SessionRow) -> Result<(), Stop> {
     let host = place(tx, &session.host).await?;
-    let request = tx.request(&session.request).await?;
-    let approved = request.is_some_and(|kept| kept.request.approvals().iter().any(|yes| yes.by == person.user));
+    let approved = tx.approved_grant(&session.grant, &person.user).await?;
     if approved || policy.may(person, Act::Kill, &host) {
         return Ok(());
     }

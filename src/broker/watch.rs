@@ -94,7 +94,8 @@ impl Broker {
                 Some(why) => {
                     self.live.cut(|s| s.id == row.id, why);
                 }
-                None if self.live.get(&row.id).is_some_and(|s| s.ends != row.ends) => {
+                // Ends only ever move on: a reading that was overtaken must not move one back.
+                None if self.live.get(&row.id).is_some_and(|s| s.ends < row.ends) => {
                     self.live.extend(&row.grant, row.ends);
                 }
                 None => {}
@@ -118,14 +119,18 @@ impl Broker {
         Ok(())
     }
 
-    /// Lapses each pending request whose time is over.
+    /// Lapses each pending request whose time is over, and each for more time of a grant that is.
     pub(super) async fn lapse_due(&self) -> Result<(), Error> {
         for id in self.store.watcher().lapsing(self.now()).await.map_err(|e| self.fault(&e))? {
             self.act(Urgency::Ordinary, Actor::System, move |tx| {
                 Box::pin(async move {
                     let Some(kept) = tx.request(&id).await? else { return Ok(Outcome::Same(())) };
+                    let extended = match &kept.request.asked.extends {
+                        Some(grant) => tx.grant(grant).await?,
+                        None => None,
+                    };
                     // Somebody may have answered since the list was read.
-                    let Ok(after) = kept.request.clone().lapse(tx.now()) else { return Ok(Outcome::Same(())) };
+                    let Ok(after) = kept.request.clone().lapse(extended.as_ref(), tx.now()) else { return Ok(Outcome::Same(())) };
                     tx.move_request(&kept, &after).await?;
                     Ok(Outcome::Changed((), Event::RequestLapsed { request: id }))
                 })

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::access::names::HostName;
+use crate::access::zone::Zone;
 pub use limits::{LIMITS, Limit, Limits};
 pub use node::node_name;
 pub use value::Source;
@@ -35,6 +36,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// What people call the bastion; the names in the outer host certificate. At least one.
     pub names: Vec<HostName>,
+    /// The zone that local times are meant in; UTC by default.
+    pub zone: Zone,
     /// The folder of sealed keys, journals and, by default, the store.
     pub state: PathBuf,
     /// The store's URL, `sqlite:` and an absolute path.
@@ -97,6 +100,7 @@ pub enum ConfigError {
 struct Written {
     listen: Option<OneOrMany<SocketAddr>>,
     names: Option<OneOrMany<HostName>>,
+    zone: Option<value::ZoneName>,
     state: Option<PathBuf>,
     store: Option<StoreUrl>,
     recordings: Option<Folder>,
@@ -174,6 +178,7 @@ impl Config {
                 Some(names) => names.0,
                 None => HostName::parse("jit-bastion").into_iter().collect(),
             },
+            zone: written.zone.map_or_else(Zone::utc, |zone| zone.0),
             store: format!("sqlite:{}", store.display()),
             recordings: at(written.recordings.map_or_else(|| "recordings".into(), |f| f.0)),
             policy: at(written.policy.unwrap_or_else(|| "policy.toml".into())),
@@ -218,6 +223,7 @@ mod tests {
         assert_eq!(config.keys, Keys::PassphraseFile("/etc/jb/passphrase".into()));
         assert_eq!(config.known_hosts_pattern, "*");
         assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.zone, Zone::utc());
     }
 
     #[test]
@@ -226,6 +232,7 @@ mod tests {
             r#"
             listen = ["0.0.0.0:22", "[::]:22"]
             names = "bastion.hospital.example"
+            zone = "Europe/Berlin"
             state = "/var/lib/jb"
             store = "sqlite:./x.db"
             recordings = "file:///srv/recordings"
@@ -245,6 +252,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.listen.len(), 2);
+        assert_eq!(config.zone.name(), "Europe/Berlin");
         assert_eq!(config.store, "sqlite:/etc/jb/x.db");
         assert_eq!(config.recordings, Path::new("/srv/recordings"));
         assert_eq!(config.source_addresses[1].to_string(), "2001:db8::/64");
@@ -259,7 +267,7 @@ mod tests {
     fn errors_name_line_column_and_what_is_allowed() {
         let table: &[(&str, &str, &[&str])] = &[
             ("lissten = 1\n", ":1:1:", &["unknown key `lissten`", "lissten = 1\n  | ^^^^^^^", "`listen`", "`limits`"]),
-            ("zone = \"Europe/Paris\"\n", ":1:1:", &["unknown key `zone`"]),
+            ("zone = \"Mars/Olympus\"\n", ":1:8:", &["\"Mars/Olympus\" is not a time zone", "America/New_York"]),
             ("\nlisten = \"localhost\"\n", ":2:10:", &["localhost", "127.0.0.1:2222", "^^^^^^^^^^^"]),
             ("listen = []\n", ":1:10:", &["at least one"]),
             ("listen = 22\n", ":1:10:", &["integer `22`", "a text or a list of texts"]),

@@ -10,6 +10,7 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::access::names::{BadName, HostName};
+use crate::access::zone::Zone;
 
 /// A list of texts, or one text alone; never empty.
 #[derive(Debug)]
@@ -134,6 +135,12 @@ text_value!(Pattern, |text| {
     let bad = || BadName::new("known-hosts pattern", &text, "names with * and ?, separated by commas, as jit-bastion,phi-*").to_string();
     if all { Ok(text) } else { Err(bad()) }
 });
+
+/// A time zone by its name in the IANA database.
+#[derive(Debug)]
+pub struct ZoneName(pub Zone);
+
+text_value!(ZoneName, |text| Zone::parse(&text).map_err(|e| e.to_string()));
 
 /// The name of a systemd credential.
 #[derive(Debug)]

@@ -146,6 +146,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
     // Two rooms, one form: the config has checked it already.
     let sources: Result<Vec<SourceAddress>, _> = config.source_addresses.iter().map(|source| source.to_string().parse()).collect();
     Ok(Settings {
+        zone: config.zone.clone(),
         names: config.names.iter().map(ToString::to_string).collect(),
         known_hosts_pattern: config.known_hosts_pattern.clone(),
         source_addresses: sources?,

@@ -89,12 +89,13 @@ impl Live {
         cutoffs.len()
     }
 
-    /// Moves the end of every session under a grant; how many that were.
+    /// Moves the end of every session under a grant to a later time; how many that were. An end is never moved back: whoever read an
+    /// older one may come last.
     pub fn extend(&self, grant: &GrantId, ends: Timestamp) -> usize {
         let mut sessions = self.lock();
         let moved: Vec<_> = sessions
             .values_mut()
-            .filter(|s| s.grant == *grant)
+            .filter(|s| s.grant == *grant && s.ends < ends)
             .map(|s| {
                 s.ends = ends;
                 s.cutoff.clone()

@@ -33,6 +33,7 @@ struct Raw {
     begins_at: i64,
     ends_at: i64,
     rule: String,
+    extended: i64,
     state: String,
     settled_at: Option<i64>,
     settled_by: Option<String>,
@@ -126,6 +127,18 @@ impl Tx {
         one(done, &after.id)
     }
 
+    /// An open grant ends later, as `after` says; it must still stand as `before`.
+    pub async fn extend_grant(&mut self, before: &Grant, after: &Grant) -> Result<(), StoreError> {
+        let done = sql("UPDATE grants SET ends_at = $3, extended = $4 WHERE id = $1 AND state = 'open' AND ends_at = $2")
+            .bind(after.id.as_str())
+            .bind(before.ends.micros())
+            .bind(after.ends.micros())
+            .bind(i64::from(after.extended))
+            .execute(self.conn())
+            .await?;
+        one(done, &after.id)
+    }
+
     /// An open grant's time is over. False if somebody was first, or if its end has moved.
     pub async fn end_grant(&mut self, id: &GrantId) -> Result<bool, StoreError> {
         let now = self.now.micros();
@@ -148,7 +161,7 @@ async fn held<'c>(on: impl Into<On<'c>>, user: &User, host: Option<&HostName>) -
 
 async fn load(conn: &mut Conn, id: &GrantId) -> Result<Option<Grant>, StoreError> {
     let raw: Option<Raw> = sql(
-        "SELECT id, request, user_name, host, login, channels, begins_at, ends_at, rule, state, settled_at, settled_by FROM grants WHERE id = $1",
+        "SELECT id, request, user_name, host, login, channels, begins_at, ends_at, rule, extended, state, settled_at, settled_by FROM grants WHERE id = $1",
     )
     .bind(id.as_str())
     .fetch_optional(conn)
@@ -158,7 +171,7 @@ async fn load(conn: &mut Conn, id: &GrantId) -> Result<Option<Grant>, StoreError
 
 async fn select(conn: &mut Conn, filter: &GrantFilter) -> Result<Vec<Grant>, StoreError> {
     let raws: Vec<Raw> =
-        sql("SELECT id, request, user_name, host, login, channels, begins_at, ends_at, rule, state, settled_at, settled_by FROM grants
+        sql("SELECT id, request, user_name, host, login, channels, begins_at, ends_at, rule, extended, state, settled_at, settled_by FROM grants
          WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
            AND (CAST($3 AS BIGINT) IS NULL OR (state = 'open' AND ends_at > $3))
          ORDER BY ends_at DESC, granted_at DESC, id LIMIT $4")
@@ -197,6 +210,7 @@ fn built(raw: Raw) -> Result<Grant, StoreError> {
         rule: name("grants", id, &raw.rule)?,
         begins: Timestamp::from_micros(raw.begins_at),
         ends: Timestamp::from_micros(raw.ends_at),
+        extended: u32::try_from(raw.extended).map_err(|e| StoreError::row("grants", id, e))?,
         finished,
     })
 }

@@ -31,6 +31,7 @@ macro_rules! shapes {
 /// All of them, the oldest first. A shape that a store has seen is never changed again: the next one is a new line.
 const SHAPES: &[Shape] = shapes! {
     1 "0001_first"
+    2 "0002_requests_and_grants"
     3 "0003_users"
     5 "0005_certificates"
 };

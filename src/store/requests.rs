@@ -7,8 +7,9 @@ use sqlx::FromRow;
 use super::sql::sql;
 use super::texts::ERASED;
 use super::{Conn, Reader, StoreError, Tx, name, one};
-use crate::access::names::{HostName, Login, Note, RequestId, User};
+use crate::access::names::{GrantId, HostName, Login, Note, RequestId, User};
 use crate::access::request::{Approval, Ask, Request, State, When};
+use crate::access::signature::Signature;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::commitment::Commitment;
 
@@ -47,6 +48,7 @@ struct Raw {
     filed_at: i64,
     state: String,
     version: i64,
+    extends: Option<String>,
     grant_id: Option<String>,
     reason_text: Option<String>,
 }
@@ -64,6 +66,7 @@ struct RawDecided {
     most_length: Option<i64>,
     only_channels: Option<String>,
     decided_at: Option<i64>,
+    signature: Option<String>,
 }
 
 impl Reader {
@@ -77,8 +80,9 @@ impl Reader {
     pub async fn requests(&self, filter: &RequestFilter) -> Result<Vec<Request>, StoreError> {
         let rows: Vec<RawDecided> =
             sql("SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
-                    r.version, g.id AS grant_id, t.body AS reason_text, a.user_name AS decided_by, a.verdict, n.body AS note_text,
-                    a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at
+                    r.version, r.extends, COALESCE(g.id, r.extends) AS grant_id, t.body AS reason_text, a.user_name AS decided_by,
+                    a.verdict, n.body AS note_text,
+                    a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at, a.signature
              FROM (SELECT * FROM requests q
                    WHERE (CAST($2 AS TEXT) IS NULL OR q.state = $2)
                      AND ((CAST($1 AS TEXT) IS NULL AND CAST($3 AS TEXT) IS NULL) OR q.user_name = $1 OR (q.user_name <> $3 AND EXISTS (
@@ -100,21 +104,24 @@ impl Reader {
         Ok(gathered(rows)?.into_iter().map(|kept| kept.request).collect())
     }
 
-    /// The newest requests that `user` said yes to.
+    /// The newest requests that `user` said yes to; where they said yes to more time of a grant, the request that the grant came of.
     pub async fn said_yes(&self, user: &User) -> Result<BTreeSet<RequestId>, StoreError> {
-        let ids: Vec<(String,)> = sql("SELECT request FROM approvals WHERE user_name = $1 AND verdict = 'yes' ORDER BY at DESC LIMIT 1000")
-            .bind(user.as_str())
-            .fetch_all(&self.pool)
-            .await?;
+        let ids: Vec<(String,)> = sql("SELECT COALESCE(g.request, a.request) FROM approvals a JOIN requests r ON r.id = a.request
+                  LEFT JOIN grants g ON g.id = r.extends
+             WHERE a.user_name = $1 AND a.verdict = 'yes' ORDER BY a.at DESC LIMIT 1000")
+        .bind(user.as_str())
+        .fetch_all(&self.pool)
+        .await?;
         ids.iter().map(|(id,)| name("approvals", id, id)).collect()
     }
 
-    /// Pending requests whose time is over at `now`.
+    /// Pending requests whose time is over at `now`, and those for more time of a grant that is over.
     pub async fn lapsing(&self, now: Timestamp) -> Result<Vec<RequestId>, StoreError> {
-        let ids: Vec<(String,)> = sql("SELECT id FROM requests WHERE state = 'pending' AND lapses_at <= $1 ORDER BY lapses_at LIMIT 1000")
-            .bind(now.micros())
-            .fetch_all(&self.pool)
-            .await?;
+        let ids: Vec<(String,)> = sql("SELECT r.id FROM requests r LEFT JOIN grants g ON g.id = r.extends
+             WHERE r.state = 'pending' AND (r.lapses_at <= $1 OR g.state <> 'open') ORDER BY r.lapses_at LIMIT 1000")
+        .bind(now.micros())
+        .fetch_all(&self.pool)
+        .await?;
         ids.iter().map(|(id,)| name("requests", id, id)).collect()
     }
 }
@@ -125,18 +132,41 @@ impl Tx {
         load(self.conn(), id.as_str()).await
     }
 
-    /// The pending request of this user for this login, if there is one.
-    pub async fn pending_request(&mut self, user: &User, host: &HostName, login: &Login) -> Result<Option<Kept>, StoreError> {
-        let row: Option<(String,)> = sql("SELECT id FROM requests WHERE state = 'pending' AND user_name = $1 AND host = $2 AND login = $3")
-            .bind(user.as_str())
-            .bind(host.as_str())
-            .bind(login.as_str())
+    /// The pending request for more time of this grant, if there is one.
+    pub async fn pending_extension(&mut self, grant: &GrantId) -> Result<Option<Kept>, StoreError> {
+        let row: Option<(String,)> = sql("SELECT id FROM requests WHERE state = 'pending' AND extends = $1")
+            .bind(grant.as_str())
             .fetch_optional(self.conn())
             .await?;
         match row {
             Some((id,)) => load(self.conn(), &id).await,
             None => Ok(None),
         }
+    }
+
+    /// The pending request of this user for a new grant of this login, if there is one.
+    pub async fn pending_request(&mut self, user: &User, host: &HostName, login: &Login) -> Result<Option<Kept>, StoreError> {
+        let row: Option<(String,)> =
+            sql("SELECT id FROM requests WHERE state = 'pending' AND extends IS NULL AND user_name = $1 AND host = $2 AND login = $3")
+                .bind(user.as_str())
+                .bind(host.as_str())
+                .bind(login.as_str())
+                .fetch_optional(self.conn())
+                .await?;
+        match row {
+            Some((id,)) => load(self.conn(), &id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Has `user` said yes to this grant, or to more time of it?
+    pub async fn approved_grant(&mut self, grant: &GrantId, user: &User) -> Result<bool, StoreError> {
+        sql("SELECT 1 FROM grants g JOIN requests r ON r.id = g.request OR r.extends = g.id JOIN approvals a ON a.request = r.id
+             WHERE g.id = $1 AND a.user_name = $2 AND a.verdict = 'yes' LIMIT 1")
+        .bind(grant.as_str())
+        .bind(user.as_str())
+        .found(self.conn())
+        .await
     }
 
     /// The first of `ids` that no request has.
@@ -155,8 +185,8 @@ impl Tx {
         let rule = serde_json::to_string(&request.rule).map_err(|e| StoreError::row("requests", request.id.as_str(), e))?;
         let ask = &request.asked;
         sql(
-            "INSERT INTO requests (id, user_name, host, login, channels, begins_at, length, reason, ticket, rule, filed_at, lapses_at, state, version)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', 1)",
+            "INSERT INTO requests (id, user_name, host, login, channels, begins_at, length, reason, ticket, rule, filed_at, lapses_at, extends, state, version)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 'pending', 1)",
         )
         .bind(request.id.as_str())
         .bind(ask.user.as_str())
@@ -170,6 +200,7 @@ impl Tx {
         .bind(rule)
         .bind(request.filed_at.micros())
         .bind(request.lapses_at().micros())
+        .bind(ask.extends.as_ref().map(GrantId::as_str))
         .execute(self.conn())
         .await?;
         let deciders = request.rule.named().into_iter().map(ToString::to_string);
@@ -195,9 +226,8 @@ impl Tx {
         let id = before.request.id.as_str();
         let verdict = if matches!(after.state, State::Denied { .. }) { "no" } else { "yes" };
         let (earlier,): (i64,) = sql("SELECT COUNT(*) FROM approvals WHERE request = $1").bind(id).fetch_one(self.conn()).await?;
-        sql(
-            "INSERT INTO approvals (request, user_name, position, verdict, note, length, channels, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
+        sql("INSERT INTO approvals (request, user_name, position, verdict, note, length, channels, at, signature)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
         .bind(id)
         .bind(decision.by.as_str())
         .bind(earlier)
@@ -206,6 +236,7 @@ impl Tx {
         .bind(decision.length.map(Span::micros))
         .bind(decision.channels.as_ref().map(ToString::to_string))
         .bind(decision.at.micros())
+        .bind(decision.signature.as_ref().map(Signature::word))
         .execute(self.conn())
         .await?;
         self.move_request(before, after).await
@@ -230,8 +261,9 @@ impl Tx {
 async fn load(conn: &mut Conn, id: &str) -> Result<Option<Kept>, StoreError> {
     let rows: Vec<RawDecided> =
         sql("SELECT r.id, r.user_name, r.host, r.login, r.channels, r.begins_at, r.length, r.ticket, r.rule, r.filed_at, r.state,
-                r.version, g.id AS grant_id, t.body AS reason_text, a.user_name AS decided_by, a.verdict, n.body AS note_text,
-                a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at
+                r.version, r.extends, COALESCE(g.id, r.extends) AS grant_id, t.body AS reason_text, a.user_name AS decided_by,
+                    a.verdict, n.body AS note_text,
+                a.note AS note_id, a.length AS most_length, a.channels AS only_channels, a.at AS decided_at, a.signature
          FROM requests r LEFT JOIN grants g ON g.request = r.id LEFT JOIN texts t ON t.id = r.reason
               LEFT JOIN approvals a ON a.request = r.id LEFT JOIN texts n ON n.id = a.note
          WHERE r.id = $1 ORDER BY a.position")
@@ -270,6 +302,7 @@ impl RawDecided {
             note: note.map(|note| name::<Note>("texts", id, note)).transpose()?,
             length: self.most_length.map(span),
             channels: self.only_channels.as_deref().map(|kinds| name("approvals", id, kinds)).transpose()?,
+            signature: self.signature.as_deref().map(|word| name("approvals", id, word)).transpose()?,
         }))
     }
 }
@@ -296,6 +329,7 @@ fn built(raw: Raw, approvals: Vec<Approval>, no: Option<Approval>) -> Result<Kep
         when: When { from: raw.begins_at.map(Timestamp::from_micros), length: span(raw.length) },
         reason: name("texts", id, raw.reason_text.as_deref().filter(|text| !text.is_empty()).unwrap_or(ERASED))?,
         ticket: raw.ticket.as_deref().map(|ticket| name("requests", id, ticket)).transpose()?,
+        extends: raw.extends.as_deref().map(|grant| name("requests", id, grant)).transpose()?,
     };
     let rule = serde_json::from_str(&raw.rule).map_err(|e| StoreError::row("requests", id, e))?;
     let request = Request { id: name("requests", id, id)?, asked, rule, filed_at: Timestamp::from_micros(raw.filed_at), state };

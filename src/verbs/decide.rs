@@ -17,7 +17,7 @@ pub(super) async fn approve(
     channels: Option<&Channels>,
 ) -> Result<Answer, Error> {
     let person = caller.human("approve", "ID")?;
-    let yes = Yes { note: note.cloned(), length, channels: channels.cloned() };
+    let yes = Yes { note: note.cloned(), length, channels: channels.cloned(), ..Yes::default() };
     let Decided { request, grant, lost } = broker.approve(person, id, yes).await?;
     let now = broker.now();
     let ask = &request.asked;

@@ -39,7 +39,7 @@ pub(super) async fn file(
         reason: words.reason.clone(),
         ticket: words.ticket.clone(),
     };
-    let request = broker.request(person, asking).await?;
+    let request = broker.request(person, asking).await?.request;
     if !words.wait {
         return filed(broker, &request, caller).await;
     }

@@ -73,6 +73,7 @@ fn settings(dir: &Path) -> Settings {
     Settings {
         names: vec!["jit-bastion".into()],
         known_hosts_pattern: "phi-*".into(),
+        zone: crate::access::zone::Zone::parse("America/New_York").unwrap(),
         source_addresses: vec![],
         policy: dir.join("policy.toml"),
         state: dir.to_owned(),

@@ -31,8 +31,12 @@ macro_rules! rights {
         policy: Digest,
         /// How many approvals it needs; 0: none.
         quorum: u64,
+        /// More time of this grant is asked for, from its end (`from_us`) on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extends: Option<GrantId>,
     }
-    /// One approval, by the entry's actor. The one that fills the quorum is logged with the grant, as `grant-begun`.
+    /// One approval, by the entry's actor. The one that fills the quorum is logged with the grant, as `grant-begun` or
+    /// `grant-extended`.
     RequestApproved = "request-approved" {
         /// Which.
         request: RequestId,
@@ -49,6 +53,9 @@ macro_rules! rights {
         approvals: u64,
         /// Approvals needed.
         quorum: u64,
+        /// The approval was signed: the key's fingerprint and the SHA-256 of the signature, a blank between them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
     }
     /// The entry's actor said no.
     RequestDenied = "request-denied" {
@@ -96,6 +103,9 @@ macro_rules! rights {
         /// What the last approver said.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<Commitment>,
+        /// The last approval was signed: the key's fingerprint and the SHA-256 of the signature, a blank between them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
     }
     /// Its time is over.
     GrantEnded = "grant-ended" {
@@ -125,8 +135,20 @@ macro_rules! rights {
         before_us: Timestamp,
         /// The end now.
         ends_us: Timestamp,
-        /// Why.
-        reason: Commitment,
+        /// The request that was approved; none: its holder alone, as its rule lets them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+        /// Approvals given, the last one among them; 0 if none was needed.
+        approvals: u64,
+        /// Why, where there is no request that says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Commitment>,
+        /// What the last approver said.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<Commitment>,
+        /// The last approval was signed: the key's fingerprint and the SHA-256 of the signature, a blank between them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<String>,
     }
     } };
 }

@@ -77,7 +77,8 @@ async fn a_yes_may_shorten_and_narrow() {
     let longer = Yes { length: Some(Span::minutes(90)), ..Yes::default() };
     let bob = world.who("bob").await;
     assert_eq!(refused(world.broker.approve(&bob, &request.id, longer).await).code, "lengthens");
-    let less = Yes { length: Some(Span::minutes(10)), channels: Some("exec".parse().unwrap()), note: Some(note("be quick")) };
+    let less =
+        Yes { length: Some(Span::minutes(10)), channels: Some("exec".parse().unwrap()), note: Some(note("be quick")), ..Yes::default() };
     let grant = world.broker.approve(&bob, &request.id, less).await.unwrap().grant.unwrap();
     assert_eq!((grant.channels.to_string(), grant.ends), ("exec".into(), NOON.plus(Span::minutes(10))));
     let read = world.broker.reader().request(&request.id).await.unwrap().unwrap();

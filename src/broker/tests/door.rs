@@ -29,7 +29,7 @@ async fn ties_go_to_the_newest() {
     world.clock.advance(Span::minutes(20));
     let mut asking = asking("phi-db", Some("postgres"));
     asking.length = Some(Span::minutes(40));
-    let request = world.broker.request(&world.who("alice").await, asking).await.unwrap();
+    let request = world.broker.request(&world.who("alice").await, asking).await.unwrap().request;
     let second = world.yes("bob", &request).await.unwrap().grant.unwrap();
     assert_eq!(first.ends, second.ends);
     assert_eq!(world.admit("alice", "phi-db", "postgres").await.unwrap().grant().id, second.id);

@@ -143,7 +143,7 @@ impl World {
     }
 
     pub async fn ask(&self, name: &str, host: &str, login: Option<&str>) -> Result<Request, Error> {
-        self.broker.request(&self.who(name).await, asking(host, login)).await
+        self.broker.request(&self.who(name).await, asking(host, login)).await.map(|filed| filed.request)
     }
 
     pub async fn yes(&self, name: &str, request: &Request) -> Result<Decided, Error> {
@@ -207,6 +207,7 @@ async fn process(dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -
     let settings = Settings {
         names: vec!["jit-bastion".into()],
         known_hosts_pattern: "phi-*".into(),
+        zone: crate::access::zone::Zone::parse("America/New_York").unwrap(),
         source_addresses: vec![],
         recordings: dir.join("recordings"),
         policy: dir.join("policy.toml"),
