@@ -4,8 +4,9 @@ use std::net::IpAddr;
 
 use ssh_key::{Certificate, PublicKey};
 
+use super::certified::{Sorted, explain};
 use super::people::fingerprint;
-use super::{Broker, Error, request_command};
+use super::{Broker, Error, Proof, request_command};
 use crate::access::channels::{Channels, Kind};
 use crate::access::grant::{Grant, GrantState, Visit};
 use crate::access::host::Host;
@@ -28,6 +29,8 @@ pub struct Admission {
     pub(super) key: String,
     pub(super) session: SessionId,
     pub(super) serial: Serial,
+    /// Number of the access certificate that the connection was proven with.
+    pub(super) pass: Option<u64>,
 }
 
 impl Admission {
@@ -88,19 +91,27 @@ impl Hint {
             (None, _) => Ok(Self::Choose),
         }
     }
+
+    /// The login and the grant that were named.
+    fn said(&self) -> (Option<&Login>, Option<&GrantId>) {
+        match self {
+            Self::Login(login, grant) => (Some(login), grant.as_ref()),
+            Self::Choose => (None, None),
+        }
+    }
 }
 
 impl Broker {
-    /// Does a grant of `who` (proven by `key`) admit a visit to `to` now? `login_hint` is the inner user name. Refused with the exact
-    /// command that would ask.
-    pub async fn admit(&self, who: &Person, key: &PublicKey, to: &Host, login_hint: &str) -> Result<Admission, Error> {
+    /// Does a grant of `who` (as `proof` proved them, on either hop) admit a visit to `to` now? `login_hint` is the inner user name. Refused
+    /// with the exact command that would ask.
+    pub async fn admit(&self, who: &Person, proof: &Proof, to: &Host, login_hint: &str) -> Result<Admission, Error> {
         let fault = |e: StoreError| self.fault(&e);
         let (reader, now) = (self.store.door(), self.now());
         if let Some(newest) = reader.newest().await.map_err(fault)? {
             clock_stands(now, newest)?;
         }
         // The person was proven, perhaps a while ago: what counts is who they are now.
-        let person = self.recognise(key).await?.filter(|known| known.user == who.user);
+        let person = self.standing(proof).await?.filter(|known| known.user == who.user);
         let person =
             person.ok_or_else(|| Refusal::new("unknown-user", "this key opens nothing here any more").hint("ask an administrator"))?;
         let host = reader.host(&to.name).await.map_err(fault)?;
@@ -109,14 +120,18 @@ impl Broker {
         let host = policy.look(&person, host.as_ref(), held, to.name.as_str())?.clone();
         let filter = GrantFilter { user: Some(person.user.clone()), host: Some(host.name.clone()), open_at: Some(now), most: None };
         let grants = reader.grants(&filter).await.map_err(fault)?;
-        let grant = match Hint::read(login_hint, &host)? {
-            Hint::Login(login, named) => self.choose(&person, &host, &grants, login, named.as_ref())?,
-            Hint::Choose => self.choose_login(&person, &host, &grants)?,
+        let hint = Hint::read(login_hint, &host)?;
+        let Sorted { grants, certified } = self.sort(grants, proof).await?;
+        let chosen = match &hint {
+            Hint::Login(login, named) => self.choose(&person, &host, &grants, login.clone(), named.as_ref()),
+            Hint::Choose => self.choose_login(&person, &host, &grants),
         };
+        let (login, named) = hint.said();
+        let grant = chosen.map_err(|refusal| explain(refusal, &certified, proof, login, named))?;
         still_given(&policy, &person, &host, &grant.login, &grant.channels)?;
         let session = self.free_session_id().await.map_err(fault)?;
         let serial = Serial::random(&mut *self.chance.rng());
-        Ok(Admission { grant, host, person, key: fingerprint(key), session, serial })
+        Ok(Admission { grant, host, person, key: fingerprint(proof.key()), session, serial, pass: proof.serial() })
     }
 
     /// Signs `key` for the admitted visit alone: the grant's login, never past its end, from `source` (the address that the connection to

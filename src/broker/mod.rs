@@ -7,6 +7,7 @@
 mod admit;
 mod apply;
 mod approve;
+mod certified;
 mod extend;
 mod fault;
 mod hosts;
@@ -14,6 +15,7 @@ mod identity;
 mod laws;
 mod notices;
 mod people;
+mod proof;
 mod recover;
 mod request;
 mod rights;
@@ -44,10 +46,12 @@ pub use crate::store::{ChannelRow, GrantFilter, KeyRow, Notice, RequestFilter, S
 pub use admit::Admission;
 pub use apply::{Change, changes};
 pub use approve::{Decided, Yes};
+pub use certified::without;
 pub use extend::Extended;
 pub use fault::{Error, Fault};
 pub use hosts::{Removed, Trusting};
 pub use identity::{Identity, KnownHosts};
+pub use proof::{AccessPass, Proof};
 pub use request::{Asking, Filed};
 pub use turned_away::Meant;
 pub use users::NewKey;

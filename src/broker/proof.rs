@@ -8,6 +8,7 @@ use super::fault::Stop;
 use super::people::{fingerprint, present};
 use super::{Broker, Error, Fault};
 use crate::access::grant::{Grant, GrantState};
+use crate::access::host::Host;
 use crate::access::names::{Actor, GrantId};
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
@@ -98,6 +99,14 @@ impl Broker {
             Err(Error::Refused(_)) => Ok(None),
             Err(Error::Fault(fault)) => Err(fault),
         }
+    }
+
+    /// The host that `target` and `port` mean, as [`Broker::resolve`] finds it, if this proof may go there.
+    pub async fn resolve_for(&self, who: &Person, proof: &Proof, target: &str, port: u16) -> Result<Option<Host>, Fault> {
+        let host = self.resolve(who, target, port).await?;
+        let Some(limit) = proof.limit() else { return Ok(host) };
+        let grant = self.store.door().grant(limit).await.map_err(|e| self.fault(&e))?;
+        Ok(host.filter(|host| grant.is_some_and(|grant| grant.host == host.name)))
     }
 
     async fn holder(&self, key: &PublicKey, limit: &Limit) -> Result<Person, Error> {

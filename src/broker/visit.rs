@@ -45,7 +45,7 @@ impl Broker {
     pub async fn open_session(&self, admission: Admission, client: SocketAddr) -> Result<OpenSession, Error> {
         let serving = self.serving()?;
         let node = self.store.node().to_owned();
-        let key_id = admission.key_id();
+        let (key_id, pass) = (admission.key_id(), admission.pass);
         let by = Actor::User(admission.person.user.clone());
         let policy = self.policy();
         let (user, grant) = (admission.person.user.clone(), admission.grant.id.clone());
@@ -55,7 +55,7 @@ impl Broker {
                     let (new, ends) = opened(tx, &policy, &admission, client).await?;
                     let bound = tx.request(&new.request).await?.ok_or_else(|| Refusal::no_such("request", &new.request))?;
                     tx.add_session(&new, &node).await?;
-                    let event = event(&new, key_id.as_str().to_owned());
+                    let event = event(&new, key_id.as_str().to_owned(), pass);
                     let vendor = admission.person.vendor.is_some();
                     Ok(Outcome::Changed((meta(new, tx.now()), ends, bound.request.rule, vendor), event))
                 })
@@ -196,7 +196,7 @@ pub(super) fn same_machine(now: &Host, dialled: &Host) -> Result<(), Refusal> {
     Err(refusal.hint("try again: the next visit goes to the host as it is registered now"))
 }
 
-fn event(new: &NewSession, key_id: String) -> Event {
+fn event(new: &NewSession, key_id: String, pass: Option<u64>) -> Event {
     Event::SessionOpened {
         session: new.id.clone(),
         grant: new.grant.clone(),
@@ -209,6 +209,7 @@ fn event(new: &NewSession, key_id: String) -> Event {
         key: new.key.clone(),
         serial: new.serial.to_string(),
         key_id,
+        pass: pass.map(|serial| serial.to_string()),
     }
 }
 

@@ -218,11 +218,7 @@ mod tests {
                 &["-n", PRINCIPAL, "-V", VALID, "-O", GRANT, "-O", "source-address=192.0.2.0/24"],
                 Unsound::Option("source-address".into()),
             ),
-            (
-                "ca",
-                &["-n", PRINCIPAL, "-V", VALID, "-O", GRANT, "-O", "force-command=/bin/true"],
-                Unsound::Option("force-command".into()),
-            ),
+            ("ca", &["-n", PRINCIPAL, "-V", VALID, "-O", GRANT, "-O", "force-command=/bin/true"], Unsound::Option("force-command".into())),
             ("ca", &["-n", PRINCIPAL, "-V", VALID, "-O", GRANT, "-O", "critical:x@example.org"], Unsound::Option("x@example.org".into())),
         ] {
             assert_eq!(read(ca, options), Err(why), "{ca} {options:?}");
@@ -272,7 +268,7 @@ mod tests {
             };
             let certificate = authority.certify(&ask, &mut rng).unwrap();
             let claim = AccessClaim::read(&certificate, &[authority.public_key().clone()], NOW).unwrap();
-            assert_eq!((claim.grant, claim.serial), (grant, ask.serial.get()));
+            assert_eq!((&claim.grant, claim.serial), (&grant, ask.serial.get()));
             let file = folder.path().join("id-cert.pub");
             std::fs::write(&file, certificate.to_openssh().unwrap()).unwrap();
             let shown = keygen(folder.path(), &["-L", "-f", "id-cert.pub"]);

@@ -26,6 +26,7 @@ pub(super) fn run(mut words: Vec<String>, named: Option<&Path>, json: bool) -> O
     let caller = Caller {
         actor: local::actor(),
         person: None,
+        proof: None,
         look: Look { columns, color },
         rows: size.map(|size| size.ws_row).filter(|rows| *rows > 0),
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ssh_key::PublicKey;
+use ssh_key::{Certificate, PublicKey};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
@@ -18,11 +18,11 @@ use crate::access::host::Host;
 use crate::access::names::{HostName, User, escaped};
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
-use crate::broker::{self, Meant};
+use crate::broker::{self, Meant, Proof};
 use crate::wire::auth::{self, AuthStep, ServerAuth};
 use crate::wire::codec::WireError;
 use crate::wire::entropy::SystemEntropy;
-use crate::wire::keys::HostIdentity;
+use crate::wire::keys::{HostIdentity, Shown, shown};
 use crate::wire::transport::{RekeyBudget, ServerConfig, Transport};
 
 /// Why a visit did not begin.
@@ -66,7 +66,7 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let Tunnel { mut reader, writer, host, person, peer, outer, closed } = tunnel;
+    let Tunnel { mut reader, writer, host, person, proof, peer, outer, closed } = tunnel;
     let (user, place) = (person.user.clone(), host.name.clone());
     let config = match server_config(wing, &host) {
         Ok(config) => config,
@@ -76,7 +76,7 @@ where
         }
     };
     let leg = Leg::new(Transport::server(Arc::new(config), Box::new(SystemEntropy)), writer);
-    match begin(wing, &leg, &mut reader, &person, host).await {
+    match begin(wing, &leg, &mut reader, Outside { person: &person, proof: &proof }, host).await {
         Ok(begun) => visit::go(wing, Visit { begun, client: leg, reader, peer, outer, closed }).await,
         Err(turned) => {
             tracing::info!(%user, host = %place, %peer, reason = %escaped(&turned.to_string()), "a visit did not begin");
@@ -96,14 +96,21 @@ pub(super) struct Begun {
     pub(super) room: Counted<User>,
 }
 
-async fn begin<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, person: &Person, host: Host) -> Result<Begun, Turned>
+/// Who opened the outer connection, and how.
+#[derive(Clone, Copy)]
+struct Outside<'a> {
+    person: &'a Person,
+    proof: &'a Proof,
+}
+
+async fn begin<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, outside: Outside<'_>, host: Host) -> Result<Begun, Turned>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let grace = wing.limits.login_grace.duration();
-    let (person, key, hint) = timeout(grace, prove(wing, leg, reader, person)).await.map_err(|_| Turned::Grace)??;
-    let admission = wing.broker.admit(&person, &key, &host, &hint).await?;
+    let (person, proof, hint) = timeout(grace, prove(wing, leg, reader, outside)).await.map_err(|_| Turned::Grace)??;
+    let admission = wing.broker.admit(&person, &proof, &host, &hint).await?;
     let room = room_for(wing, &person)?;
     let _dial = dial(wing, &host.name)?;
     let reached = upstream::reach(admission.host()).await?;
@@ -130,9 +137,9 @@ fn dial(wing: &Wing, host: &HostName) -> Result<Counted<HostName>, Refusal> {
     })
 }
 
-/// The same user's key again: a tunnel that was left open on a shared machine helps nobody. Returns the user as known now and the
-/// inner user name, which is only a hint.
-async fn prove<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, person: &Person) -> Result<(Person, PublicKey, String), Turned>
+/// The same user's key again, plain or under an access certificate: a tunnel that was left open on a shared machine helps nobody. Returns
+/// the user as known now, what both hops prove together, and the inner user name, which is only a hint.
+async fn prove<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, outside: Outside<'_>) -> Result<(Person, Proof, String), Turned>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -143,11 +150,11 @@ where
         match auth.handle(&message)? {
             AuthStep::Reply(reply) => leg.send(&reply).await?,
             AuthStep::Offered { algorithm, key, .. } => {
-                let known = same_user(wing, person, &key).await?.is_some();
+                let known = same_user(wing, outside, &key).await?.is_some();
                 leg.send(&if known { auth::pk_ok(&algorithm, &key) } else { auth::failure(METHODS, false) }).await?;
             }
-            AuthStep::Proven { user, key, .. } => match same_user(wing, person, &key).await? {
-                Some((person, key)) => return Ok((person, key, user)),
+            AuthStep::Proven { user, key, .. } => match same_user(wing, outside, &key).await? {
+                Some((person, proof)) => return Ok((person, proof, user)),
                 None => leg.send(&auth::failure(METHODS, false)).await?,
             },
             AuthStep::Wrong { reply } => {
@@ -160,11 +167,31 @@ where
     }
 }
 
-async fn same_user(wing: &Wing, person: &Person, blob: &[u8]) -> Result<Option<(Person, PublicKey)>, Turned> {
-    // A certificate opens nothing here: access certificates are for the outer hop.
-    let Ok(key) = PublicKey::from_bytes(blob) else { return Ok(None) };
-    let known = wing.broker.recognise(&key).await.map_err(broker::Error::from)?;
-    Ok(known.filter(|known| known.user == person.user).map(|known| (known, key)))
+/// The user of this key or access certificate, if it is the one of the outer connection, and of the same grant where both are certified.
+async fn same_user(wing: &Wing, outside: Outside<'_>, blob: &[u8]) -> Result<Option<(Person, Proof)>, Turned> {
+    let found = match shown(blob) {
+        Ok(Shown::Key) => {
+            let Ok(key) = PublicKey::from_bytes(blob) else { return Ok(None) };
+            let known = wing.broker.recognise(&key).await.map_err(broker::Error::from)?;
+            known.map(|known| (known, Proof::plain(key)))
+        }
+        Ok(Shown::Certificate) => certified(wing, blob).await?,
+        Err(_) => None,
+    };
+    let found = found.filter(|(known, _)| known.user == outside.person.user);
+    Ok(found.and_then(|(known, proof)| proof.inside(outside.proof).map(|proof| (known, proof))))
+}
+
+async fn certified(wing: &Wing, blob: &[u8]) -> Result<Option<(Person, Proof)>, Turned> {
+    let Ok(certificate) = Certificate::from_bytes(blob) else { return Ok(None) };
+    match wing.broker.recognise_certificate(&certificate).await {
+        Ok(found) => Ok(Some(found)),
+        Err(broker::Error::Refused(refusal)) => {
+            tracing::info!(reason = %refusal.message, "an access certificate was refused");
+            Ok(None)
+        }
+        Err(fault) => Err(fault.into()),
+    }
 }
 
 /// Says why, as a banner and as the words of the disconnect, and leaves.

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::access::host::Host;
 use crate::access::names::User;
 use crate::access::person::Person;
+use crate::broker::Proof;
 
 /// What lives on one outer connection: how many channels, on which socket.
 #[derive(Debug)]
@@ -122,6 +123,8 @@ pub(crate) struct Tunnel<R, W> {
     pub(crate) host: Host,
     /// Whose key opened the outer connection. The inner one must show the same user's.
     pub(crate) person: Person,
+    /// How it was proven; what limits the outer connection limits the inner one.
+    pub(crate) proof: Proof,
     pub(crate) peer: SocketAddr,
     pub(crate) outer: Use,
     /// Becomes true when the peer has closed its end of the tunnel.

@@ -3,6 +3,7 @@
 
 mod decide;
 mod json;
+mod limited;
 mod notices;
 pub mod page;
 pub mod parse;
@@ -28,7 +29,7 @@ use serde_json::Value;
 use crate::access::names::Actor;
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
-use crate::broker::{Broker, Error};
+use crate::broker::{Broker, Error, Proof};
 
 pub use parse::{Door, Parsed, Usage, Verb, command, from_line, from_words};
 pub use run::{run, wrong_usage};
@@ -42,6 +43,8 @@ pub struct Caller {
     pub actor: Actor,
     /// The human whose key was proven; none on the bastion's own command line.
     pub person: Option<Person>,
+    /// How they were proven; none on the bastion's own command line.
+    pub proof: Option<Proof>,
     /// Width and colour of their terminal.
     pub look: Look,
     /// Its rows, where there is one; `replay` draws in it.

@@ -9,7 +9,7 @@ use crate::broker::{Broker, Notice};
 
 /// Tells `caller` on standard error what they have not seen, and marks it. Whatever fails here fails no verb; it is in the log.
 pub(super) async fn tell(broker: &Broker, caller: &Caller, sink: &mut dyn Sink) {
-    let Some(person) = &caller.person else { return };
+    let Some(person) = caller.person.as_ref().filter(|_| caller.limit().is_none()) else { return };
     let Ok(notices) = broker.notices(&person.user).await else { return };
     let new: Vec<&Notice> = notices.iter().filter(|notice| !notice.seen).collect();
     let Some(newest) = new.first() else { return };

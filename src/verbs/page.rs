@@ -3,12 +3,15 @@
 use super::request::{Side, queue, table as requests_table};
 use super::rights::table as grants_table;
 use super::text::Tone;
-use super::{Caller, notices, read, whereto};
+use super::{Caller, limited, notices, read, whereto};
 use crate::access::person::Person;
 use crate::broker::{Broker, Error, GrantFilter};
 
 /// Who I am, my open grants, the requests that wait for me and for others, and how to ask.
 pub async fn page(broker: &Broker, caller: &Caller) -> Result<String, Error> {
+    if let Some(grant) = caller.limited_to(broker).await? {
+        return limited::page(broker, caller, &grant).await;
+    }
     let now = broker.now();
     let look = caller.look;
     let title = |text: &str| format!("\n{}\n", look.paint(Tone::Strong, text));

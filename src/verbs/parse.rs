@@ -118,6 +118,12 @@ pub enum Verb {
     },
     /// My grants, and those that I may revoke
     Grants,
+    /// An access certificate for my key and this grant's time: it opens the bastion and sees this grant alone, never a host
+    Cert {
+        /// The grant
+        #[arg(value_name = "GRANT")]
+        grant: GrantId,
+    },
     /// I am done: end my grant now
     Close {
         /// The grant

@@ -34,6 +34,7 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWord
         let places = Places::load(broker).await?;
         rows.retain(|row| policy.may(person, Act::Recordings, &places.get(&row.host)));
     }
+    rows.retain(|row| caller.sees(&row.grant));
     let mut table = Table::new(["recording", "kind", "user", "host", "login", "started", "length", "bytes", "ending"]);
     for row in &rows {
         for channel in &row.channels {

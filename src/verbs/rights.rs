@@ -21,6 +21,7 @@ pub(super) async fn list(broker: &Broker, caller: &Caller) -> Result<Answer, Err
         let policy = broker.policy();
         grants.retain(|grant| grant.user == person.user || policy.may(person, Act::Revoke, &places.get(&grant.host)));
     }
+    grants.retain(|grant| caller.sees(&grant.id));
     // What can still be used first, then by its end.
     grants.sort_by_key(|grant| (!matches!(grant.state(now), GrantState::Active | GrantState::Waiting), std::cmp::Reverse(grant.ends)));
     let human = if grants.is_empty() { "no grants\n".into() } else { table(&grants, now).print(caller.look) };

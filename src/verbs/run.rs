@@ -2,7 +2,7 @@
 
 use super::parse::{Parsed, Usage, Verb};
 use super::sink::Sink;
-use super::{Answer, Caller, decide, json, notices, recordings, replay, request, rights, sessions, whereto};
+use super::{Answer, Caller, decide, json, limited, notices, recordings, replay, request, rights, sessions, whereto};
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error};
 use crate::recording::Pace;
@@ -45,6 +45,7 @@ pub async fn wrong_usage(usage: &Usage, sink: &mut dyn Sink) -> u8 {
 }
 
 async fn answer(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dyn Sink) -> Result<Answer, Error> {
+    limited::gate(broker, caller, &parsed.verb).await?;
     match &parsed.verb {
         Verb::Whoami => Ok(whereto::whoami(broker, caller)),
         Verb::Hosts => whereto::hosts(broker, caller).await,
@@ -58,6 +59,7 @@ async fn answer(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dy
         }
         Verb::Deny { id, note } => decide::deny(broker, caller, id, note).await,
         Verb::Grants => rights::list(broker, caller).await,
+        Verb::Cert { grant } => limited::cert(broker, caller, grant).await,
         Verb::Close { id } => rights::close(broker, caller, id).await,
         Verb::Revoke { id, note } => rights::revoke(broker, caller, id, note).await,
         Verb::Kill { id, note } => sessions::kill(broker, caller, id, note).await,

@@ -39,6 +39,7 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, live: bool) -> Result
             row.user == person.user || approved.contains(&row.request) || policy.may(person, Act::Sessions, &places.get(&row.host))
         });
     }
+    rows.retain(|row| caller.sees(&row.grant));
     let human = if rows.is_empty() { "no sessions\n".into() } else { table(&rows, broker.now()).print(caller.look) };
     Ok(Answer::done(human, rows.iter().map(super::json::session).collect::<Value>()))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::table::Table;
 use super::{Answer, Caller, read};
 use crate::access::host::Host;
-use crate::access::names::{HostName, Login, Role, Vendor};
+use crate::access::names::{GrantId, HostName, Login, Role, Vendor};
 use crate::access::person::Person;
 use crate::access::policy::{Act, Policy};
 use crate::broker::{Broker, Error, GrantFilter, KnownHosts};
@@ -39,7 +39,12 @@ pub(super) fn whoami(broker: &Broker, caller: &Caller) -> Answer {
     if !may.is_empty() {
         human.push_str(&format!(", may: {}", may.join(", ")));
     }
-    Answer::done(human + "\n", json!({ "user": person.user.as_str(), "roles": roles, "vendor": vendor, "may": may }))
+    let limit = caller.limit();
+    if let Some(limit) = limit {
+        human.push_str(&format!(", by an access certificate: this connection sees {limit} alone"));
+    }
+    let limit = limit.map(GrantId::as_str);
+    Answer::done(human + "\n", json!({ "user": person.user.as_str(), "roles": roles, "vendor": vendor, "may": may, "limited_to": limit }))
 }
 
 /// `hosts`.
@@ -49,6 +54,9 @@ pub(super) async fn hosts(broker: &Broker, caller: &Caller) -> Result<Answer, Er
     let held = held(broker, caller.person.as_ref()).await?;
     if let Some(person) = &caller.person {
         all.retain(|host| held.contains(&host.name) || policy.visible(person, host));
+    }
+    if let Some(grant) = caller.limited_to(broker).await? {
+        all.retain(|host| host.name == grant.host);
     }
     let mut table = Table::new(["host", "logins", "aliases", "labels"]);
     let mut rows = Vec::new();

@@ -10,7 +10,7 @@ use ssh_key::{Certificate, EcdsaCurve, PrivateKey};
 
 use super::codec::{WireError, Writer};
 
-pub use super::trust::TrustedHost;
+pub use super::trust::{Shown, TrustedHost, shown};
 pub use super::verify::{Verified, verify};
 
 /// Is this host key, or host certificate, the one we trust?

@@ -81,6 +81,26 @@ fn refuse(reason: &str) -> Result<(), WireError> {
     Err(WireError::HostKey(reason.to_owned()))
 }
 
+/// What somebody showed to prove themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// A plain key.
+    Key,
+    /// A certificate whose authority is a plain key.
+    Certificate,
+}
+
+/// Reads the form of a key or certificate blob, and nothing of its worth. A certificate whose authority is a certificate is an error:
+/// libraries that read those go down one level for each, and the sender says how many there are.
+pub fn shown(blob: &[u8]) -> Result<Shown, WireError> {
+    let Some(fields) = PublicKey::parse(blob)?.certificate else { return Ok(Shown::Key) };
+    let certificate = Certificate::parse(blob, fields)?;
+    match PublicKey::parse(certificate.authority)?.certificate {
+        None => Ok(Shown::Certificate),
+        Some(_) => Err(WireError::Malformed("authority: a certificate is none")),
+    }
+}
+
 /// The fields of a certificate after its key: OpenSSH's PROTOCOL.certkeys.
 struct Certificate<'a> {
     kind: u32,

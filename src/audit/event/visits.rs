@@ -27,6 +27,9 @@ macro_rules! visits {
         serial: String,
         /// Key id of the session's certificate, as the host's own log shows it.
         key_id: String,
+        /// Serial of the access certificate that the connection was proven with, decimal.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pass: Option<String>,
     }
     /// A visit is over and its recordings are sealed.
     SessionClosed = "session-closed" {

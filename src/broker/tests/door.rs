@@ -68,7 +68,8 @@ async fn a_role_that_was_taken_away_opens_nothing() {
     world.granted("postgres").await;
     let alice = world.who("alice").await;
     world.broker.set_roles(&local(), &alice.user, ["none".parse().unwrap()].into()).await.unwrap();
-    let refusal = refused(world.broker.admit(&alice, world.key("alice"), &world.host("phi-db").await, "postgres").await);
+    let refusal =
+        refused(world.broker.admit(&alice, &Proof::plain(world.key("alice").clone()), &world.host("phi-db").await, "postgres").await);
     assert_eq!(refusal.code, "not-covered");
 }
 

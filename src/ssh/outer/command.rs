@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use russh::ChannelWriteHalf;
-use russh::keys::ssh_key::PublicKey;
 use russh::server::Msg;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -12,21 +11,24 @@ use tokio::sync::watch;
 use super::super::Wing;
 use super::door::{self, Waiting};
 use crate::access::names::Actor;
+use crate::broker::Proof;
 use crate::verbs::{self, Caller, Look, Sink};
 
 /// Runs `command` (or shows the personal page without one) and closes the channel with its exit status.
-pub(super) async fn run(wing: Arc<Wing>, key: PublicKey, waiting: Waiting, command: Option<Vec<u8>>) {
+pub(super) async fn run(wing: Arc<Wing>, proof: Proof, waiting: Waiting, command: Option<Vec<u8>>) {
     let Waiting { write, left, terminal, outer } = waiting;
     let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
     let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), left, line_end };
-    let Some(person) = door::still_known(&wing, &key).await else {
-        let status = written(answer.err(b"this key opens nothing here any more\n").await, 1);
+    let Some(person) = door::still_known(&wing, &proof).await else {
+        let what = if proof.limit().is_some() { "access certificate" } else { "key" };
+        let status = written(answer.err(format!("this {what} opens nothing here any more\n").as_bytes()).await, 1);
         finish(&write, status).await;
         return outer.shut();
     };
     let caller = Caller {
         actor: Actor::User(person.user.clone()),
         person: Some(person),
+        proof: Some(proof),
         look: Look { columns: terminal.map(|(columns, _)| columns), color: terminal.is_some() },
         rows: terminal.map(|(_, rows)| rows),
     };

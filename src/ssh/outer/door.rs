@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use russh::keys::ssh_key::PublicKey;
+use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,13 +14,14 @@ use super::super::Wing;
 use super::super::tunnel::{Outer, Use};
 use super::command;
 use crate::access::person::Person;
+use crate::broker::{Error, Proof};
 
 /// A tunnel that was asked for and not yet looked at.
 pub(super) struct Opening {
     pub(super) channel: Channel<Msg>,
     pub(super) reply: ChannelOpenHandle,
-    /// The key that opened the connection.
-    pub(super) key: PublicKey,
+    /// What opened the connection.
+    pub(super) proof: Proof,
     pub(super) target: String,
     pub(super) port: u16,
 }
@@ -34,9 +35,9 @@ pub(super) struct Waiting {
     pub(super) outer: Use,
 }
 
-/// The user of a key, as they are known now; none if they may do nothing any more.
-pub(super) async fn still_known(wing: &Wing, key: &PublicKey) -> Option<Person> {
-    match wing.broker.recognise(key).await {
+/// The user whom this proves, as they are known now; none if they may do nothing any more.
+pub(super) async fn still_known(wing: &Wing, proof: &Proof) -> Option<Person> {
+    match wing.broker.standing(proof).await {
         Ok(person) => person,
         Err(fault) => {
             tracing::error!(%fault, "a key could not be looked up");
@@ -65,7 +66,7 @@ pub(super) struct Door {
     outer: Arc<Outer>,
     openings: mpsc::Sender<Opening>,
     proven: Option<oneshot::Sender<()>>,
-    key: Option<PublicKey>,
+    proof: Option<Proof>,
     offers: u32,
     waiting: HashMap<ChannelId, Waiting>,
 }
@@ -78,18 +79,37 @@ impl Door {
         openings: mpsc::Sender<Opening>,
         proven: oneshot::Sender<()>,
     ) -> Self {
-        Self { wing, peer, outer, openings, proven: Some(proven), key: None, offers: 0, waiting: HashMap::new() }
+        Self { wing, peer, outer, openings, proven: Some(proven), proof: None, offers: 0, waiting: HashMap::new() }
     }
 
     /// Runs `command` on a waiting session channel, on a task of its own: verbs may wait for people.
     fn start(&mut self, id: ChannelId, command: Option<&[u8]>, session: &mut Session) -> Result<(), russh::Error> {
-        let (Some(waiting), Some(key)) = (self.waiting.remove(&id), self.key.clone()) else {
+        let (Some(waiting), Some(proof)) = (self.waiting.remove(&id), self.proof.clone()) else {
             return session.channel_failure(id);
         };
         session.channel_success(id)?;
         let command = command.map(<[u8]>::to_vec);
-        self.wing.tasks.spawn(command::run(Arc::clone(&self.wing), key, waiting, command));
+        self.wing.tasks.spawn(command::run(Arc::clone(&self.wing), proof, waiting, command));
         Ok(())
+    }
+
+    /// An agent that was forwarded to a host must not approve anything from there.
+    fn comes_from_a_host(&self) -> bool {
+        let refused = self.wing.broker.is_host_address(self.peer.ip());
+        if refused {
+            tracing::warn!(peer = %self.peer, "a login from a registered host was refused");
+        }
+        refused
+    }
+
+    async fn recognised(&mut self, person: &Person, hint: &str, proof: Proof) -> Auth {
+        let limit = proof.limit().map(tracing::field::display);
+        tracing::info!(user = %person.user, peer = %self.peer, limit, hint = %crate::access::names::escaped(hint), "recognised");
+        // When a key was last used is worth no refusal; a fault is in the log.
+        let _ = self.wing.broker.proven(proof.key()).await;
+        self.wing.tally.logged_in();
+        self.proof = Some(proof);
+        Auth::Accept
     }
 }
 
@@ -101,26 +121,41 @@ impl Handler for Door {
         if self.offers > OFFERS_AT_MOST {
             return Err(russh::Error::Disconnect);
         }
-        Ok(if still_known(&self.wing, offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
+        // Of an access certificate this is the key; what the certificate says is looked at when it is proven.
+        let offered = Proof::plain(offer.public_key.clone());
+        Ok(if still_known(&self.wing, &offered).await.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        if self.wing.broker.is_host_address(self.peer.ip()) {
-            // An agent that was forwarded to a host must not approve anything from there.
-            tracing::warn!(peer = %self.peer, "a login from a registered host was refused");
+        if self.comes_from_a_host() {
             return Ok(Auth::reject());
         }
-        let Some(person) = still_known(&self.wing, key.public_key).await else {
+        let proof = Proof::plain(key.public_key.clone());
+        let Some(person) = still_known(&self.wing, &proof).await else {
             self.wing.tally.wrong_key();
             tokio::time::sleep(WRONG_SIGNATURE).await;
             return Ok(Auth::reject());
         };
-        tracing::info!(user = %person.user, peer = %self.peer, hint = %crate::access::names::escaped(user), "recognised");
-        // When a key was last used is worth no refusal; a fault is in the log.
-        let _ = self.wing.broker.proven(key.public_key).await;
-        self.wing.tally.logged_in();
-        self.key = Some(key.public_key.clone());
-        Ok(Auth::Accept)
+        Ok(self.recognised(&person, user, proof).await)
+    }
+
+    async fn auth_openssh_certificate(&mut self, user: &str, certificate: &Certificate) -> Result<Auth, Self::Error> {
+        if self.comes_from_a_host() {
+            return Ok(Auth::reject());
+        }
+        match self.wing.broker.recognise_certificate(certificate).await {
+            Ok((person, proof)) => Ok(self.recognised(&person, user, proof).await),
+            // OpenSSH offers the plain key next. Its signature was right and its key is somebody's: no need to slow it down.
+            Err(Error::Refused(refusal)) => {
+                self.wing.tally.wrong_key();
+                tracing::info!(peer = %self.peer, reason = %refusal.message, "an access certificate was refused");
+                Ok(Auth::reject())
+            }
+            Err(Error::Fault(fault)) => {
+                tracing::error!(%fault, "an access certificate could not be looked up");
+                Ok(Auth::reject())
+            }
+        }
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
@@ -159,11 +194,11 @@ impl Handler for Door {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let (Some(key), Ok(port)) = (self.key.clone(), u16::try_from(port_to_connect)) else {
+        let (Some(proof), Ok(port)) = (self.proof.clone(), u16::try_from(port_to_connect)) else {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };
-        let opening = Opening { channel, reply, key, target: host_to_connect.to_owned(), port };
+        let opening = Opening { channel, reply, proof, target: host_to_connect.to_owned(), port };
         // Full means that the client asks faster than hosts can be looked up; dropping the opening refuses it.
         let _ = self.openings.try_send(opening);
         Ok(())

@@ -25,13 +25,13 @@ use crate::broker::Meant;
 
 /// Looks at one tunnel that was asked for: to a host's SSH port it is opened at once, anything else is refused in one sentence.
 pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, outer: Arc<Outer>) {
-    let Opening { channel, reply, key, target, port } = opening;
-    let Some(person) = door::still_known(&wing, &key).await else {
+    let Opening { channel, reply, proof, target, port } = opening;
+    let Some(person) = door::still_known(&wing, &proof).await else {
         // Disabled, or the key was taken away, since the connection was opened.
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         return outer.shut();
     };
-    let host = match wing.broker.resolve(&person, &target, port).await {
+    let host = match wing.broker.resolve_for(&person, &proof, &target, port).await {
         Ok(Some(host)) => host,
         Ok(None) => {
             let refusal = Refusal::no_such_host(&target);
@@ -55,7 +55,7 @@ pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, ou
     let pile = wing.piles.of(&person.user);
     let fill = fill(read, Rc::clone(&shared), pile.clone());
     let reader = Outflow(Rc::clone(&shared), pile);
-    let tunnel = Tunnel { reader, writer, host, person, peer, outer: used, closed: closing };
+    let tunnel = Tunnel { reader, writer, host, person, proof, peer, outer: used, closed: closing };
     let visit = inner::serve(&wing, tunnel);
     tokio::pin!(visit);
     tokio::pin!(fill);
