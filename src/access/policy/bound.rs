@@ -115,18 +115,18 @@ impl BoundRule {
         }
     }
 
-    /// How many more humans must say yes, when `yeses` have (each as their roles are now). A human counts once, for one group; the asker
+    /// How many more humans must say yes at least, when `yeses` have (each as their roles are now). A human counts once, for one group; the asker
     /// and whoever may not decide count for nothing. 0: enough have spoken.
     pub fn missing(&self, asker: &User, yeses: &[Person]) -> u32 {
         let mut seen = BTreeSet::new();
         let counting: Vec<&Person> = yeses.iter().filter(|who| seen.insert(&who.user) && self.may_decide(who, asker).is_ok()).collect();
         let slots = self.slots();
-        let matched = matching(&slots, &counting);
-        let unfilled = slots.len() - matched;
-        // Whoever fills no group's place still counts towards the number of humans.
-        let places = (self.quorum() as usize).saturating_sub(slots.len());
-        let spare = (counting.len() - matched).min(places);
-        u32::try_from(unfilled + places - spare).unwrap_or(u32::MAX)
+        let unfilled = slots.len() - matching(&slots, &counting);
+        // A quorum counts those of its own list and of the rule's, never those whom another floor names: so no floor loosens another.
+        let own = |who: &&&Person| self.approve.as_ref().is_some_and(|own| own.speak_of(who));
+        let counted = |approve: &Approvers| counting.iter().filter(|who| own(who) || approve.speak_of(who)).count();
+        let short = self.sets().map(|approve| (approve.quorum as usize).saturating_sub(counted(approve))).max().unwrap_or(0);
+        u32::try_from(unfilled.max(short)).unwrap_or(u32::MAX)
     }
 
     /// Everybody whom the rule and its floors name as approvers, each selector once, in their order.

@@ -1,6 +1,9 @@
-//! Judging: may this person ask for this, under which rule; and if not, why, and what would pass.
+//! Judging: may this person ask for this, under which rule, tightened by which floors. Why not, and what would pass, is
+//! [`refuse`](super::refuse)'s.
 
-use super::{Act, Allow, BoundRule, Deny, May, Policy, request_command};
+use super::refuse::list;
+use super::rules::{Allow, Deny, May, Require, Unmet};
+use super::{Act, BoundRule, Floor, Policy};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::Host;
 use crate::access::names::Login;
@@ -41,33 +44,58 @@ impl Wish {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub struct Verdict {
-    /// Every kind that was named, or those that the rule gives without what a deny takes.
+    /// Every kind that was named, or those that the rule gives without what a deny or an unmet floor takes.
     pub channels: Channels,
     /// The length asked for, or the rule's default.
     pub length: Span,
-    /// The rule, as it stands now.
+    /// The rule with the floors under it, as they stand now.
     pub rule: BoundRule,
 }
 
-impl Allow {
-    fn matches(&self, who: &Person, host: &Host) -> bool {
-        self.who.iter().any(|w| w.matches(who)) && self.hosts.iter().any(|h| h.matches(host))
-    }
-
-    fn gives_login(&self, login: &Login) -> bool {
-        self.logins.iter().any(|glob| glob.matches(login.as_str()))
-    }
+/// The denies and floors that speak of one person, host and login.
+pub(super) struct Ground<'p> {
+    pub denies: Vec<&'p Deny>,
+    pub floors: Vec<&'p Require>,
 }
 
-impl Deny {
-    fn matches(&self, who: &Person, host: &Host, login: &Login) -> bool {
-        self.who.as_ref().is_none_or(|list| list.iter().any(|w| w.matches(who)))
-            && self.hosts.as_ref().is_none_or(|list| list.iter().any(|h| h.matches(host)))
-            && self.logins.as_ref().is_none_or(|list| list.iter().any(|glob| glob.matches(login.as_str())))
+impl<'p> Ground<'p> {
+    /// The first kind of `channels` that a deny hits, and that deny.
+    pub fn first_hit<'c>(&self, channels: &'c Channels) -> Option<(&'p Deny, &'c Kind)> {
+        channels.iter().find_map(|kind| self.denies.iter().find(|deny| deny.scope.hits(kind)).map(|deny| (*deny, kind)))
     }
 
-    fn hits(&self, kind: &Kind) -> bool {
-        self.channels.as_ref().is_none_or(|kinds| kinds.covers(kind))
+    /// The first floor that a request for `channels` does not meet, and what it lacks.
+    pub fn first_unmet(&self, channels: &Channels, length: Option<Span>, why: Option<Why>) -> Option<(&'p Require, Unmet)> {
+        let unmet = |floor: &&'p Require| floor.unmet(length, why).filter(|_| floor.scope.hits_any(channels)).map(|unmet| (*floor, unmet));
+        self.floors.iter().find_map(unmet)
+    }
+
+    /// What `allow` gives where no kind was named: without what is denied, and without kinds whose floors are not met.
+    pub fn by_default(&self, allow: &Allow, wish: &Wish) -> Channels {
+        let stays = |kind: &Kind| {
+            !self.denies.iter().any(|deny| deny.scope.hits(kind))
+                && !self.floors.iter().any(|floor| floor.scope.hits(kind) && floor.unmet(wish.length, wish.why).is_some())
+        };
+        allow.channels.channels().only(stays)
+    }
+
+    pub fn floors_under(&self, channels: &Channels) -> Vec<&'p Require> {
+        self.floors.iter().copied().filter(|floor| floor.scope.hits_any(channels)).collect()
+    }
+
+    /// What `allow` alone gives for this wish, with the floors under it, if it covers the whole of it.
+    pub fn covered(&self, allow: &Allow, wish: &Wish) -> Option<(Channels, Span, Vec<&'p Require>)> {
+        let channels = match &wish.channels {
+            Some(named) => allow.gives(named).then(|| named.clone())?,
+            None => self.by_default(allow, wish),
+        };
+        if channels.is_empty() || self.first_hit(&channels).is_some() || self.first_unmet(&channels, wish.length, wish.why).is_some() {
+            return None;
+        }
+        let floors = self.floors_under(&channels);
+        let max = most(allow, &floors);
+        let length = wish.length.unwrap_or(allow.default_duration.min(max));
+        (length <= max).then_some((channels, length, floors))
     }
 }
 
@@ -79,45 +107,30 @@ impl Policy {
     }
 
     /// The verdict alone. Says nothing about why not, and so can be asked again while a refusal looks for what would pass.
-    fn covering(&self, who: &Person, host: &Host, wish: &Wish) -> Option<Verdict> {
-        let denies = self.denies_for(who, host, &wish.login);
-        let named = wish.channels.as_ref();
-        let open = host.logins.contains(&wish.login)
-            && named.is_none_or(|named| named.iter().all(Kind::is_built) && first_hit(&denies, named).is_none());
-        let mut allows = self.allows_for(who, host, &wish.login).into_iter().filter(|_| open);
-        allows
-            .find_map(|allow| covered(allow, &denies, wish).map(|(channels, length)| Verdict { channels, length, rule: self.bind(allow) }))
+    pub fn covering(&self, who: &Person, host: &Host, wish: &Wish) -> Option<Verdict> {
+        if !host.logins.contains(&wish.login) || wish.channels.as_ref().is_some_and(|named| !named.iter().all(Kind::is_built)) {
+            return None;
+        }
+        let ground = self.ground(who, host, &wish.login);
+        self.allows_for(who, host, &wish.login).into_iter().find_map(|allow| {
+            let (channels, length, floors) = ground.covered(allow, wish)?;
+            Some(Verdict { channels, length, rule: self.bind(allow, &floors) })
+        })
     }
 
-    /// Why nothing covers this wish, and what would pass.
-    fn why_not(&self, who: &Person, host: &Host, wish: &Wish) -> Refusal {
-        if !host.logins.contains(&wish.login) {
-            return self.no_such_login(who, host, &wish.login);
-        }
-        if let Some(refusal) = wish.channels.as_ref().and_then(not_built) {
-            return refusal;
-        }
-        let denies = self.denies_for(who, host, &wish.login);
-        let allows = self.allows_for(who, host, &wish.login);
-        if allows.is_empty() {
-            return self.no_login(who, host, &wish.login);
-        }
-        match wish.channels.as_ref().and_then(|named| first_hit(&denies, named)) {
-            Some((deny, kind)) => self.denied(who, host, wish, deny, kind),
-            None => near_miss(&allows, &denies, host, wish),
+    pub(super) fn ground(&self, who: &Person, host: &Host, login: &Login) -> Ground<'_> {
+        Ground {
+            denies: self.denies.iter().filter(|deny| deny.scope.matches(who, host, login)).collect(),
+            floors: self.requires.iter().filter(|floor| floor.scope.matches(who, host, login)).collect(),
         }
     }
 
-    fn denies_for(&self, who: &Person, host: &Host, login: &Login) -> Vec<&Deny> {
-        self.denies.iter().filter(|deny| deny.matches(who, host, login)).collect()
-    }
-
-    fn allows_for(&self, who: &Person, host: &Host, login: &Login) -> Vec<&Allow> {
+    pub(super) fn allows_for(&self, who: &Person, host: &Host, login: &Login) -> Vec<&Allow> {
         self.allows.iter().filter(|allow| allow.matches(who, host) && allow.gives_login(login)).collect()
     }
 
-    /// The door before every word about a host: it is visible if some allow covers any ask of theirs there (denies aside), if they ever
-    /// `held` a grant on it, or if they may see every host. Otherwise the same sentence as for a host that does not exist.
+    /// The door before every word about a host: it is visible if some allow covers any ask of theirs there (denies and floors aside), if
+    /// they ever `held` a grant on it, or if they may see every host. Otherwise the same sentence as for a host that does not exist.
     pub fn look<'h>(&self, who: &Person, host: Option<&'h Host>, held: bool, typed: &str) -> Result<&'h Host, Refusal> {
         host.filter(|host| held || self.visible(who, host)).ok_or_else(|| Refusal::no_such_host(typed))
     }
@@ -160,15 +173,16 @@ impl Policy {
                     .hint("an administrator registers them with `jit-bastion host add`")),
             },
             [first, ..] => {
-                Err(Refusal::new("choose-login", format!("{} has several logins that you may ask for: {}", host.name, list(&logins)))
-                    .hint(request_command(&host.name, Some(first), None, None)))
+                let refusal =
+                    Refusal::new("choose-login", format!("{} has several logins that you may ask for: {}", host.name, list(&logins)));
+                Err(refusal.hint(super::refuse::Command { login: Some(first), ..super::refuse::Command::at(host) }.to_string()))
             }
         }
     }
 
     /// Do the denies of now leave all of this standing? Asked again at every approval and for every live grant.
     pub fn denies_now(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
-        match first_hit(&self.denies_for(who, host, login), channels) {
+        match self.ground(who, host, login).first_hit(channels) {
             Some((deny, kind)) => {
                 Err(Refusal::new("denied", format!("rule {} denies {kind} to {} on {}: {}", deny.id, who.user, host.name, deny.because)))
             }
@@ -176,111 +190,74 @@ impl Policy {
         }
     }
 
-    /// Would policy still give all of this, to these roles, under any one rule? If not, a live grant is cut.
+    /// Would policy still give all of this, to these roles, under any one rule? If not, a live grant is cut. Floors do not ask here:
+    /// they say how a right is obtained and how a visit goes, and those of now are judged at each approval and each visit.
     pub fn still_allows(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
         self.denies_now(who, host, login, channels)?;
-        let covers =
-            |allow: &Allow| allow.matches(who, host) && allow.gives_login(login) && channels.iter().all(|kind| allow.channels.covers(kind));
-        if self.allows.iter().any(covers) {
+        if self.allows_for(who, host, login).iter().any(|allow| allow.gives(channels)) {
             return Ok(());
         }
         Err(Refusal::new("not-covered", format!("no rule gives {channels} as {login} on {} to {} any more", host.name, who.user)))
     }
 
-    fn no_such_login(&self, who: &Person, host: &Host, login: &Login) -> Refusal {
-        let refusal = Refusal::new("no-such-login", format!("{} has no login {login}", host.name));
-        match self.logins_for(who, host).as_slice() {
-            [] => refusal.hint("an administrator registers logins with `jit-bastion host add`"),
-            logins => refusal.hint(format!("you may ask for {}", list(logins))),
+    /// The rule that was bound when a request was filed, with the floors of now under it as well: an approval, an extension and a visit
+    /// are judged by this. What was stricter at filing stays.
+    pub fn tightened(&self, rule: &BoundRule, who: &Person, host: &Host, login: &Login, channels: &Channels) -> BoundRule {
+        let mut rule = rule.clone();
+        for floor in self.ground(who, host, login).floors_under(channels) {
+            tighten(&mut rule, floor);
+        }
+        rule
+    }
+
+    fn bind(&self, allow: &Allow, floors: &[&Require]) -> BoundRule {
+        let mut rule = BoundRule {
+            id: allow.id.clone(),
+            text: self.source.text.get(allow.text.clone()).unwrap_or("").trim_end().to_owned(),
+            policy: self.digest(),
+            approve: allow.approve.clone(),
+            max_duration: allow.max_duration,
+            default_duration: allow.default_duration,
+            lapse: allow.lapse,
+            idle: allow.idle,
+            idle_commands: allow.idle_commands,
+            record_input: allow.record_input,
+            extend: allow.extend,
+            signed: allow.signed,
+            require_cert: allow.require_cert,
+            reason_min_length: None,
+            ticket: false,
+            floors: vec![],
+        };
+        for floor in floors {
+            tighten(&mut rule, floor);
+        }
+        rule
+    }
+}
+
+/// The longest that `allow` gives over these floors.
+pub(super) fn most(allow: &Allow, floors: &[&Require]) -> Span {
+    floors.iter().filter_map(|floor| floor.max_duration).fold(allow.max_duration, Span::min)
+}
+
+/// Strictest wins: the smallest time, the largest quorum, everything that anybody demands.
+fn tighten(rule: &mut BoundRule, floor: &Require) {
+    if let Some(max) = floor.max_duration {
+        rule.max_duration = rule.max_duration.min(max);
+        rule.default_duration = rule.default_duration.min(max);
+    }
+    rule.idle = [rule.idle, floor.idle].into_iter().flatten().min();
+    rule.reason_min_length = rule.reason_min_length.max(floor.reason);
+    rule.idle_commands |= floor.idle_commands;
+    rule.ticket |= floor.ticket;
+    rule.record_input |= floor.record_input;
+    rule.signed |= floor.signed;
+    rule.require_cert |= floor.require_cert;
+    if let Some(approve) = &floor.approve {
+        let known = Floor { id: floor.id.clone(), approve: approve.clone() };
+        if !rule.floors.contains(&known) {
+            rule.floors.push(known);
         }
     }
-
-    fn no_login(&self, who: &Person, host: &Host, login: &Login) -> Refusal {
-        let refusal = Refusal::new("not-covered", format!("no rule lets you ask for {login} on {}", host.name));
-        match self.logins_for(who, host).as_slice() {
-            [] => refusal.hint("an administrator would add an [[allow]] rule to the policy"),
-            [first, ..] => refusal.hint(request_command(&host.name, Some(first), None, None)),
-        }
-    }
-
-    fn denied(&self, who: &Person, host: &Host, wish: &Wish, deny: &Deny, kind: &Kind) -> Refusal {
-        let refusal =
-            Refusal::new("denied", format!("rule {} denies {kind} as {} on {}: {}", deny.id, wish.login, host.name, deny.because));
-        let named = wish.channels.clone().unwrap_or_default();
-        let rest = named.only(|kind| self.denies_now(who, host, &wish.login, &std::iter::once(kind.clone()).collect()).is_ok());
-        let narrower = Wish { channels: Some(rest.clone()), ..wish.clone() };
-        if rest.is_empty() || self.covering(who, host, &narrower).is_none() {
-            return refusal.hint("an administrator can change the rule; nothing that you named is left without it");
-        }
-        refusal.hint(request_command(&host.name, Some(&wish.login), Some(&rest.to_string()), wish.length))
-    }
-}
-
-/// The first kind of `channels` that a deny hits, and that deny.
-fn first_hit<'a, 'c>(denies: &[&'a Deny], channels: &'c Channels) -> Option<(&'a Deny, &'c Kind)> {
-    channels.iter().find_map(|kind| denies.iter().find(|deny| deny.hits(kind)).map(|deny| (*deny, kind)))
-}
-
-/// What `allow` alone gives for this wish, if it covers the whole of it.
-fn covered(allow: &Allow, denies: &[&Deny], wish: &Wish) -> Option<(Channels, Span)> {
-    let channels = match &wish.channels {
-        Some(named) => named.iter().all(|kind| allow.channels.covers(kind)).then(|| named.clone())?,
-        None => default_channels(allow, denies),
-    };
-    let length = wish.length.unwrap_or(allow.default_duration);
-    (!channels.is_empty() && length <= allow.max_duration).then_some((channels, length))
-}
-
-fn default_channels(allow: &Allow, denies: &[&Deny]) -> Channels {
-    allow.channels.channels().only(|kind| !denies.iter().any(|deny| deny.hits(kind)))
-}
-
-/// The refusal of a named set that no rule can ever cover: kinds that are not built, or none.
-fn not_built(named: &Channels) -> Option<Refusal> {
-    let built = named.only(Kind::is_built);
-    if named.is_empty() {
-        let refusal = Refusal::new("not-covered", "no channel kind is asked for");
-        return Some(refusal.hint("leave --channels out, or name shell, exec, sftp-read or sftp-write"));
-    }
-    let kind = named.iter().find(|kind| !kind.is_built())?;
-    let refusal = Refusal::new("not-built", format!("{kind} cannot be granted: forwards and the agent are not built in this version"));
-    Some(match built.is_empty() {
-        true => refusal.hint("ask for shell, exec, sftp-read or sftp-write"),
-        false => refusal.hint(format!("ask with --channels {built}")),
-    })
-}
-
-/// Rules match who, host and login, but none covers the rest: says what the nearest one would give.
-fn near_miss(allows: &[&Allow], denies: &[&Deny], host: &Host, wish: &Wish) -> Refusal {
-    let fits = |allow: &&&Allow| match &wish.channels {
-        Some(named) => named.iter().all(|kind| allow.channels.covers(kind)),
-        None => !default_channels(allow, denies).is_empty(),
-    };
-    let named = wish.channels.as_ref().map(ToString::to_string);
-    if let Some(longest) = allows.iter().filter(fits).max_by_key(|allow| allow.max_duration) {
-        let asked = wish.length.unwrap_or(longest.default_duration);
-        return Refusal::new("too-long", format!("{asked} is longer than the {} that rule {} gives", longest.max_duration, longest.id))
-            .hint(request_command(&host.name, Some(&wish.login), named.as_deref(), Some(longest.max_duration)));
-    }
-    let Some(named) = &wish.channels else {
-        let kinds: Vec<Kind> = allows.iter().flat_map(|allow| allow.channels.channels().iter().cloned().collect::<Vec<_>>()).collect();
-        // The deny that takes most says best why nothing is left; of several the first.
-        let deny = denies.iter().rev().max_by_key(|deny| kinds.iter().filter(|kind| deny.hits(kind)).count());
-        let (id, because) =
-            deny.map_or((String::new(), String::new()), |deny| (format!("rule {} ", deny.id), format!(": {}", deny.because)));
-        return Refusal::new("denied", format!("{id}denies every channel kind as {} on {}{because}", wish.login, host.name))
-            .hint("an administrator can change the rule");
-    };
-    let given =
-        allows.iter().map(|allow| named.only(|kind| allow.channels.covers(kind))).max_by_key(|set| set.iter().count()).unwrap_or_default();
-    let refusal = Refusal::new("not-covered", format!("no one rule covers {named} as {} on {}", wish.login, host.name));
-    if given.is_empty() {
-        let first = allows.first().map(|allow| default_channels(allow, denies)).unwrap_or_default();
-        return refusal.hint(format!("you may ask for {first} there"));
-    }
-    refusal.hint(request_command(&host.name, Some(&wish.login), Some(&given.to_string()), wish.length))
-}
-
-fn list(logins: &[Login]) -> String {
-    logins.iter().map(Login::as_str).collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,8 @@
 //! The rules: who may ask for what, who approves, for how long; who may look, and who may end things.
 //!
 //! Nothing is allowed by default. An ask is covered when **one** allow alone matches who, host, login, every channel kind and the whole
-//! length; the first in file order binds. A deny always wins. Pure: everything that is judged is given.
+//! length; the first in file order binds, tightened by every floor ([`Require`]) that speaks of the ask. A deny always wins. Pure:
+//! everything that is judged is given.
 
 mod act;
 mod approving;
@@ -9,11 +10,12 @@ mod bound;
 mod error;
 mod judge;
 mod parse;
+mod raw;
+mod reached;
+mod refuse;
+mod rules;
 mod selector;
 mod trial;
-
-use std::collections::BTreeSet;
-use std::ops::Range;
 
 use sha2::{Digest, Sha256};
 
@@ -21,16 +23,17 @@ pub use act::Act;
 pub use bound::{Approvers, BoundRule, Floor, SelfExtend};
 pub use error::PolicyError;
 pub use judge::{Verdict, Why, Wish};
+pub use rules::{Allow, Deny, Require};
 pub use selector::{Glob, HostPattern, Kinds, Who};
 
-use super::names::{HostName, Login, RuleId};
-use super::time::Span;
+use rules::May;
 
 /// All rules of one policy file.
 #[derive(Debug, Clone)]
 pub struct Policy {
     source: Source,
     allows: Vec<Allow>,
+    requires: Vec<Require>,
     denies: Vec<Deny>,
     mays: Vec<May>,
     trials: Vec<trial::Trial>,
@@ -50,42 +53,6 @@ impl Source {
     }
 }
 
-/// An allow: who may ask for what, for how long, and who decides.
-#[derive(Debug, Clone)]
-pub struct Allow {
-    /// Its name in requests, events and recordings.
-    pub id: RuleId,
-    who: Vec<Who>,
-    hosts: Vec<HostPattern>,
-    logins: Vec<Glob>,
-    channels: Kinds,
-    max_duration: Span,
-    default_duration: Span,
-    approve: Option<Approvers>,
-    lapse: Span,
-    text: Range<usize>,
-}
-
-/// A deny: always wins; an absent selector matches all.
-#[derive(Debug, Clone)]
-pub struct Deny {
-    /// Its name in refusals.
-    pub id: RuleId,
-    who: Option<Vec<Who>>,
-    hosts: Option<Vec<HostPattern>>,
-    logins: Option<Vec<Glob>>,
-    channels: Option<Kinds>,
-    because: String,
-}
-
-/// A right to look or to end, on some hosts.
-#[derive(Debug, Clone)]
-struct May {
-    who: Vec<Who>,
-    acts: BTreeSet<Act>,
-    hosts: Vec<HostPattern>,
-}
-
 impl Policy {
     /// Reads a policy; `file` is its name in errors. The first thing wrong is told with line, column and caret.
     pub fn parse(text: &str, file: &str) -> Result<Self, PolicyError> {
@@ -94,7 +61,7 @@ impl Policy {
 
     /// A policy that allows nothing.
     pub fn empty() -> Self {
-        Self { source: Source::new("(none)", ""), allows: vec![], denies: vec![], mays: vec![], trials: vec![] }
+        Self { source: Source::new("(none)", ""), allows: vec![], requires: vec![], denies: vec![], mays: vec![], trials: vec![] }
     }
 
     /// SHA-256 of the file's bytes, in hex.
@@ -112,25 +79,14 @@ impl Policy {
         &self.allows
     }
 
-    fn bind(&self, allow: &Allow) -> BoundRule {
-        BoundRule {
-            id: allow.id.clone(),
-            text: self.source.text.get(allow.text.clone()).unwrap_or("").trim_end().to_owned(),
-            policy: self.digest(),
-            approve: allow.approve.clone(),
-            max_duration: allow.max_duration,
-            default_duration: allow.default_duration,
-            lapse: allow.lapse,
-            idle: None,
-            idle_commands: false,
-            record_input: false,
-            extend: None,
-            signed: false,
-            require_cert: false,
-            reason_min_length: None,
-            ticket: false,
-            floors: vec![],
-        }
+    /// The floors, in file order.
+    pub fn floors(&self) -> &[Require] {
+        &self.requires
+    }
+
+    /// The denies, in file order.
+    pub fn denies(&self) -> &[Deny] {
+        &self.denies
     }
 }
 
@@ -141,14 +97,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         let _ = write!(out, "{byte:02x}");
         out
     })
-}
-
-/// The command that asks for this, as it can be typed.
-pub(crate) fn request_command(host: &HostName, login: Option<&Login>, channels: Option<&str>, length: Option<Span>) -> String {
-    let login = login.map_or_else(String::new, |l| format!(" --login {l}"));
-    let length = length.map_or_else(String::new, |l| format!(" --for {l}"));
-    let channels = channels.map_or_else(String::new, |c| format!(" --channels {c}"));
-    format!("ssh jit-bastion request {host}{login}{length}{channels} --reason WHY")
 }
 
 #[cfg(test)]

@@ -3,14 +3,17 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use serde::Deserialize;
 use toml::Spanned;
 
+use super::bound::{Approvers, MOST_HUMANS, SelfExtend};
+use super::raw::{RawAllow, RawApprove, RawDeny, RawExtend, RawMay, RawPolicy, RawRequire, Texts};
+use super::reached::unreached;
+use super::rules::{Allow, Deny, May, Require, Scope};
 use super::selector::{Glob, Kinds, Who};
-use super::trial::{RawTrial, Trial};
-use super::{Act, Allow, Approvers, Deny, May, Policy, PolicyError, Source};
+use super::trial::Trial;
+use super::{Act, Policy, PolicyError, Source};
 use crate::access::channels::Kind;
-use crate::access::names::{BadName, RuleId, User};
+use crate::access::names::{BadName, RuleId};
 use crate::access::time::Span;
 
 /// A request that nobody answers lapses after a day, unless the rule says otherwise.
@@ -19,70 +22,10 @@ const LAPSE: Span = Span::minutes(24 * 60);
 const DEFAULT_DURATION: Span = Span::minutes(60);
 /// Longer than a month is standing access by another name.
 const LONGEST: Span = Span::minutes(31 * 24 * 60);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPolicy {
-    #[serde(default)]
-    allow: Vec<Spanned<RawAllow>>,
-    #[serde(default)]
-    deny: Vec<Spanned<RawDeny>>,
-    #[serde(default)]
-    may: Vec<Spanned<RawMay>>,
-    #[serde(default)]
-    test: Vec<Spanned<RawTrial>>,
-}
-
-impl RawPolicy {
-    fn starts(&self) -> Vec<usize> {
-        let allows = self.allow.iter().map(|table| table.span().start);
-        let denies = self.deny.iter().map(|table| table.span().start);
-        let mays = self.may.iter().map(|table| table.span().start);
-        allows.chain(denies).chain(mays).chain(self.test.iter().map(|table| table.span().start)).collect()
-    }
-}
-
-type Texts = Spanned<Vec<Spanned<String>>>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawAllow {
-    id: Spanned<String>,
-    who: Texts,
-    hosts: Texts,
-    logins: Texts,
-    channels: Texts,
-    max_duration: Spanned<Span>,
-    default_duration: Option<Spanned<Span>>,
-    approve: Option<Spanned<RawApprove>>,
-    lapse: Option<Spanned<Span>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawApprove {
-    by: Texts,
-    quorum: Option<Spanned<u32>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDeny {
-    id: Spanned<String>,
-    who: Option<Texts>,
-    hosts: Option<Texts>,
-    logins: Option<Texts>,
-    channels: Option<Texts>,
-    because: Spanned<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawMay {
-    who: Texts,
-    r#do: Texts,
-    hosts: Texts,
-}
+/// A reason has at most so many characters, so a floor cannot want more.
+const LONGEST_REASON: u32 = 1000;
+/// A grant that its holder extends more often than this has no end.
+const MOST_TIMES: u32 = 100;
 
 /// See [`Policy::parse`].
 pub(super) fn parse(text: &str, file: &str) -> Result<Policy, PolicyError> {
@@ -97,11 +40,17 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, PolicyError> {
     })?;
     let reader = Reader { source: Source::new(file, text), starts: raw.starts() };
     let mut ids = BTreeSet::new();
-    let allows = raw.allow.into_iter().map(|raw| reader.allow(raw, &mut ids)).collect::<Result<_, _>>()?;
+    let wanted: Vec<Option<Range<usize>>> =
+        raw.allow.iter().map(|raw| raw.get_ref().approve.as_ref().map(|approve| approve.get_ref().place())).collect();
+    let allows: Vec<Allow> = raw.allow.into_iter().map(|raw| reader.allow(raw, &mut ids)).collect::<Result<_, _>>()?;
+    let requires: Vec<(Require, Range<usize>)> =
+        raw.require.into_iter().zip(1..).map(|(raw, number)| reader.require(raw, number, &mut ids)).collect::<Result<_, _>>()?;
+    reader.reached(&allows, &wanted, &requires)?;
+    let requires = requires.into_iter().map(|(floor, _)| floor).collect();
     let denies = raw.deny.into_iter().map(|raw| reader.deny(raw, &mut ids)).collect::<Result<_, _>>()?;
     let mays = raw.may.into_iter().map(|raw| reader.may(raw.into_inner())).collect::<Result<_, _>>()?;
     let trials = raw.test.into_iter().map(|raw| Trial::read(raw, |span, message| reader.error(span, message))).collect::<Result<_, _>>()?;
-    Ok(Policy { source: reader.source, allows, denies, mays, trials })
+    Ok(Policy { source: reader.source, allows, requires, denies, mays, trials })
 }
 
 struct Reader {
@@ -126,20 +75,90 @@ impl Reader {
             Some(default) => default.into_inner(),
             None => DEFAULT_DURATION.min(max),
         };
-        let who = self.list(&raw.who, Who::try_from)?;
-        let approve = raw.approve.map(|approve| self.approvers(approve.into_inner(), &who)).transpose()?;
+        let (approve, signed) = self.approvers(raw.approve)?;
         Ok(Allow {
             id: self.id(&raw.id, ids)?,
+            who: self.list(&raw.who, Who::try_from)?,
             hosts: self.list(&raw.hosts, |text| text.parse())?,
             logins: self.list(&raw.logins, |text| Glob::parse(&text))?,
-            channels: self.kinds(&raw.channels)?,
+            channels: self.given_kinds(&raw.channels)?,
             max_duration: max,
             default_duration: default,
-            lapse: raw.lapse.map_or(Ok(LAPSE), |lapse| self.at_most_a_month(&lapse))?,
             approve,
-            who,
+            signed,
+            extend: raw.extend.map(|extend| self.extend(extend.into_inner())).transpose()?,
+            idle: raw.idle.map(|idle| self.at_most_a_month(&idle)).transpose()?,
+            idle_commands: raw.idle_commands,
+            record_input: raw.record_input,
+            require_cert: raw.require_cert,
+            lapse: raw.lapse.map_or(Ok(LAPSE), |lapse| self.at_most_a_month(&lapse))?,
             text,
         })
+    }
+
+    fn extend(&self, raw: RawExtend) -> Result<SelfExtend, PolicyError> {
+        let times = raw.times.as_ref().map_or(1, |times| *times.get_ref());
+        if !(1..=MOST_TIMES).contains(&times) {
+            let span = raw.times.map_or(0..0, |times| times.span());
+            return Err(self
+                .error(span, format!("times = {times}: write 1 to {MOST_TIMES}"))
+                .hint("leave `extend` out: then an extension is approved like a request"));
+        }
+        Ok(SelfExtend { length: self.at_most_a_month(&raw.length)?, times })
+    }
+
+    fn require(&self, raw: Spanned<RawRequire>, number: usize, ids: &mut BTreeSet<RuleId>) -> Result<(Require, Range<usize>), PolicyError> {
+        let span = raw.span();
+        let raw = raw.into_inner();
+        let place = raw.approve.as_ref().map_or_else(|| span.clone(), |approve| approve.get_ref().place());
+        let id = match &raw.id {
+            Some(id) => self.id(id, ids)?,
+            None => self.id(&Spanned::new(span.clone(), format!("require-{number}")), ids)?,
+        };
+        let reason = raw.reason.map(|reason| {
+            let least = reason.into_inner().min_length;
+            match *least.get_ref() {
+                chars @ 1..=LONGEST_REASON => Ok(chars),
+                chars => Err(self.error(least.span(), format!("min-length = {chars}: write 1 to {LONGEST_REASON}"))),
+            }
+        });
+        let (approve, signed) = self.approvers(raw.approve)?;
+        let floor = Require {
+            id,
+            scope: self.scope([raw.who, raw.hosts, raw.logins, raw.channels])?,
+            reason: reason.transpose()?,
+            ticket: raw.ticket,
+            idle: raw.idle.map(|idle| self.at_most_a_month(&idle)).transpose()?,
+            idle_commands: raw.idle_commands,
+            max_duration: raw.max_duration.map(|max| self.at_most_a_month(&max)).transpose()?,
+            record_input: raw.record_input,
+            require_cert: raw.require_cert,
+            signed,
+            approve,
+        };
+        if floor.demands().is_empty() {
+            return Err(self
+                .error(span, "this floor demands nothing")
+                .hint("set reason, ticket, idle, max-duration, record-input, require-cert or approve"));
+        }
+        Ok((floor, place))
+    }
+
+    /// Whom the file names one by one is counted here; holders of a role are counted by `check`, which knows the users.
+    fn reached(&self, allows: &[Allow], wanted: &[Option<Range<usize>>], requires: &[(Require, Range<usize>)]) -> Result<(), PolicyError> {
+        for (allow, place) in allows.iter().zip(wanted) {
+            let floors: Vec<&Require> = requires.iter().map(|(floor, _)| floor).collect();
+            let Some(short) = unreached(allow, &floors) else { continue };
+            let floor = short.floor.and_then(|id| requires.iter().find(|(floor, _)| floor.id == id));
+            let place = floor.map(|(_, place)| place.clone()).or_else(|| place.clone()).unwrap_or(allow.text.clone());
+            let under = floor.map_or_else(String::new, |(floor, _)| format!(" (rule {} over floor {})", allow.id, floor.id));
+            let message =
+                format!("a quorum of {} can never be reached{under}: at most {} of those named can say yes", short.quorum, short.most);
+            return Err(self
+                .error(place, message)
+                .hint("nobody approves their own request, and one human counts once; name more people or a role"));
+        }
+        Ok(())
     }
 
     fn deny(&self, raw: Spanned<RawDeny>, ids: &mut BTreeSet<RuleId>) -> Result<Deny, PolicyError> {
@@ -151,11 +170,18 @@ impl Reader {
         }
         Ok(Deny {
             id: self.id(&raw.id, ids)?,
-            who: raw.who.map(|list| self.list(&list, Who::try_from)).transpose()?,
-            hosts: raw.hosts.map(|list| self.list(&list, |text| text.parse())).transpose()?,
-            logins: raw.logins.map(|list| self.list(&list, |text| Glob::parse(&text))).transpose()?,
-            channels: raw.channels.map(|list| self.kinds(&list)).transpose()?,
+            scope: self.scope([raw.who, raw.hosts, raw.logins, raw.channels])?,
             because: raw.because.into_inner().trim().to_owned(),
+        })
+    }
+
+    /// What a deny or a floor speaks of: also of kinds that cannot be granted yet.
+    fn scope(&self, [who, hosts, logins, channels]: [Option<Texts>; 4]) -> Result<Scope, PolicyError> {
+        Ok(Scope {
+            who: who.map(|list| self.list(&list, Who::try_from)).transpose()?,
+            hosts: hosts.map(|list| self.list(&list, |text| text.parse())).transpose()?,
+            logins: logins.map(|list| self.list(&list, |text| Glob::parse(&text))).transpose()?,
+            channels: channels.map(|list| self.kinds(&list)).transpose()?,
         })
     }
 
@@ -193,31 +219,33 @@ impl Reader {
             return Ok(Kinds::All);
         }
         let kinds = self.list(raw, |text| text.parse::<Kind>())?;
-        for (kind, text) in kinds.iter().zip(raw.get_ref()) {
-            if !kind.is_built() {
+        Ok(Kinds::Some(kinds.into_iter().collect()))
+    }
+
+    /// What an allow gives: only what the relay can carry.
+    fn given_kinds(&self, raw: &Texts) -> Result<Kinds, PolicyError> {
+        let read = self.kinds(raw)?;
+        for text in raw.get_ref() {
+            if let Some(kind) = text.get_ref().parse::<Kind>().ok().filter(|kind| !kind.is_built()) {
                 return Err(self
                     .error(text.span(), format!("{kind} has no effect: forwards and the agent are not built in this version"))
                     .hint("the kinds are shell, exec, sftp-read and sftp-write; [\"*\"] is all of them"));
             }
         }
-        Ok(Kinds::Some(kinds.into_iter().collect()))
+        Ok(read)
     }
 
-    fn approvers(&self, raw: RawApprove, askers: &[Who]) -> Result<Approvers, PolicyError> {
+    /// Who approves, and whether with a signature.
+    fn approvers(&self, raw: Option<Spanned<RawApprove>>) -> Result<(Option<Approvers>, bool), PolicyError> {
+        let Some(raw) = raw.map(Spanned::into_inner) else { return Ok((None, false)) };
+        let place = raw.place();
         let by = self.list(&raw.by, Who::try_from)?;
-        let span = raw.quorum.as_ref().map_or_else(|| raw.by.span(), Spanned::span);
-        let quorum = raw.quorum.map_or(1, Spanned::into_inner);
-        if quorum == 0 {
-            return Err(self
-                .error(span, "a quorum of 0 asks nobody")
-                .hint("leave `approve` out: then it is granted at once, and logged as such"));
-        }
-        let reach = most_approvers(&by, askers);
-        match reach {
-            Some(reach) if (reach as u64) < u64::from(quorum) => Err(self
-                .error(span, format!("a quorum of {quorum} can never be reached: at most {reach} of those named can say yes"))
-                .hint("nobody approves their own request, and one human counts once; name more people or a role")),
-            _ => Ok(Approvers { by, quorum }),
+        match raw.quorum.map_or(1, Spanned::into_inner) {
+            0 => Err(self
+                .error(place, "a quorum of 0 asks nobody")
+                .hint("leave `approve` out: then it is granted at once, and logged as such")),
+            quorum @ 1..=MOST_HUMANS => Ok((Some(Approvers { by, quorum }), raw.signed)),
+            quorum => Err(self.error(place, format!("a quorum of {quorum} is more than {MOST_HUMANS}, the most that a rule can want"))),
         }
     }
 
@@ -242,18 +270,4 @@ impl Reader {
             .sum::<usize>();
         start..end - after
     }
-}
-
-/// How many different humans can say yes in the worst case, if the list names humans only.
-fn most_approvers(by: &[Who], askers: &[Who]) -> Option<usize> {
-    let mut named: BTreeSet<&User> = BTreeSet::new();
-    for who in by {
-        match who {
-            Who::User(user) => named.insert(user),
-            _ => return None,
-        };
-    }
-    // An asker who is among the named cannot count: the rule must work for each asker that it names.
-    let own = askers.iter().any(|who| matches!(who, Who::User(user) if named.contains(user)));
-    Some(named.len() - usize::from(own))
 }

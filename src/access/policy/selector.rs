@@ -96,6 +96,11 @@ impl Glob {
         }
     }
 
+    /// Does every text fit?
+    pub(super) fn is_all(&self) -> bool {
+        self.0.bytes().all(|byte| byte == b'*')
+    }
+
     /// Does the whole of `text` fit? Time is at most the product of both lengths.
     pub fn matches(&self, text: &str) -> bool {
         let (pattern, text) = (self.0.as_bytes(), text.as_bytes());
@@ -174,18 +179,26 @@ impl FromStr for HostPattern {
 /// Which channel kinds a rule speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kinds {
-    /// `*`: every kind that is built.
+    /// `*`: every kind; in an allow, every kind that is built.
     All,
     /// These.
     Some(BTreeSet<Kind>),
 }
 
 impl Kinds {
-    /// Does this speak of `kind`?
+    /// Does an allow of these give `kind`? `*` gives what is built.
     pub fn covers(&self, kind: &Kind) -> bool {
         match self {
             Self::All => kind.is_built(),
             Self::Some(kinds) => kinds.iter().any(|mine| mine.covers(kind)),
+        }
+    }
+
+    /// Does a deny or a floor over these speak of `kind`, or of a part of it? `forward:22` speaks of `forward:*` too.
+    pub fn touches(&self, kind: &Kind) -> bool {
+        match self {
+            Self::All => true,
+            Self::Some(kinds) => kinds.iter().any(|mine| mine.covers(kind) || kind.covers(mine)),
         }
     }
 

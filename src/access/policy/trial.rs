@@ -5,11 +5,11 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::judge::Wish;
+use super::judge::{Why, Wish};
 use super::{Policy, PolicyError};
 use crate::access::channels::Channels;
 use crate::access::host::{Address, Host, parse_label};
-use crate::access::names::{HostName, Login, Role, RuleId, User, Vendor};
+use crate::access::names::{HostName, Login, Reason, Role, RuleId, Ticket, User, Vendor, escaped};
 use crate::access::person::Person;
 use crate::access::time::Span;
 
@@ -33,6 +33,8 @@ struct Given {
     channels: Option<Channels>,
     #[serde(rename = "for")]
     length: Option<Span>,
+    reason: Option<Reason>,
+    ticket: Option<Ticket>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -41,6 +43,7 @@ struct Expect {
     decision: Decision,
     rule: Option<RuleId>,
     quorum: Option<u32>,
+    because: Option<String>,
 }
 
 /// What becomes of an ask.
@@ -83,6 +86,9 @@ impl Trial {
         if expect.decision == Decision::Refuse && expect.quorum.is_some() {
             return Err(error(at, "a refused ask has no quorum".into()));
         }
+        if expect.decision != Decision::Refuse && expect.because.is_some() {
+            return Err(error(at, "`because` is what a refusal says; this test expects none".into()));
+        }
         Ok(Self { given, expect, labels, at })
     }
 
@@ -116,32 +122,38 @@ impl Policy {
     }
 
     fn fails(&self, trial: &Trial, host: &Host) -> Option<PolicyError> {
-        let given = &trial.given;
+        let (given, expect) = (&trial.given, &trial.expect);
         let who = Person { user: given.user.clone(), roles: given.roles.iter().cloned().collect(), vendor: given.vendor.clone() };
-        let wish = Wish { login: given.login.clone(), channels: given.channels.clone(), length: given.length, why: None };
+        // Left out means that nothing was said of it; a ticket alone, or a reason alone, is half of what floors ask for.
+        let said = given.reason.is_some() || given.ticket.is_some();
+        let reason = given.reason.as_ref().map_or(usize::MAX, |reason| reason.as_str().chars().count());
+        let why = said.then(|| Why { reason, ticket: given.ticket.is_some() });
+        let wish = Wish { login: given.login.clone(), channels: given.channels.clone(), length: given.length, why };
         let judged = self.look(&who, Some(host), false, host.name.as_str()).and_then(|host| self.judge(&who, host, &wish));
-        let (decision, rule, quorum, why) = match &judged {
-            Ok(verdict) if verdict.rule.quorum() == 0 => (Decision::Grant, Some(verdict.rule.id.as_str()), 0, String::new()),
-            Ok(verdict) => (Decision::Approve, Some(verdict.rule.id.as_str()), verdict.rule.quorum(), String::new()),
-            Err(refusal) => (
-                Decision::Refuse,
-                self.denies.iter().map(|d| d.id.as_str()).find(|id| refusal.message.starts_with(&format!("rule {id} denies"))),
-                0,
-                format!(": {}", refusal.message),
-            ),
+        let (decision, rule, quorum) = match &judged {
+            Ok(verdict) if verdict.rule.quorum() == 0 => (Decision::Grant, Some(verdict.rule.id.as_str()), 0),
+            Ok(verdict) => (Decision::Approve, Some(verdict.rule.id.as_str()), verdict.rule.quorum()),
+            Err(refusal) => (Decision::Refuse, self.refuser(&refusal.message), 0),
         };
-        let expect = &trial.expect;
+        let because = |wanted: &String| judged.as_ref().is_err_and(|refusal| refusal.message.contains(wanted.as_str()));
         let fits = decision == expect.decision
             && expect.rule.as_ref().is_none_or(|wanted| Some(wanted.as_str()) == rule)
-            && expect.quorum.is_none_or(|wanted| wanted == quorum);
-        let by = match &judged {
-            Ok(verdict) => format!(", rule {}, quorum {quorum}", verdict.rule.id),
-            Err(_) => String::new(),
+            && expect.quorum.is_none_or(|wanted| wanted == quorum)
+            && expect.because.as_ref().is_none_or(because);
+        let got = match &judged {
+            Ok(verdict) => format!("{}, rule {}, quorum {quorum}", decision.as_str(), verdict.rule.id),
+            Err(refusal) => format!("{}: {}", decision.as_str(), refusal.message),
         };
         (!fits).then(|| {
-            let message = format!("test failed: expected {}, got {}{by}{why}", trial.expected(), decision.as_str());
+            let message = format!("test failed: expected {}, got {got}", trial.expected());
             PolicyError::at(&self.source.file, &self.source.text, trial.at.clone(), message)
         })
+    }
+
+    /// The deny or floor whose words a refusal begins with.
+    fn refuser(&self, message: &str) -> Option<&str> {
+        let denies = self.denies.iter().map(|deny| deny.id.as_str()).find(|id| message.starts_with(&format!("rule {id} denies ")));
+        denies.or_else(|| self.requires.iter().map(|floor| floor.id.as_str()).find(|id| message.contains(&format!("floor {id} "))))
     }
 }
 
@@ -149,6 +161,7 @@ impl Trial {
     fn expected(&self) -> String {
         let rule = self.expect.rule.as_ref().map_or_else(String::new, |rule| format!(", rule {rule}"));
         let quorum = self.expect.quorum.map_or_else(String::new, |quorum| format!(", quorum {quorum}"));
-        format!("{}{rule}{quorum}", self.expect.decision.as_str())
+        let because = self.expect.because.as_ref().map_or_else(String::new, |because| format!(", because {}", escaped(because)));
+        format!("{}{rule}{quorum}{because}", self.expect.decision.as_str())
     }
 }
