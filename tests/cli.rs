@@ -1,5 +1,8 @@
 //! The local command line, run as a program: what it makes, what it says, and how it ends.
 
+#[path = "cli_parts/hosts.rs"]
+mod hosts;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -200,26 +203,6 @@ fn users_are_added_listed_and_given_keys() {
     assert_eq!(list[0]["keys"].as_array().map(Vec::len), Some(2), "{list}");
     assert_eq!(list[0]["keys"][1]["name"], "token");
     assert_eq!(list.as_array().map(Vec::len), Some(1), "what was refused left nothing behind: {list}");
-}
-
-#[test]
-fn hosts_are_added_listed_and_set_up() {
-    let place = Place::installed();
-    let line = format!("10.0.0.5 {KEY}");
-    let add =
-        ["host", "add", "phi-db", "--address", "10.0.0.5", "--login", "postgres", "--login", "root", "--label", "phi", "--alias", "db"];
-    assert!(place.expect(2, &add).contains("--key"));
-    let mut with_key = add.to_vec();
-    with_key.extend(["--key", &line]);
-    let added = place.json(0, &with_key);
-    assert_eq!((&added["address"], &added["trust"][0]), (&Value::from("10.0.0.5:22"), &Value::from(KEY)));
-    assert!(place.expect(1, &with_key).contains("already"));
-    assert!(place.expect(0, &["host", "list"]).contains("phi-db,db  10.0.0.5:22  postgres,root  phi"));
-    let setup = place.expect(0, &["host", "setup", "phi-db", "--stage", "enforce"]);
-    for word in ["TrustedUserCAKeys", "Match User postgres,root", "AuthorizedKeysFile none", "ssh-ed25519 AAAA"] {
-        assert!(setup.contains(word), "{word} in {setup}");
-    }
-    assert!(place.expect(1, &["host", "setup", "phi-app", "--stage", "trust"]).contains("host list"));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(super) use host::{AddHost, HostCommand, Stage};
+pub(super) use host::{AddHost, HostCommand, HostKey, Stage};
 pub(super) use user::UserCommand;
 
 /// An SSH bastion that grants access just in time, records it, and cuts it to the second.

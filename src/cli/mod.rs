@@ -8,6 +8,7 @@ mod demo;
 mod difference;
 mod evidence;
 mod failure;
+mod hostkeys;
 mod init;
 mod local;
 mod machines;

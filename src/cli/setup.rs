@@ -4,14 +4,30 @@
 
 use std::fmt::Write;
 
+use anyhow::Context;
 use serde_json::json;
 
 use super::args::Stage;
+use super::failure::Failure;
+use super::open;
+use super::said::{Outcome, Said};
 use crate::access::host::Host;
 use crate::access::names::Login;
+use crate::config::Config;
+use crate::store::Reader;
 
 const CA_FILE: &str = "/etc/ssh/jit-bastion-ca.pub";
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-jit-bastion.conf";
+
+/// `host setup`.
+pub(super) async fn print(config: &Config, reader: &Reader, host: &Host, stage: Stage) -> Outcome {
+    let ring = open::keyring(config, reader).await?;
+    let line = |key: &ssh_key::PublicKey| key.to_openssh().context("the session CA cannot be written").map_err(Failure::from);
+    let authorities = vec![line(ring.sessions.public_key())?];
+    let sources: Vec<String> = config.source_addresses.iter().map(ToString::to_string).collect();
+    let setup = Setup::new(host, stage, &authorities, &sources);
+    Ok(Said::done(setup.text(), setup.json()))
+}
 
 /// Two files and some advice.
 pub(super) struct Setup {
@@ -23,9 +39,9 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// For `host`, that shall trust `session_ca` (a line of OpenSSH's public key format). `sources`: where hosts see the bastion come
-    /// from; empty when nobody has said.
-    pub fn new(host: &Host, stage: Stage, session_ca: &str, sources: &[String]) -> Self {
+    /// For `host`, that shall trust the session CAs (lines of OpenSSH's public key format): the one in use, and during a rotation the
+    /// other one too. `sources`: where hosts see the bastion come from; empty when nobody has said.
+    pub fn new(host: &Host, stage: Stage, session_cas: &[String], sources: &[String]) -> Self {
         let drop_in = match stage {
             Stage::Trust => format!("{TRUST}TrustedUserCAKeys {CA_FILE}\n"),
             Stage::Enforce => format!("{TRUST}TrustedUserCAKeys {CA_FILE}\n{}", enforce(&host.logins, sources)),
@@ -33,8 +49,8 @@ impl Setup {
         Self {
             host: host.name.to_string(),
             stage,
-            files: [(CA_FILE, format!("{}\n", session_ca.trim_end())), (DROP_IN, drop_in)],
-            notes: notes(stage, &host.logins, sources),
+            files: [(CA_FILE, session_cas.iter().map(|ca| format!("{}\n", ca.trim_end())).collect()), (DROP_IN, drop_in)],
+            notes: notes(stage, &host.logins, session_cas.len(), sources),
         }
     }
 
@@ -96,7 +112,7 @@ fn has_root(logins: &[Login]) -> bool {
     logins.iter().any(|login| login.as_str() == "root")
 }
 
-fn notes(stage: Stage, logins: &[Login], sources: &[String]) -> Vec<String> {
+fn notes(stage: Stage, logins: &[Login], authorities: usize, sources: &[String]) -> Vec<String> {
     let addresses = if sources.is_empty() { "ADDRESS-OF-THE-BASTION".to_owned() } else { sources.join(",") };
     let mut notes = vec![
         format!(
@@ -107,6 +123,11 @@ fn notes(stage: Stage, logins: &[Login], sources: &[String]) -> Vec<String> {
         ),
         "Many sessions that begin at once: a line `MaxStartups 100:30:300` (and no PerSourceMaxStartups for the bastion).".to_owned(),
     ];
+    if authorities > 1 {
+        notes.push(format!(
+            "{CA_FILE} holds {authorities} CAs because one takes over from the other. When the rotation is over, print this again."
+        ));
+    }
     if has_root(logins) && stage == Stage::Trust {
         notes.push("root is a login here: `PermitRootLogin no` would refuse it. The default, prohibit-password, is right.".to_owned());
     }
@@ -161,14 +182,14 @@ mod tests {
 
     #[test]
     fn trust_changes_nothing_else() {
-        let said = effective(&Setup::new(&host(), Stage::Trust, CA, &[]), "postgres", "192.0.2.99");
+        let said = effective(&Setup::new(&host(), Stage::Trust, &[CA.into()], &[]), "postgres", "192.0.2.99");
         assert!(said.contains("\ntrustedusercakeys /") && said.contains("\npasswordauthentication yes"), "{said}");
         assert!(said.contains("\nauthorizedkeysfile .ssh/authorized_keys"), "{said}");
     }
 
     #[test]
     fn enforce_leaves_certificates_from_the_bastion_alone() {
-        let setup = Setup::new(&host(), Stage::Enforce, CA, &["192.0.2.7".into(), "2001:db8::/64".into()]);
+        let setup = Setup::new(&host(), Stage::Enforce, &[CA.into()], &["192.0.2.7".into(), "2001:db8::/64".into()]);
         let from_bastion = effective(&setup, "postgres", "192.0.2.7");
         for line in ["pubkeyauthentication yes", "passwordauthentication no", "kbdinteractiveauthentication no", "authorizedkeysfile none"]
         {
@@ -184,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_text_names_both_files_and_the_advice() {
-        let setup = Setup::new(&host(), Stage::Enforce, CA, &[]);
+        let setup = Setup::new(&host(), Stage::Enforce, &[CA.into()], &[]);
         let text = setup.text();
         for word in [CA_FILE, DROP_IN, CA, "PerSourcePenaltyExemptList", "KillUserProcesses", "MaxStartups", "sshd -t"] {
             assert!(text.contains(word), "{word}");

@@ -11,6 +11,7 @@ mod outer;
 pub mod peek;
 mod relay;
 mod reminders;
+pub mod scan;
 mod socket;
 mod tap;
 mod tunnel;

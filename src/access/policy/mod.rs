@@ -6,6 +6,7 @@
 
 mod act;
 mod approving;
+mod asking;
 mod bound;
 mod error;
 mod judge;
