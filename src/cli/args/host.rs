@@ -64,7 +64,7 @@ pub(in crate::cli) struct AddHost {
     #[arg(long, conflicts_with = "key")]
     pub scan: bool,
     /// With --scan: the keys are the right ones, do not ask
-    #[arg(long, requires = "scan")]
+    #[arg(long, requires = "scan", conflicts_with = "key")]
     pub yes: bool,
     /// Its public host key: a file, a line, or - for standard input
     #[arg(long, value_name = "FILE|LINE", required_unless_present_any = ["host_ca", "scan"])]
@@ -89,7 +89,7 @@ pub(in crate::cli) struct HostKey {
     #[command(flatten)]
     pub how: KeyChange,
     /// With --scan: the keys are the right ones, do not ask
-    #[arg(long, requires = "scan")]
+    #[arg(long, requires = "scan", conflicts_with_all = ["add", "add_ca", "remove"])]
     pub yes: bool,
 }
 
