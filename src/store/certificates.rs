@@ -40,12 +40,11 @@ impl Reader {
     /// The certificate with this number, if we signed it.
     pub async fn certificate(&self, serial: u64) -> Result<Option<IssuedCertificate>, StoreError> {
         let text = serial.to_string();
-        let raw: Option<Raw> = sql(
-            "SELECT grant_id, user_name, user_key, authority, begins_at, ends_at FROM access_certificates WHERE serial = $1",
-        )
-        .bind(&text)
-        .fetch_optional(&self.pool)
-        .await?;
+        let raw: Option<Raw> =
+            sql("SELECT grant_id, user_name, user_key, authority, begins_at, ends_at FROM access_certificates WHERE serial = $1")
+                .bind(&text)
+                .fetch_optional(&self.pool)
+                .await?;
         let Some(raw) = raw else { return Ok(None) };
         Ok(Some(IssuedCertificate {
             serial,
@@ -63,10 +62,8 @@ impl Tx {
     /// A certificate was signed.
     pub async fn add_certificate(&mut self, issued: &IssuedCertificate) -> Result<(), StoreError> {
         let now = self.now.micros();
-        sql(
-            "INSERT INTO access_certificates (serial, grant_id, user_name, user_key, authority, begins_at, ends_at, issued_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-        )
+        sql("INSERT INTO access_certificates (serial, grant_id, user_name, user_key, authority, begins_at, ends_at, issued_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
         .bind(issued.serial.to_string())
         .bind(issued.grant.as_str())
         .bind(issued.user.as_str())
