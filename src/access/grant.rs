@@ -117,7 +117,8 @@ impl Grant {
         }
         match self.state(now) {
             GrantState::Active => Ok(self.ends.since(now)),
-            GrantState::Waiting => Err(Refusal::new("not-yet", format!("{} begins at {}", self.id, self.begins)).hint("come back then")),
+            GrantState::Waiting => Err(Refusal::new("not-yet", format!("{} begins at {}", self.id, self.begins))
+                .hint(format!("come back then, or ask to go in now: {}", self.again()))),
             GrantState::Ended => Err(Refusal::new("ended", format!("{} ended at {}", self.id, self.ends)).hint(self.again())),
             GrantState::Closed | GrantState::Revoked => Err(self.over().hint(self.again())),
         }

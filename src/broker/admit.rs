@@ -167,14 +167,14 @@ impl Broker {
         if let Some(grant) = mine.iter().find(|grant| grant.state(now) == GrantState::Active) {
             return Ok((*grant).clone());
         }
+        if let Some(waiting) = mine.iter().min_by_key(|grant| grant.begins) {
+            return Err(waiting.admits(&visit(waiting, person), now).err().unwrap_or_else(|| no_grant(host, &login)));
+        }
         if let Some(id) = named {
             let refusal = Refusal::new("no-grant", format!("{id} does not admit you to {} as {login} now", host.name));
             return Err(refusal.hint("`ssh jit-bastion grants` lists yours"));
         }
-        match mine.first() {
-            Some(waiting) => Err(waiting.admits(&visit(waiting, person), now).err().unwrap_or_else(|| no_grant(host, &login))),
-            None => Err(self.how_to_ask(person, host, &login)),
-        }
+        Err(self.how_to_ask(person, host, &login))
     }
 
     /// The login where none was named: that of my only live grant here, else the only one that I may ask for.
@@ -187,7 +187,11 @@ impl Broker {
         match logins.as_slice() {
             [only] => self.choose(person, host, grants, (*only).clone(), None),
             [] => {
-                let login = self.policy().only_login(person, host)?;
+                // What waits says when it begins.
+                let login = match grants.iter().filter(|grant| grant.state(now) == GrantState::Waiting).min_by_key(|grant| grant.begins) {
+                    Some(waiting) => waiting.login.clone(),
+                    None => self.policy().only_login(person, host)?,
+                };
                 self.choose(person, host, grants, login, None)
             }
             [first, ..] => {

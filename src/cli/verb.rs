@@ -1,6 +1,6 @@
 //! The verbs of `ssh jit-bastion ..` at the bastion's own keyboard: the same parser, the same broker, the actor `local:NAME`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, USAGE};
@@ -72,6 +72,15 @@ impl Sink for Here {
 
     fn err<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>> {
         Box::pin(async move { io::stderr().lock().write_all(bytes) })
+    }
+
+    fn input(&mut self, most: usize) -> Waiting<'_, io::Result<Vec<u8>>> {
+        Box::pin(async move {
+            let mut input = Vec::new();
+            let most_and_one = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+            io::stdin().lock().take(most_and_one).read_to_end(&mut input)?;
+            verbs::sink::within(most, input)
+        })
     }
 
     /// Ctrl-C ends this process, and nothing of ours needs to be told.

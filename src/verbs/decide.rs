@@ -1,31 +1,38 @@
 //! `approve`, `deny`: an approver's yes or no.
 
-use super::request::{counts_no_more, outcome};
+use super::parse::ApproveWords;
+use super::request::counts_no_more;
+use super::show::outcome;
+use super::sink::{INPUT_AT_MOST, Sink};
 use super::{Answer, Caller, json};
-use crate::access::channels::Channels;
 use crate::access::names::{Note, RequestId};
-use crate::access::time::Span;
+use crate::access::refusal::Refusal;
+use crate::access::signature::Signature;
 use crate::broker::{Broker, Decided, Error, Yes};
 
 /// `approve ID ..`
-pub(super) async fn approve(
-    broker: &Broker,
-    caller: &Caller,
-    id: &RequestId,
-    note: Option<&Note>,
-    length: Option<Span>,
-    channels: Option<&Channels>,
-) -> Result<Answer, Error> {
+pub(super) async fn approve(broker: &Broker, caller: &Caller, words: &ApproveWords, sink: &mut dyn Sink) -> Result<Answer, Error> {
     let person = caller.human("approve", "ID")?;
-    let yes = Yes { note: note.cloned(), length, channels: channels.cloned(), ..Yes::default() };
+    let id = &words.id;
+    let yes = Yes {
+        note: words.note.clone(),
+        length: words.length,
+        channels: words.channels.clone(),
+        signature: signature(words.signature.as_deref(), sink).await?,
+        digest: words.digest.clone(),
+    };
     let Decided { request, grant, lost } = broker.approve(person, id, yes).await?;
     let now = broker.now();
     let ask = &request.asked;
     let human = match &grant {
-        Some(grant) => format!(
-            "{id} approved, {}: {} as {} on {} until {} ({})\n",
-            grant.id, grant.user, grant.login, grant.host, grant.ends, grant.channels
-        ),
+        Some(grant) if ask.extends.is_some() => {
+            format!("{id} approved, {}: {} as {} on {} until {} now\n", grant.id, grant.user, grant.login, grant.host, grant.ends)
+        }
+        Some(grant) => {
+            let begins = if grant.begins > now { format!(" from {}", grant.begins) } else { String::new() };
+            let (id, user, login, host) = (&grant.id, &grant.user, &grant.login, &grant.host);
+            format!("{} approved, {id}: {user} as {login} on {host}{begins} until {} ({})\n", request.id, grant.ends, grant.channels)
+        }
         None => {
             let mut text = format!("{}; {} as {} on {}\n", outcome(&request, now), ask.user, ask.login, ask.host);
             text.push_str(&counts_no_more(&lost));
@@ -33,6 +40,23 @@ pub(super) async fn approve(
         }
     };
     Ok(Answer::done(human, json::request(&request, now)))
+}
+
+/// The signature that was given: in a word, or on standard input.
+async fn signature(given: Option<&str>, sink: &mut dyn Sink) -> Result<Option<Signature>, Refusal> {
+    let text = match given {
+        None => return Ok(None),
+        Some("-") => {
+            let input = sink.input(INPUT_AT_MOST).await;
+            let bytes = input.map_err(|e| Refusal::new("bad-signature", format!("no signature came on standard input: {e}")))?;
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        Some(word) => word.to_owned(),
+    };
+    let parsed = Signature::parse(&text).map_err(|e| {
+        Refusal::new("bad-signature", e.to_string()).hint("`ssh jit-bastion show ID --text` prints the text that is to be signed")
+    })?;
+    Ok(Some(parsed))
 }
 
 /// `deny ID --note TEXT`

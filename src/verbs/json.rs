@@ -47,7 +47,12 @@ fn time(at: Timestamp) -> Value {
 }
 
 fn approval(yes: &Approval) -> Value {
+    let signature = yes
+        .signature
+        .as_ref()
+        .map(|signature| json!({ "key": signature.key(), "sha256": signature.digest(), "text": signature.armored() }));
     json!({
+        "signature": signature,
         "by": yes.by.as_str(),
         "at": time(yes.at),
         "note": yes.note.as_ref().map(Note::as_str),
@@ -67,12 +72,15 @@ pub(super) fn request(request: &Request, now: Timestamp) -> Value {
         "login": ask.login.as_str(),
         "channels": channels(&ask.channels),
         "from": ask.when.from.map(time),
+        "until": ask.when.until().map(time),
         "for": ask.when.length.to_string(),
+        "extends": ask.extends.as_ref().map(crate::access::names::GrantId::as_str),
         "reason": ask.reason.as_str(),
         "ticket": ask.ticket.as_ref().map(crate::access::names::Ticket::as_str),
         "rule": request.rule.id.as_str(),
         "policy": request.rule.policy,
         "quorum": request.rule.quorum(),
+        "signed": request.rule.signed,
         "approvers": request.rule.named().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "approvals": request.approvals().iter().map(approval).collect::<Vec<_>>(),
         "filed": time(request.filed_at),
@@ -108,6 +116,7 @@ pub(super) fn grant(grant: &Grant, now: Timestamp) -> Value {
         "rule": grant.rule.as_str(),
         "begins": time(grant.begins),
         "ends": time(grant.ends),
+        "extended": grant.extended,
         "finished_by": grant.finished.as_ref().map(|f| f.by.to_string()),
         "finished": grant.finished.as_ref().map(|f| time(f.at)),
     })

@@ -35,7 +35,7 @@ pub(super) async fn gate(broker: &Broker, caller: &Caller, verb: &Verb) -> Resul
     let Some(grant) = caller.limited_to(broker).await? else { return Ok(()) };
     let fits = match verb {
         Verb::Whoami | Verb::Hosts | Verb::KnownHosts { .. } | Verb::Grants | Verb::Sessions { .. } | Verb::Recordings(_) => true,
-        Verb::Show { id } => [grant.request.as_str(), grant.id.as_str()].contains(&id.to_string().as_str()),
+        Verb::Show(words) => words.id == grant.request,
         Verb::Close { id } | Verb::Cert { grant: id } => *id == grant.id,
         _ => false,
     };

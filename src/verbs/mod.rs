@@ -2,6 +2,7 @@
 //! local command line; never imports either, and changes nothing but through the broker.
 
 mod decide;
+mod extend;
 mod json;
 mod limited;
 mod notices;
@@ -13,6 +14,7 @@ mod request;
 mod rights;
 mod run;
 mod sessions;
+mod show;
 pub mod sink;
 pub mod table;
 pub mod text;
@@ -33,7 +35,7 @@ use crate::broker::{Broker, Error, Proof};
 
 pub use parse::{Door, Parsed, Usage, Verb, command, from_line, from_words};
 pub use run::{run, wrong_usage};
-pub use sink::{Collected, Sink, Waiting};
+pub use sink::{Collected, INPUT_AT_MOST, Sink, Waiting};
 pub use text::Look;
 
 /// Who typed the words, and how they read the answer.

@@ -1,14 +1,17 @@
 //! One parser for both doors: the words of an SSH command, and the arguments of `jit-bastion` on the server.
 
+mod asking;
+
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::words;
-use crate::access::channels::Channels;
-use crate::access::names::{BadName, ChannelId, GrantId, HostName, Login, Note, Reason, RequestId, SessionId, Ticket, User, escaped};
+use crate::access::names::{BadName, ChannelId, GrantId, HostName, Login, Note, RequestId, SessionId, User, escaped};
 use crate::access::time::{Span, Timestamp};
+
+pub use asking::{ApproveWords, ExtendWords, RequestWords, ShowWords};
 
 /// Where the words were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,26 +84,9 @@ pub enum Verb {
         mine: bool,
     },
     /// One request in full: the exact text that is approved, its digest, and what became of it
-    Show {
-        /// The request
-        #[arg(value_name = "ID")]
-        id: RequestId,
-    },
+    Show(ShowWords),
     /// Say yes to a request, or to less than it asks for
-    Approve {
-        /// The request
-        #[arg(value_name = "ID")]
-        id: RequestId,
-        /// What to say with it; takes every word up to the next option
-        #[arg(long, value_name = "TEXT")]
-        note: Option<Note>,
-        /// No longer than this
-        #[arg(long = "for", value_name = "D")]
-        length: Option<Span>,
-        /// Only these channel kinds
-        #[arg(long, value_name = "K,..")]
-        channels: Option<Channels>,
-    },
+    Approve(ApproveWords),
     /// Say no to a request
     Deny {
         /// The request
@@ -124,6 +110,8 @@ pub enum Verb {
         #[arg(value_name = "GRANT")]
         grant: GrantId,
     },
+    /// More time for my grant: at once where its rule says so, else approved like a request
+    Extend(ExtendWords),
     /// I am done: end my grant now
     Close {
         /// The grant
@@ -174,32 +162,6 @@ pub enum Verb {
         #[arg(long, value_name = "S", value_parser = seconds)]
         idle_limit: Option<Duration>,
     },
-}
-
-/// `request HOST ..`
-#[derive(Debug, Clone, clap::Args)]
-pub struct RequestWords {
-    /// The host, by its name or an alias
-    #[arg(value_name = "HOST")]
-    pub host: String,
-    /// The account on the host; left out: the only one that I may ask for
-    #[arg(long, value_name = "L")]
-    pub login: Option<Login>,
-    /// How long, like 45m or 1h30m; left out: as the rule says
-    #[arg(long = "for", value_name = "D")]
-    pub length: Option<Span>,
-    /// shell, exec, sftp-read, sftp-write; left out: all that the rule gives
-    #[arg(long, value_name = "K,..")]
-    pub channels: Option<Channels>,
-    /// Why; takes every word up to the next option
-    #[arg(long, value_name = "TEXT", required = true)]
-    pub reason: Reason,
-    /// The ticket's id
-    #[arg(long, value_name = "ID")]
-    pub ticket: Option<Ticket>,
-    /// Wait until it is decided; exit 0 when approved, 1 otherwise
-    #[arg(long)]
-    pub wait: bool,
 }
 
 /// `recordings ..`

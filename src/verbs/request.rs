@@ -1,4 +1,4 @@
-//! `request`, `requests`, `show`, `withdraw`: what is asked for, by me and of me.
+//! `request`, `requests`, `withdraw`: what is asked for, by me and of me.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::parse::RequestWords;
+use super::show::outcome;
 use super::sink::Sink;
 use super::table::Table;
-use super::text::left;
 use super::{Answer, Caller, json, read};
-use crate::access::host::Host;
-use crate::access::names::{RequestId, User, escaped};
+use crate::access::names::{RequestId, User};
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
-use crate::access::request::{Approval, Request, State};
-use crate::access::time::Timestamp;
-use crate::broker::{Asking, Broker, Error, RequestFilter};
+use crate::access::request::{Ask, Request, State};
+use crate::access::time::{Span, Timestamp};
+use crate::access::zone::Typed;
+use crate::broker::{Asking, Broker, Error, Filed, RequestFilter};
 
 /// How often `--wait` says that it still waits.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -30,41 +30,78 @@ pub(super) async fn file(
     quiet: bool,
 ) -> Result<Answer, Error> {
     let person = caller.human("request", "HOST --reason WHY")?;
+    let (from, length) = stretch(broker, words)?;
     let asking = Asking {
         host: words.host.clone(),
         login: words.login.clone(),
-        from: None,
+        from,
         channels: words.channels.clone(),
-        length: words.length,
+        length,
         reason: words.reason.clone(),
         ticket: words.ticket.clone(),
     };
-    let request = broker.request(person, asking).await?.request;
+    let asked = broker.request(person, asking).await?;
     if !words.wait {
-        return filed(broker, &request, caller).await;
+        return filed(broker, &asked, caller).await;
     }
     if !quiet {
-        let text = filed(broker, &request, caller).await?.human;
+        let text = filed(broker, &asked, caller).await?.human;
         let _ = sink.err(text.as_bytes()).await;
     }
-    wait(broker, request, sink, quiet).await
+    wait(broker, caller, asked.request, sink, quiet, HEARTBEAT).await
+}
+
+/// From when, if that was said, and for how long.
+fn stretch(broker: &Broker, words: &RequestWords) -> Result<(Option<Timestamp>, Option<Span>), Refusal> {
+    let zone = &broker.settings().zone;
+    let moment = |typed: &Typed| typed.in_zone(zone).map_err(|e| Refusal::new("bad-time", e.to_string()));
+    let (Some(from), Some(until)) = (&words.from, &words.until) else { return Ok((None, words.length)) };
+    let (from, until) = (moment(from)?, moment(until)?);
+    match until.since(from) {
+        length if length.as_seconds() > 0 => Ok((Some(from), Some(length))),
+        _ => Err(Refusal::new("bad-time", format!("--until {until} is not after --from {from}")).hint("name the end after the begin")),
+    }
 }
 
 /// What the asker reads: what was filed, and who can decide; or how to go on.
-async fn filed(broker: &Broker, request: &Request, caller: &Caller) -> Result<Answer, Error> {
-    let ask = &request.asked;
-    let what = format!("{} as {} for {} ({})", ask.host, ask.login, ask.when.length, ask.channels);
+pub(super) async fn filed(broker: &Broker, asked: &Filed, caller: &Caller) -> Result<Answer, Error> {
+    let (request, now) = (&asked.request, broker.now());
+    let (id, what) = (&request.id, what(&request.asked));
     let human = match &request.state {
-        State::Approved { grant, .. } => {
-            format!("{} granted at once, {grant}: {what}\nhint: ssh -J jit-bastion {}@{}\n", request.id, ask.login, ask.host)
+        State::Approved { grant, .. } => format!("{id} granted at once, {grant}: {what}\n{}", go_in(request, now)),
+        _ => {
+            let said = if asked.attached { format!("attached to {id}, filed at {}", request.filed_at) } else { format!("{id} filed") };
+            format!("{said}: {what}\n{}", who_can(broker, request, caller.person.as_ref()).await?)
         }
-        _ => format!("{} filed: {what}\n{}", request.id, who_can(broker, request, caller.person.as_ref()).await?),
     };
-    Ok(Answer::done(human, json::request(request, broker.now())))
+    let mut told = json::request(request, now);
+    told["attached"] = Value::Bool(asked.attached);
+    Ok(Answer::done(human, told))
+}
+
+/// `phi-db as postgres for 1h (shell)`, or from when until when; or more time of a grant.
+fn what(ask: &Ask) -> String {
+    let (host, login, channels) = (&ask.host, &ask.login, &ask.channels);
+    match (&ask.extends, ask.when.from, ask.when.until()) {
+        (Some(grant), Some(from), Some(until)) => {
+            format!("{} more of {grant}, {host} as {login} until {until} instead of {from}", ask.when.length)
+        }
+        (None, Some(from), Some(until)) => format!("{host} as {login} from {from} until {until} ({channels})"),
+        _ => format!("{host} as {login} for {} ({channels})", ask.when.length),
+    }
+}
+
+/// The command that uses what was granted; or when it begins.
+fn go_in(request: &Request, now: Timestamp) -> String {
+    let ask = &request.asked;
+    match ask.when.from.filter(|from| ask.extends.is_none() && *from > now) {
+        Some(begins) => format!("hint: it begins at {begins}; then ssh -J jit-bastion {}@{}\n", ask.login, ask.host),
+        None => format!("hint: ssh -J jit-bastion {}@{}\n", ask.login, ask.host),
+    }
 }
 
 /// Who can say yes: names for staff, roles for vendors.
-async fn who_can(broker: &Broker, request: &Request, asker: Option<&Person>) -> Result<String, Error> {
+pub(super) async fn who_can(broker: &Broker, request: &Request, asker: Option<&Person>) -> Result<String, Error> {
     let quorum = request.rule.quorum();
     let users = read(broker, broker.reader().users().await)?;
     let can: Vec<&User> = users
@@ -96,8 +133,15 @@ pub(super) fn counts_no_more(lost: &BTreeSet<User>) -> String {
     }
 }
 
-/// Waits until it is decided, or the asker goes; the request stays either way.
-async fn wait(broker: &Broker, mut request: Request, sink: &mut dyn Sink, quiet: bool) -> Result<Answer, Error> {
+/// Waits until it is decided, or the asker goes; the request stays either way. Says every `beat` for whom it waits.
+async fn wait(
+    broker: &Broker,
+    caller: &Caller,
+    mut request: Request,
+    sink: &mut dyn Sink,
+    quiet: bool,
+    beat: Duration,
+) -> Result<Answer, Error> {
     let id = request.id.clone();
     let decided = broker.decided(&id);
     tokio::pin!(decided);
@@ -108,39 +152,25 @@ async fn wait(broker: &Broker, mut request: Request, sink: &mut dyn Sink, quiet:
                 break;
             }
             () = sink.closed() => break,
-            () = tokio::time::sleep(HEARTBEAT) => {
-                let beat = format!("{id} still waits, lapses in {}\n", left(request.lapses_at(), broker.now()));
-                if !quiet && sink.err(beat.as_bytes()).await.is_err() {
+            () = tokio::time::sleep(beat) => {
+                if !quiet && sink.err(still_waits(broker, caller, &id).await?.as_bytes()).await.is_err() {
                     break;
                 }
             }
         }
     }
     let now = broker.now();
-    let ask = &request.asked;
     let (status, human) = match &request.state {
-        State::Approved { grant, .. } => {
-            (0, format!("{} approved, {grant}\nhint: ssh -J jit-bastion {}@{}\n", request.id, ask.login, ask.host))
-        }
+        State::Approved { grant, .. } => (0, format!("{id} approved, {grant}\n{}", go_in(&request, now))),
         _ => (1, format!("{}\n", outcome(&request, now))),
     };
     Ok(Answer { human, json: json::request(&request, now), status })
 }
 
-/// One sentence: where a request stands, and by whom.
-pub(super) fn outcome(request: &Request, now: Timestamp) -> String {
-    let said = |yes: &Approval| yes.note.as_ref().map_or_else(String::new, |note| format!(": {}", escaped(note.as_str())));
-    match &request.state {
-        State::Pending { .. } if !request.is_open(now) => format!("{} lapsed at {}", request.id, request.lapses_at()),
-        State::Pending { approvals } => format!("{} is pending, {} of {} said yes", request.id, approvals.len(), request.rule.quorum()),
-        State::Approved { grant, approvals } => match approvals.last() {
-            Some(last) => format!("{} approved by {} at {}, {grant}{}", request.id, last.by, last.at, said(last)),
-            None => format!("{} granted at once, {grant}", request.id),
-        },
-        State::Denied { by } => format!("{} denied by {} at {}{}", request.id, by.by, by.at, said(by)),
-        State::Withdrawn => format!("{} withdrawn by {}", request.id, request.asked.user),
-        State::Lapsed => format!("{} lapsed at {}", request.id, request.lapses_at()),
-    }
+/// `r-7k2m9q waits for 1 of: bob (lapses ..)`, as it is now: who may decide changes while somebody waits.
+async fn still_waits(broker: &Broker, caller: &Caller, id: &RequestId) -> Result<String, Error> {
+    let request = read(broker, broker.reader().request(id).await)?.ok_or_else(|| Refusal::no_such("request", id))?;
+    Ok(format!("{id} {}", who_can(broker, &request, caller.person.as_ref()).await?))
 }
 
 /// Which requests a caller wants to see.
@@ -199,7 +229,7 @@ pub(super) fn table(requests: &[Request], now: Timestamp) -> Table {
             ask.user.to_string(),
             ask.host.to_string(),
             ask.login.to_string(),
-            ask.when.length.to_string(),
+            how_long(ask),
             ask.channels.to_string(),
             request.filed_at.to_string(),
             ask.reason.to_string(),
@@ -208,38 +238,12 @@ pub(super) fn table(requests: &[Request], now: Timestamp) -> Table {
     table
 }
 
-/// The request, if this caller may see it: its asker, whoever may decide it, whoever may see sessions or revoke on its host, the bastion's own
-/// command line.
-async fn visible(broker: &Broker, caller: &Caller, id: &RequestId) -> Result<Request, Error> {
-    let none = || Error::from(Refusal::no_such("request", id));
-    let request = read(broker, broker.reader().request(id).await)?.ok_or_else(none)?;
-    let Some(person) = &caller.person else { return Ok(request) };
-    let host = read(broker, broker.reader().host(&request.asked.host).await)?;
-    let host = host.unwrap_or_else(|| Host::unregistered(&request.asked.host));
-    if broker.may_see(person, &request, Some(&host)) { Ok(request) } else { Err(none()) }
-}
-
-/// `show ID`: the exact text, then what became of it.
-pub(super) async fn show(broker: &Broker, caller: &Caller, id: &RequestId) -> Result<Answer, Error> {
-    let request = visible(broker, caller, id).await?;
-    let now = broker.now();
-    let mut human = request.canonical_text();
-    human.push_str(&format!("\nsha256 of the text above: {}\n", request.digest()));
-    for yes in request.approvals() {
-        let note = yes.note.as_ref().map_or_else(String::new, |note| format!(": {}", escaped(note.as_str())));
-        let length = yes.length.map_or_else(String::new, |length| format!(", for {length} at most"));
-        let only = yes.channels.as_ref().map_or_else(String::new, |channels| format!(", only {channels}"));
-        human.push_str(&format!("yes: {} at {}{length}{only}{note}\n", yes.by, yes.at));
+fn how_long(ask: &Ask) -> String {
+    match (&ask.extends, ask.when.from) {
+        (Some(grant), _) => format!("{} more of {grant}", ask.when.length),
+        (None, Some(from)) => format!("{} from {from}", ask.when.length),
+        (None, None) => ask.when.length.to_string(),
     }
-    human.push_str(&outcome(&request, now));
-    human.push('\n');
-    if request.is_open(now) {
-        human.push_str(&who_can(broker, &request, caller.person.as_ref()).await?);
-        if caller.person.as_ref().is_some_and(|person| request.rule.may_decide(person, &request.asked.user).is_ok()) {
-            human.push_str(&format!("hint: ssh jit-bastion approve {id}, or deny {id} --note WHY\n"));
-        }
-    }
-    Ok(Answer::done(human, json::request(&request, now)))
 }
 
 /// `withdraw ID`

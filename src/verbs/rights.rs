@@ -33,7 +33,11 @@ pub(super) fn table(grants: &[Grant], now: Timestamp) -> Table {
     let mut table = Table::new(["grant", "state", "user", "host", "login", "channels", "ends", "left"]);
     for grant in grants {
         let state = grant.state(now);
-        let left = if state == GrantState::Active { left(grant.ends, now) } else { String::new() };
+        let left = match state {
+            GrantState::Active => left(grant.ends, now),
+            GrantState::Waiting => format!("begins in {}", left(grant.begins, now)),
+            _ => String::new(),
+        };
         table.row([
             grant.id.to_string(),
             state.as_str().to_owned(),

@@ -2,7 +2,7 @@
 
 use super::parse::{Parsed, Usage, Verb};
 use super::sink::Sink;
-use super::{Answer, Caller, decide, json, limited, notices, recordings, replay, request, rights, sessions, whereto};
+use super::{Answer, Caller, decide, extend, json, limited, notices, recordings, replay, request, rights, sessions, show, whereto};
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error};
 use crate::recording::Pace;
@@ -52,14 +52,13 @@ async fn answer(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dy
         Verb::KnownHosts { plain } => whereto::known_hosts(broker, *plain),
         Verb::Request(words) => request::file(broker, caller, words, sink, parsed.json).await,
         Verb::Requests { pending, mine } => request::list(broker, caller, *pending, *mine).await,
-        Verb::Show { id } => request::show(broker, caller, id).await,
+        Verb::Show(words) => show::show(broker, caller, words).await,
         Verb::Withdraw { id } => request::withdraw(broker, caller, id).await,
-        Verb::Approve { id, note, length, channels } => {
-            decide::approve(broker, caller, id, note.as_ref(), *length, channels.as_ref()).await
-        }
+        Verb::Approve(words) => decide::approve(broker, caller, words, sink).await,
         Verb::Deny { id, note } => decide::deny(broker, caller, id, note).await,
         Verb::Grants => rights::list(broker, caller).await,
         Verb::Cert { grant } => limited::cert(broker, caller, grant).await,
+        Verb::Extend(words) => extend::extend(broker, caller, words).await,
         Verb::Close { id } => rights::close(broker, caller, id).await,
         Verb::Revoke { id, note } => rights::revoke(broker, caller, id, note).await,
         Verb::Kill { id, note } => sessions::kill(broker, caller, id, note).await,

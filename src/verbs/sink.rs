@@ -1,4 +1,4 @@
-//! Where an answer goes: a channel of an SSH connection, or the local terminal.
+//! Where an answer goes, and what the caller sends with the words: a channel of an SSH connection, or the local terminal.
 
 use std::future::Future;
 use std::io;
@@ -14,6 +14,8 @@ pub trait Sink: Send {
     fn out<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>>;
     /// Standard error.
     fn err<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>>;
+    /// What the caller sends on standard input, up to its end; more than `most` bytes, and a caller who goes before the end, are errors.
+    fn input(&mut self, most: usize) -> Waiting<'_, io::Result<Vec<u8>>>;
     /// Comes back when the reader is gone, or has typed Ctrl-C. Long answers (`--wait`, `replay`) end then.
     fn closed(&mut self) -> Waiting<'_, ()>;
 }
@@ -25,6 +27,16 @@ pub struct Collected {
     pub out: Vec<u8>,
     /// Standard error so far.
     pub err: Vec<u8>,
+    /// Standard input, to be read once.
+    pub input: Vec<u8>,
+}
+
+/// The most that any word reads on standard input, in bytes.
+pub const INPUT_AT_MOST: usize = 16 * 1024;
+
+/// Refuses input that is longer than `most`.
+pub fn within(most: usize, input: Vec<u8>) -> io::Result<Vec<u8>> {
+    if input.len() <= most { Ok(input) } else { Err(io::Error::other(format!("it is longer than {most} bytes"))) }
 }
 
 impl Sink for Collected {
@@ -36,6 +48,10 @@ impl Sink for Collected {
     fn err<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>> {
         self.err.extend_from_slice(bytes);
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn input(&mut self, most: usize) -> Waiting<'_, io::Result<Vec<u8>>> {
+        Box::pin(std::future::ready(within(most, std::mem::take(&mut self.input))))
     }
 
     fn closed(&mut self) -> Waiting<'_, ()> {

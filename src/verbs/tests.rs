@@ -218,7 +218,7 @@ async fn asked_and_approved() {
     );
     let id = said.out.split(' ').next().unwrap().to_owned();
     let same = world.say("alice", "request phi-db --reason again --for 1h30m --ticket INC-7").await;
-    assert!(same.out.starts_with(&id), "one pending request is enough: {same:?}");
+    assert!(same.out.starts_with(&format!("attached to {id}, filed at 2026-11-21T22:00:00.000Z: phi-db")), "one pending request is enough: {same:?}");
     let said = world.say("bob", "requests --pending").await;
     assert_eq!(
         ids(&said.out),
@@ -306,7 +306,7 @@ async fn refusals_have_a_reason_a_next_step_and_a_status() {
             "alice",
             "shell",
             2,
-            "\"shell\" is not a verb; there are: whoami, hosts, request, requests, show, approve, deny, withdraw, grants, cert, close, revoke, kill, known-hosts, sessions, recordings, replay, help\n",
+            "\"shell\" is not a verb; there are: whoami, hosts, request, requests, show, approve, deny, withdraw, grants, cert, extend, close, revoke, kill, known-hosts, sessions, recordings, replay, help\n",
         ),
     ] {
         let said = world.say(who, line).await;

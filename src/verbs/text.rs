@@ -60,11 +60,11 @@ pub(super) fn risky(c: char) -> bool {
     !c.is_ascii_graphic() && c != ' ' && escaped(c.encode_utf8(&mut [0; 4])).chars().ne([c])
 }
 
-/// How long from `now` to `until`, for people: `52m`, or `over`.
+/// How long from `now` to `until`, for people: `52m`; `0s` in the last second, and `over` from then on.
 pub fn left(until: Timestamp, now: Timestamp) -> String {
     let span = until.since(now);
     match span.as_seconds() {
-        0 => "over".into(),
+        _ if until <= now => "over".into(),
         // Nobody needs the seconds of an hour.
         s if s >= 3600 => Span::minutes(s / 60).to_string(),
         _ => span.to_string(),
@@ -78,5 +78,8 @@ mod tests {
     #[test]
     fn hours_have_no_seconds() {
         assert_eq!(left(Timestamp::from_micros(3_700_000_000), Timestamp::from_micros(0)), "1h1m");
+        for (until, said) in [(1, "0s"), (999_999, "0s"), (1_000_000, "1s"), (0, "over"), (-5, "over")] {
+            assert_eq!(left(Timestamp::from_micros(until), Timestamp::from_micros(0)), said);
+        }
     }
 }

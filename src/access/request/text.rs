@@ -63,7 +63,7 @@ impl Request {
     }
 
     /// The line that signs and approves, as somebody would type it.
-    pub(super) fn signing_command(&self, length: Option<Span>, channels: Option<&Channels>) -> String {
+    pub fn signing_command(&self, length: Option<Span>, channels: Option<&Channels>) -> String {
         let length = length.map_or_else(String::new, |length| format!(" --for {length}"));
         let channels = channels.map_or_else(String::new, |channels| format!(" --channels {channels}"));
         let (id, less) = (&self.id, format!("{length}{channels}"));

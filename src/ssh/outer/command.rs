@@ -9,16 +9,16 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 use super::super::Wing;
-use super::door::{self, Waiting};
+use super::door::{self, Input, Waiting};
 use crate::access::names::Actor;
 use crate::broker::Proof;
 use crate::verbs::{self, Caller, Look, Sink};
 
 /// Runs `command` (or shows the personal page without one) and closes the channel with its exit status.
 pub(super) async fn run(wing: Arc<Wing>, proof: Proof, waiting: Waiting, command: Option<Vec<u8>>) {
-    let Waiting { write, left, terminal, outer } = waiting;
+    let Waiting { write, left, input, terminal, outer } = waiting;
     let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
-    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), left, line_end };
+    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), input, left, line_end };
     let Some(person) = door::still_known(&wing, &proof).await else {
         let what = if proof.limit().is_some() { "access certificate" } else { "key" };
         let status = written(answer.err(format!("this {what} opens nothing here any more\n").as_bytes()).await, 1);
@@ -84,6 +84,7 @@ enum LineEnd {
 struct Answer {
     out: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
     err: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
+    input: watch::Receiver<Input>,
     left: watch::Receiver<bool>,
     line_end: LineEnd,
 }
@@ -120,6 +121,14 @@ impl Sink for Answer {
         Box::pin(async move {
             let bytes = self.ended(bytes);
             self.err.write_all(&bytes).await
+        })
+    }
+
+    fn input(&mut self, most: usize) -> verbs::Waiting<'_, io::Result<Vec<u8>>> {
+        Box::pin(async move {
+            let gone = || io::Error::other("the connection ended before it did");
+            let whole = self.input.wait_for(|input| input.ended || input.bytes.len() > most).await.map_err(|_| gone())?;
+            verbs::sink::within(most, whole.bytes.clone())
         })
     }
 

@@ -15,6 +15,7 @@ use super::super::tunnel::{Outer, Use};
 use super::command;
 use crate::access::person::Person;
 use crate::broker::{Error, Proof};
+use crate::verbs;
 
 /// A tunnel that was asked for and not yet looked at.
 pub(super) struct Opening {
@@ -31,8 +32,25 @@ pub(super) struct Waiting {
     pub(super) write: ChannelWriteHalf<Msg>,
     /// Becomes true when the client has left the channel or has typed Ctrl-C.
     pub(super) left: watch::Receiver<bool>,
+    /// What came on standard input so far.
+    pub(super) input: watch::Receiver<Input>,
     pub(super) terminal: Option<(u16, u16)>,
     pub(super) outer: Use,
+}
+
+/// The begin of a channel's standard input: as much as any verb reads, and one byte more to tell that there was more.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    pub(super) bytes: Vec<u8>,
+    /// Nothing more comes.
+    pub(super) ended: bool,
+}
+
+impl Input {
+    fn keep(&mut self, data: &[u8]) {
+        let room = (verbs::INPUT_AT_MOST + 1).saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(data.get(..room).unwrap_or(data));
+    }
 }
 
 /// The user whom this proves, as they are known now; none if they may do nothing any more.
@@ -46,12 +64,20 @@ pub(super) async fn still_known(wing: &Wing, proof: &Proof) -> Option<Person> {
     }
 }
 
-/// Empties a channel's queue for as long as it lives: one that is full would stop the whole connection. Verbs read nothing.
-async fn drain(mut read: ChannelReadHalf, left: watch::Sender<bool>) {
+/// Empties a channel's queue for as long as it lives: one that is full would stop the whole connection. Keeps the little that a verb may
+/// read.
+async fn drain(mut read: ChannelReadHalf, left: watch::Sender<bool>, input: watch::Sender<Input>) {
     while let Some(message) = read.wait().await {
         match message {
-            // Ctrl-C on a raw terminal, and the signal that a client may send instead.
-            ChannelMsg::Data { data } if data.contains(&3) => _ = left.send(true),
+            ChannelMsg::Data { data } => {
+                // Ctrl-C on a raw terminal.
+                if data.contains(&3) {
+                    _ = left.send(true);
+                }
+                input.send_modify(|input| input.keep(&data));
+            }
+            ChannelMsg::Eof => input.send_modify(|input| input.ended = true),
+            // The signal that a client may send instead.
             ChannelMsg::Signal { .. } | ChannelMsg::Close => _ = left.send(true),
             _ => {}
         }
@@ -178,8 +204,9 @@ impl Handler for Door {
         };
         let (id, (read, write)) = (channel.id(), channel.split());
         let (leave, left) = watch::channel(false);
-        self.wing.tasks.spawn(drain(read, leave));
-        self.waiting.insert(id, Waiting { write, left, terminal: None, outer });
+        let (typed, input) = watch::channel(Input::default());
+        self.wing.tasks.spawn(drain(read, leave, typed));
+        self.waiting.insert(id, Waiting { write, left, input, terminal: None, outer });
         reply.accept().await;
         Ok(())
     }
