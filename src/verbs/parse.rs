@@ -9,7 +9,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::words;
 use crate::access::names::{BadName, ChannelId, GrantId, HostName, Login, Note, RequestId, SessionId, User, escaped};
-use crate::access::time::{Span, Timestamp};
+use crate::access::time::Timestamp;
 
 pub use asking::{ApproveWords, ExtendWords, RequestWords, ShowWords};
 
@@ -284,7 +284,7 @@ mod tests {
         assert!(parsed.json);
         let Verb::Request(words) = parsed.verb else { panic!() };
         assert_eq!(words.reason.as_str(), "fix the it's index");
-        assert_eq!(words.length, Some(Span::minutes(90)));
+        assert_eq!(words.length, "1h30m".parse().ok());
         assert_eq!(words.channels.map(|c| c.to_string()), Some("shell,exec".into()));
     }
 
