@@ -1,10 +1,11 @@
 //! What was recorded of a session's channels.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::FromRow;
 
-use super::sql::sql;
+use super::sql::{Statement, sql};
 use super::{Conn, StoreError, Tx, count, stored};
 use crate::access::names::SessionId;
 use crate::audit::digest::Digest;
@@ -30,6 +31,7 @@ pub struct ChannelRow {
 
 #[derive(FromRow)]
 struct RawChannel {
+    session: String,
     number: i64,
     kind: String,
     command: Option<String>,
@@ -60,13 +62,18 @@ impl Tx {
 
 /// The recordings of a session, by number.
 pub(super) async fn channels(conn: &mut Conn, id: &str) -> Result<Vec<ChannelRow>, StoreError> {
-    let raws: Vec<RawChannel> =
-        sql("SELECT number, kind, command, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number")
-            .bind(id)
-            .fetch_all(conn)
-            .await?;
-    let read = |raw: RawChannel| {
-        Ok(ChannelRow {
+    let statement =
+        sql("SELECT session, number, kind, command, file, sha256, bytes, duration FROM channels WHERE session = $1 ORDER BY number");
+    Ok(channels_of(conn, statement.bind(id)).await?.remove(id).unwrap_or_default())
+}
+
+/// The recordings of many sessions: `statement` gives them by number.
+pub(super) async fn channels_of(conn: &mut Conn, statement: Statement) -> Result<BTreeMap<String, Vec<ChannelRow>>, StoreError> {
+    let raws: Vec<RawChannel> = statement.fetch_all(conn).await?;
+    let mut found: BTreeMap<String, Vec<ChannelRow>> = BTreeMap::new();
+    for raw in raws {
+        let id = raw.session.as_str();
+        let row = ChannelRow {
             number: u32::try_from(raw.number).map_err(|e| StoreError::row("channels", id, e))?,
             kind: raw.kind,
             command: raw.command,
@@ -74,7 +81,8 @@ pub(super) async fn channels(conn: &mut Conn, id: &str) -> Result<Vec<ChannelRow
             sha256: raw.sha256.parse().map_err(|e| StoreError::row("channels", id, e))?,
             bytes: count("channels", id, raw.bytes)?,
             duration: Duration::from_micros(count("channels", id, raw.duration)?),
-        })
-    };
-    raws.into_iter().map(read).collect()
+        };
+        found.entry(raw.session).or_default().push(row);
+    }
+    Ok(found)
 }

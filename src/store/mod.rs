@@ -19,6 +19,7 @@ mod open;
 mod postgres;
 mod requests;
 mod sessions;
+mod sought;
 mod sql;
 mod sqlite;
 mod texts;
@@ -46,7 +47,8 @@ pub use grants::GrantFilter;
 pub use log::Head;
 pub use notices::{Notice, SHOWN};
 pub use requests::{Kept, RequestFilter};
-pub use sessions::{ClosedSession, LiveRow, NewSession, SessionFilter, SessionRow};
+pub use sessions::{ClosedSession, LiveRow, NewSession, SessionRow};
+pub use sought::SessionFilter;
 pub use users::{KeyRow, UserRow};
 
 use sql::{Conn, Pool};

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use sqlx::FromRow;
 
-use super::channels::{ChannelRow, channels};
+use super::channels::{ChannelRow, channels, channels_of};
+use super::sought::{SessionFilter, which};
 use super::sql::sql;
 use super::{Conn, Reader, StoreError, Tx, count, hosts, name, one, stored, users};
 use crate::access::channels::Channels;
@@ -120,27 +121,6 @@ pub struct LiveRow {
     pub killed: bool,
 }
 
-/// Which sessions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SessionFilter {
-    /// Of this user.
-    pub user: Option<User>,
-    /// On this host.
-    pub host: Option<HostName>,
-    /// As this account.
-    pub login: Option<Login>,
-    /// Begun at this time or later.
-    pub since: Option<Timestamp>,
-    /// Begun before this time.
-    pub until: Option<Timestamp>,
-    /// Live ones only.
-    pub live: bool,
-    /// Those with sealed recordings only.
-    pub recorded: bool,
-    /// The newest so many; none means [`MOST`].
-    pub most: Option<u32>,
-}
-
 #[derive(FromRow)]
 struct Raw {
     id: String,
@@ -185,30 +165,29 @@ impl Reader {
     /// Sessions with their recordings, the newest first.
     pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
         let mut conn = self.moment().await?;
-        let raws: Vec<Raw> = sql("SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
-                    late_host_ms, late_client_ms, folder, manifest
-             FROM sessions
-             WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
-               AND (CAST($3 AS TEXT) IS NULL OR login = $3) AND (CAST($4 AS BIGINT) IS NULL OR started_at >= $4)
-               AND (CAST($5 AS BIGINT) IS NULL OR started_at < $5) AND (CAST($6 AS TEXT) IS NULL OR state = $6)
-               AND (CAST($7 AS BIGINT) IS NULL OR manifest IS NOT NULL)
-             ORDER BY started_at DESC, id LIMIT $8")
-        .bind(filter.user.as_ref().map(User::as_str))
-        .bind(filter.host.as_ref().map(HostName::as_str))
-        .bind(filter.login.as_ref().map(Login::as_str))
-        .bind(filter.since.map(Timestamp::micros))
-        .bind(filter.until.map(Timestamp::micros))
-        .bind(filter.live.then_some("live"))
-        .bind(filter.recorded.then_some(1_i64))
-        .bind(i64::from(filter.most.unwrap_or(MOST).min(MOST)))
-        .fetch_all(&mut conn)
-        .await?;
-        let mut sessions = Vec::with_capacity(raws.len());
-        for raw in raws {
-            let channels = channels(&mut conn, &raw.id).await?;
-            sessions.push(built(raw, channels)?);
-        }
-        Ok(sessions)
+        let raws: Vec<Raw> = filter
+            .bind(sql(concat!(
+                "SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
+                        late_host_ms, late_client_ms, folder, manifest
+                 FROM sessions ",
+                which!()
+            )))
+            .fetch_all(&mut conn)
+            .await?;
+        // All recordings in one reading: a list of a thousand sessions must not be a thousand statements.
+        let recordings = concat!(
+            "SELECT c.session, c.number, c.kind, c.command, c.file, c.sha256, c.bytes, c.duration
+             FROM channels c JOIN (SELECT id FROM sessions ",
+            which!(),
+            ") s ON s.id = c.session ORDER BY c.session, c.number"
+        );
+        let mut recordings = channels_of(&mut conn, filter.bind(sql(recordings))).await?;
+        raws.into_iter()
+            .map(|raw| {
+                let channels = recordings.remove(&raw.id).unwrap_or_default();
+                built(raw, channels)
+            })
+            .collect()
     }
 
     /// How the rights of this node's live sessions stand now.
@@ -368,6 +347,3 @@ fn built(raw: Raw, channels: Vec<ChannelRow>) -> Result<SessionRow, StoreError> 
         channels,
     })
 }
-
-/// The most sessions that one reading gives.
-pub const MOST: u32 = 1000;

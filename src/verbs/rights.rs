@@ -15,10 +15,11 @@ use crate::broker::{Broker, Error, GrantFilter};
 /// `grants`: mine, and those that I may revoke.
 pub(super) async fn list(broker: &Broker, caller: &Caller) -> Result<Answer, Error> {
     let now = broker.now();
-    let mut grants = read(broker, broker.reader().grants(&GrantFilter::default()).await)?;
+    let policy = broker.policy();
+    let user = caller.person.as_ref().filter(|person| !policy.may_somewhere(person, Act::Revoke)).map(|person| person.user.clone());
+    let mut grants = read(broker, broker.reader().grants(&GrantFilter { user, ..GrantFilter::default() }).await)?;
     if let Some(person) = &caller.person {
         let places = Places::load(broker).await?;
-        let policy = broker.policy();
         grants.retain(|grant| grant.user == person.user || policy.may(person, Act::Revoke, &places.get(&grant.host)));
     }
     grants.retain(|grant| caller.sees(&grant.id));

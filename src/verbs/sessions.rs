@@ -29,10 +29,12 @@ impl Places {
 
 /// `sessions [--live]`: my own, what came of my approvals, and those on hosts where I may see them.
 pub(super) async fn list(broker: &Broker, caller: &Caller, live: bool) -> Result<Answer, Error> {
-    let mut rows = read(broker, broker.reader().sessions(&SessionFilter { live, ..SessionFilter::default() }).await)?;
+    let policy = broker.policy();
+    let concerns = caller.person.as_ref().filter(|person| !policy.may_somewhere(person, Act::Sessions)).map(|person| person.user.clone());
+    let filter = SessionFilter { live, concerns, ..SessionFilter::default() };
+    let mut rows = read(broker, broker.reader().sessions(&filter).await)?;
     if let Some(person) = &caller.person {
         let places = Places::load(broker).await?;
-        let policy = broker.policy();
         // What they said yes to they may end, so they may see it.
         let approved = read(broker, broker.reader().said_yes(&person.user).await)?;
         rows.retain(|row| {
