@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use sqlx::FromRow;
 
 use super::channels::{ChannelRow, channels, channels_of};
-use super::sought::{SessionFilter, which};
+use super::sought::{RECORDINGS, SESSIONS, SessionFilter};
 use super::sql::sql;
 use super::{Conn, Reader, StoreError, Tx, count, hosts, name, one, stored, users};
 use crate::access::channels::Channels;
@@ -165,23 +165,8 @@ impl Reader {
     /// Sessions with their recordings, the newest first.
     pub async fn sessions(&self, filter: &SessionFilter) -> Result<Vec<SessionRow>, StoreError> {
         let mut conn = self.moment().await?;
-        let raws: Vec<Raw> = filter
-            .bind(sql(concat!(
-                "SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
-                        late_host_ms, late_client_ms, folder, manifest
-                 FROM sessions ",
-                which!()
-            )))
-            .fetch_all(&mut conn)
-            .await?;
-        // All recordings in one reading: a list of a thousand sessions must not be a thousand statements.
-        let recordings = concat!(
-            "SELECT c.session, c.number, c.kind, c.command, c.file, c.sha256, c.bytes, c.duration
-             FROM channels c JOIN (SELECT id FROM sessions ",
-            which!(),
-            ") s ON s.id = c.session ORDER BY c.session, c.number"
-        );
-        let mut recordings = channels_of(&mut conn, filter.bind(sql(recordings))).await?;
+        let raws: Vec<Raw> = filter.bind(sql(SESSIONS)).fetch_all(&mut conn).await?;
+        let mut recordings = channels_of(&mut conn, filter.bind(sql(RECORDINGS))).await?;
         raws.into_iter()
             .map(|raw| {
                 let channels = recordings.remove(&raw.id).unwrap_or_default();

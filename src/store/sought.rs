@@ -4,19 +4,31 @@ use super::sql::Statement;
 use crate::access::names::{HostName, Login, User};
 use crate::access::time::Timestamp;
 
-/// The filter as a statement says it: see [`SessionFilter::bind`].
-macro_rules! which {
-    () => {
-        "WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
+/// The sessions of a filter, the newest first; its values come from [`SessionFilter::bind`].
+pub(super) const SESSIONS: &str = "SELECT id, node, grant_id, request, user_name, host, login, rule, client, started_at, ended_at, ending,
+            late_host_ms, late_client_ms, folder, manifest
+     FROM sessions
+     WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
+       AND (CAST($3 AS TEXT) IS NULL OR login = $3) AND (CAST($4 AS BIGINT) IS NULL OR started_at >= $4)
+       AND (CAST($5 AS BIGINT) IS NULL OR started_at < $5) AND (CAST($6 AS TEXT) IS NULL OR state = $6)
+       AND (CAST($7 AS BIGINT) IS NULL OR manifest IS NOT NULL)
+       AND (CAST($8 AS TEXT) IS NULL OR user_name = $8
+            OR request IN (SELECT request FROM approvals WHERE user_name = $8 AND verdict = 'yes'))
+     ORDER BY started_at DESC, id LIMIT $9";
+
+/// All recordings of the same sessions: a list of a thousand sessions must not be a thousand statements.
+pub(super) const RECORDINGS: &str = "SELECT c.session, c.number, c.kind, c.command, c.file, c.sha256, c.bytes, c.duration
+     FROM channels c JOIN (
+        SELECT id FROM sessions
+        WHERE (CAST($1 AS TEXT) IS NULL OR user_name = $1) AND (CAST($2 AS TEXT) IS NULL OR host = $2)
            AND (CAST($3 AS TEXT) IS NULL OR login = $3) AND (CAST($4 AS BIGINT) IS NULL OR started_at >= $4)
            AND (CAST($5 AS BIGINT) IS NULL OR started_at < $5) AND (CAST($6 AS TEXT) IS NULL OR state = $6)
            AND (CAST($7 AS BIGINT) IS NULL OR manifest IS NOT NULL)
            AND (CAST($8 AS TEXT) IS NULL OR user_name = $8
                 OR request IN (SELECT request FROM approvals WHERE user_name = $8 AND verdict = 'yes'))
-         ORDER BY started_at DESC, id LIMIT $9"
-    };
-}
-pub(super) use which;
+         ORDER BY started_at DESC, id LIMIT $9
+     ) s ON s.id = c.session
+     ORDER BY c.session, c.number";
 
 /// Which sessions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
