@@ -123,14 +123,13 @@ fn beside(config: &Config, found: &mut Findings) {
 
 /// Opens the store if it is there; `check` makes nothing.
 async fn store(config: &Config, found: &mut Findings) -> Option<Store> {
-    let file = Path::new(config.store.trim_start_matches("sqlite:"));
-    if !file.exists() {
+    if let Some(file) = config.store.file().filter(|file| !file.exists()) {
         found.wrong("store", format!("{} is not there\nhint: `jit-bastion init` makes it", file.display()));
         return None;
     }
     match open::store(config).await {
         Ok(store) => {
-            found.good("store", config.store.as_str());
+            found.good("store", config.store.to_string());
             Some(store)
         }
         Err(failure) => {

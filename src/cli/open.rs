@@ -13,7 +13,7 @@ use crate::ca::secret::Passphrase;
 use crate::config::{Config, Keys};
 use crate::serve::settings;
 use crate::session::Knife;
-use crate::store::{Reader, Store};
+use crate::store::{Reader, Store, StoreError};
 
 /// What to do without keys.
 const INIT: &str = "`jit-bastion init` makes keys and store";
@@ -33,8 +33,16 @@ pub(super) fn passphrase(config: &Config) -> Result<Passphrase, Failure> {
 /// The store of this installation, which `init` has made.
 pub(super) async fn store(config: &Config) -> Result<Store, Failure> {
     let node = config.node()?;
-    let opened = Store::open(&config.store, &node).await;
-    opened.map_err(|error| Failure::refused("store", format!("cannot open {}: {error}", config.store), "`jit-bastion check` looks further"))
+    Store::open(&config.store.secret(), &node).await.map_err(|error| cannot_open(config, &error))
+}
+
+/// A store that cannot be opened, with the next step that its error knows, or the usual one.
+fn cannot_open(config: &Config, error: &StoreError) -> Failure {
+    let said = format!("cannot open {}: {error}", config.store);
+    if said.contains("\nhint: ") {
+        return Failure::from_text("store", &said);
+    }
+    Failure::refused("store", said, "look whether it is there and lets this account in; `jit-bastion check` tries again")
 }
 
 /// The keys that lie sealed in the store.

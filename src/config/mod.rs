@@ -6,6 +6,7 @@
 mod limits;
 mod node;
 mod place;
+mod store;
 mod value;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,8 +20,9 @@ use crate::access::names::HostName;
 use crate::access::zone::Zone;
 pub use limits::{LIMITS, Limit, Limits};
 pub use node::node_name;
+pub use store::StoreUrl;
 pub use value::Source;
-use value::{Folder, OneOrMany, Pattern, StoreUrl};
+use value::{Folder, OneOrMany, Pattern};
 
 /// The port when `listen` is left out; 22 usually belongs to the machine's own sshd.
 const DEFAULT_PORT: u16 = 2222;
@@ -40,8 +42,8 @@ pub struct Config {
     pub zone: Zone,
     /// The folder of sealed keys, journals and, by default, the store.
     pub state: PathBuf,
-    /// The store's URL, `sqlite:` and an absolute path.
-    pub store: String,
+    /// Where the store is.
+    pub store: StoreUrl,
     /// The folder of recordings.
     pub recordings: PathBuf,
     /// The policy file.
@@ -170,7 +172,11 @@ impl Config {
             }
         };
         let state = at(written.state.unwrap_or_else(|| "state".into()));
-        let store = written.store.map_or_else(|| state.join("jit-bastion.db"), |url| at(url.0));
+        let store = match written.store {
+            None => StoreUrl::Sqlite(state.join("jit-bastion.db")),
+            Some(StoreUrl::Sqlite(path)) => StoreUrl::Sqlite(at(path)),
+            Some(server) => server,
+        };
         Ok(Self {
             file: file.to_owned(),
             listen: written.listen.map_or_else(|| vec![(Ipv4Addr::LOCALHOST, DEFAULT_PORT).into()], |l| l.0),
@@ -179,7 +185,7 @@ impl Config {
                 None => HostName::parse("jit-bastion").into_iter().collect(),
             },
             zone: written.zone.map_or_else(Zone::utc, |zone| zone.0),
-            store: format!("sqlite:{}", store.display()),
+            store,
             recordings: at(written.recordings.map_or_else(|| "recordings".into(), |f| f.0)),
             policy: at(written.policy.unwrap_or_else(|| "policy.toml".into())),
             source_addresses: written.source_addresses.map(|s| s.0).unwrap_or_default(),
@@ -217,7 +223,7 @@ mod tests {
         assert_eq!(config.listen, ["127.0.0.1:2222".parse().unwrap()]);
         assert_eq!(config.names[0].as_str(), "jit-bastion");
         assert_eq!(config.state, Path::new("/etc/jb/state"));
-        assert_eq!(config.store, "sqlite:/etc/jb/state/jit-bastion.db");
+        assert_eq!(config.store.to_string(), "sqlite:/etc/jb/state/jit-bastion.db");
         assert_eq!(config.recordings, Path::new("/etc/jb/recordings"));
         assert_eq!(config.policy, Path::new("/etc/jb/policy.toml"));
         assert_eq!(config.keys, Keys::PassphraseFile("/etc/jb/passphrase".into()));
@@ -254,6 +260,7 @@ mod tests {
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.zone.name(), "Europe/Berlin");
         assert_eq!(config.store, "sqlite:/etc/jb/x.db");
+        assert_eq!(config.store.to_string(), "sqlite:/etc/jb/x.db");
         assert_eq!(config.recordings, Path::new("/srv/recordings"));
         assert_eq!(config.source_addresses[1].to_string(), "2001:db8::/64");
         assert_eq!(config.keys, Keys::Credential("passphrase".into()));
@@ -273,7 +280,9 @@ mod tests {
             ("listen = 22\n", ":1:10:", &["integer `22`", "a text or a list of texts"]),
             ("names = [\"a b\"]\n", ":1:9:", &["\"a b\" is not a host name"]),
             ("state = \"a\"\nstate = \"b\"\n", ":2:1:", &["duplicate key"]),
-            ("store = \"postgres://x\"\n", ":1:9:", &["not built in this version", "sqlite:"]),
+            ("store = \"mysql://x\"\n", ":1:9:", &["names no store", "sqlite:", "postgres:"]),
+            ("store = \"postgres://a:hunter2@b/c\"\n", ":1:9:", &["sslmode=verify-full", "postgres://a:*******@b/c\"\n"]),
+            ("stoer = \"postgres://a:hunter2@b/c\"\n", ":1:1:", &["postgres://a:*******@b/c"]),
             ("recordings = \"s3://x\"\n", ":1:14:", &["not built in this version"]),
             ("source-addresses = [\"10.0.0.0/33\"]\n", ":1:20:", &["10.0.0.0/33", "192.0.2.7"]),
             ("source-addresses = [\"10.0.0.1/24\"]\n", ":1:20:", &["10.0.0.1/24"]),

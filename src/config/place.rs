@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::ops::Range;
 use std::path::Path;
 
+use super::store::masked;
 use crate::access::names::escaped;
 
 /// The caret marks at most this much; a mistake that is longer is seen without it.
@@ -51,7 +52,7 @@ fn marked(file: &Path, text: &str, said: &str, span: &Range<usize>) -> String {
         "{}:{number}:{}: {said}\n{blank} |\n{gutter} | {}\n{blank} | {indent}{}",
         file.display(),
         lead.chars().count() + 1,
-        escaped(line),
+        escaped(&masked(line)),
         "^".repeat(carets),
     )
 }

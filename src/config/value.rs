@@ -153,21 +153,6 @@ text_value!(CredentialName, |text| {
     if fits { Ok(text) } else { Err(bad()) }
 });
 
-/// The store's file, from `sqlite:PATH`.
-#[derive(Debug)]
-pub struct StoreUrl(pub PathBuf);
-
-text_value!(StoreUrl, |text| {
-    let path = text.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-    match path {
-        Some(path) if !path.is_empty() && !path.contains(['?', '#', '%', ':']) => Ok(PathBuf::from(path)),
-        Some(_) => Err(format!("{text:?} names no file\nhint: write it as sqlite:/var/lib/jit-bastion/jit-bastion.db, without ? # % or :")),
-        None => Err(format!(
-            "{text:?} is a store that is not built in this version\nhint: write it as sqlite:/var/lib/jit-bastion/jit-bastion.db"
-        )),
-    }
-});
-
 /// A folder: a path, or `file://` and an absolute one.
 #[derive(Debug)]
 pub struct Folder(pub PathBuf);

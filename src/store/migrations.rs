@@ -48,6 +48,22 @@ pub(super) async fn forward(pool: &Pool) -> Result<(), StoreError> {
     })
 }
 
+/// Brings an empty store to the shape `number` and no further.
+#[cfg(test)]
+pub(super) async fn up_to(pool: &Pool, number: i64) {
+    let shapes = SHAPES.split(|shape| shape.number > number).next().unwrap();
+    match pool {
+        Pool::Sqlite(pool) => migrator(shapes, |shape| shape.sqlite).run(pool).await.unwrap(),
+        Pool::Postgres(pool) => migrator(shapes, |shape| shape.postgres).run(pool).await.unwrap(),
+    }
+}
+
+/// The names of all shapes.
+#[cfg(test)]
+pub(super) fn names() -> Vec<&'static str> {
+    SHAPES.iter().map(|shape| shape.name).collect()
+}
+
 fn migrator(shapes: &[Shape], text: impl Fn(&Shape) -> &'static str) -> Migrator {
     let migration = |shape: &Shape| {
         let name = shape.name.split_once('_').map_or(shape.name, |(_, name)| name);

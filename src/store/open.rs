@@ -21,8 +21,7 @@ impl Place {
     /// Reads `sqlite:PATH` or `postgres://..`; everything else is refused with what would be read.
     pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
-            let options = url.parse().map_err(|e: sqlx::Error| StoreError::Url(e.to_string()))?;
-            return Ok(Self::Postgres(Box::new(options)));
+            return Ok(Self::Postgres(Box::new(postgres::options(url)?)));
         }
         let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         match path {

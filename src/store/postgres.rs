@@ -3,12 +3,91 @@
 //! Whoever writes, on whichever node, first takes one lock of the whole database: writes happen one after the other, as SQLite's do, and
 //! everything that this program says about "inside the transaction" is true on both.
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use zeroize::Zeroizing;
 
 use super::StoreError;
 use super::migrations;
 use super::open::{ACQUIRE, AT_THE_DOOR, BUSY, Pools, READERS, WATCHING};
 use super::sql::{Conn, Pool, sql};
+
+/// Reads a URL. What may stand in it the configuration has said already; here the essential is looked at once more, as the library
+/// understood it: a server that is not on this machine must prove who it is.
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let (passfile, url) = without_passfile(url);
+    let options: PgConnectOptions = url.parse().map_err(|e: sqlx::Error| StoreError::Url(e.to_string()))?;
+    let here = options.get_socket().is_some() || options.get_host() == "localhost" || options.get_host().starts_with('/') || {
+        let bare = options.get_host().trim_start_matches('[').trim_end_matches(']');
+        bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    };
+    if !here && !matches!(options.get_ssl_mode(), PgSslMode::VerifyFull) {
+        return Err(StoreError::Url("a server elsewhere must prove who it is: sslmode=verify-full".to_owned()));
+    }
+    let Some(file) = passfile else { return Ok(options) };
+    let password = password(Path::new(&file), &options).map_err(|e| StoreError::File { path: file.into(), source: e })?;
+    Ok(options.password(&password))
+}
+
+/// Takes `passfile=FILE` out of a URL: the library does not know it.
+fn without_passfile(url: &str) -> (Option<String>, Zeroizing<String>) {
+    let Some((place, query)) = url.split_once('?') else { return (None, Zeroizing::new(url.to_owned())) };
+    let mut file = None;
+    let mut rest = Vec::new();
+    for pair in query.split('&') {
+        match pair.strip_prefix("passfile=") {
+            Some(path) => file = Some(path.to_owned()),
+            None => rest.push(pair),
+        }
+    }
+    (file, Zeroizing::new(format!("{place}?{}", rest.join("&"))))
+}
+
+/// The password for this server, database and user from a file as libpq's: lines of `host:port:database:user:password`, `*` is any, the
+/// first that fits counts; a socket's host is `localhost`. Refused when others can read it.
+fn password(file: &Path, options: &PgConnectOptions) -> io::Result<Zeroizing<String>> {
+    let mut opened = File::open(file)?;
+    if opened.metadata()?.permissions().mode() & 0o077 != 0 {
+        return Err(io::Error::other("others can read it (chmod 600)"));
+    }
+    let mut text = Zeroizing::new(String::new());
+    opened.read_to_string(&mut text)?;
+    let host = if options.get_socket().is_some() { "localhost" } else { options.get_host() };
+    let port = options.get_port().to_string();
+    let wanted = [host, &port, options.get_database().unwrap_or_default(), options.get_username()];
+    let fits = |line: &&str| {
+        let fields = fields(line);
+        fields.len() == 5 && fields.iter().zip(wanted).all(|(field, wanted)| *field == "*" || *field == wanted)
+    };
+    let line = text.lines().filter(|line| !line.starts_with('#')).find(fits);
+    let password = line.and_then(|line| fields(line).pop()).map(Zeroizing::new);
+    password.ok_or_else(|| io::Error::other(format!("no line in it fits {}", wanted.join(":"))))
+}
+
+/// The fields of such a line; `\:` and `\\` are a colon and a backslash.
+fn fields(line: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        let c = match c {
+            ':' => {
+                fields.push(String::new());
+                continue;
+            }
+            '\\' => chars.next().unwrap_or('\\'),
+            other => other,
+        };
+        if let Some(field) = fields.last_mut() {
+            field.push(c);
+        }
+    }
+    fields
+}
 
 /// Opens the database and brings it to the newest shape.
 pub(super) async fn open(options: PgConnectOptions) -> Result<Pools, StoreError> {
@@ -51,3 +130,42 @@ pub(super) async fn turn(conn: &mut Conn) -> Result<(), StoreError> {
 const ONE_WRITER: i64 = i64::from_be_bytes(*b"jit-writ");
 /// One writes; the other is on its way back from a transaction that was given up.
 const WRITERS: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_elsewhere_proves_itself() {
+        for (url, good) in [
+            ("postgres://jit@db.example/jit", false),
+            ("postgres://jit@db.example/jit?sslmode=require", false),
+            ("postgres://jit@db.example/jit?sslmode=verify-ca", false),
+            ("postgres://jit@db.example/jit?sslmode=verify-full", true),
+            ("postgres://jit@localhost/jit?sslmode=disable", true),
+            ("postgres://jit@[::1]:5433/jit", true),
+            ("postgres://jit@%2Frun%2Fpostgresql/jit", true),
+            ("postgres://jit@localhost/jit?host=/run/postgresql", true),
+        ] {
+            assert_eq!(options(url).is_ok(), good, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_password_comes_from_the_first_line_that_fits() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pgpass");
+        let text = "# none\nlocalhost:5432:other:jit:wrong\n*:5433:jit:jit:a\\:b\\\\c\nlocalhost:*:*:*:socket\n";
+        std::fs::write(&file, text).unwrap();
+        let read = |url: &str| password(&file, &options(url).unwrap()).map(|p| p.to_string());
+        assert!(read("postgres://jit@localhost:5433/jit").unwrap_err().to_string().contains("chmod 600"));
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(read("postgres://jit@localhost:5433/jit").unwrap(), "a:b\\c");
+        assert_eq!(read("postgres://bob@%2Frun%2Fpostgresql/jit").unwrap(), "socket");
+        let none = read("postgres://jit@127.0.0.1:5432/jit").unwrap_err().to_string();
+        assert!(none.contains("127.0.0.1:5432:jit:jit"), "{none}");
+        let whole = format!("postgres://jit@localhost:5433/jit?sslmode=disable&passfile={}", file.display());
+        assert!(options(&whole).is_ok());
+        assert!(options("postgres://jit@localhost/jit?passfile=/none").is_err());
+    }
+}

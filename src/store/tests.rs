@@ -1,3 +1,6 @@
+mod shapes;
+mod shared;
+
 use std::collections::BTreeSet;
 
 use tempfile::TempDir;
