@@ -259,7 +259,7 @@ mod tests {
         .unwrap();
         assert_eq!(config.listen.len(), 2);
         assert_eq!(config.zone.name(), "Europe/Berlin");
-        assert_eq!(config.store, "sqlite:/etc/jb/x.db");
+        assert_eq!(config.store.to_string(), "sqlite:/etc/jb/x.db");
         assert_eq!(config.store.to_string(), "sqlite:/etc/jb/x.db");
         assert_eq!(config.recordings, Path::new("/srv/recordings"));
         assert_eq!(config.source_addresses[1].to_string(), "2001:db8::/64");
