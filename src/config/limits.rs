@@ -94,6 +94,7 @@ limits! {
     connections, "connections": usize, Count, count, 1000, 1..=100_000, "Open connections to the front door.";
     connections_per_address, "connections-per-address": usize, Count, count, 100, 1..=100_000, "Open connections from one address.";
     sessions_per_user, "sessions-per-user": usize, Count, count, 50, 1..=10_000, "Live sessions of one user.";
+    store_grace, "store-grace": Span, Time, Span::seconds, 120, 1..=600, "Time that live sessions go on while the store does not answer.";
 }
 
 impl<'de> Deserialize<'de> for Limits {

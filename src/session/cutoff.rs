@@ -79,7 +79,7 @@ impl Cutoff {
     pub fn new(knife: &Knife, ends: Timestamp, clock: Arc<dyn Clock>) -> Self {
         let left = ends.since(clock.now()).duration();
         let boot = clock.since_boot();
-        let deadlines = Deadlines { wall: ends, boot: boot.saturating_add(left), idle: None };
+        let deadlines = Deadlines { wall: ends, boot: boot.saturating_add(left), idle: None, lost: None };
         let inner = Arc::new_cyclic(|weak| Inner {
             id: knife.register(deadlines, weak.clone()),
             knife: knife.clone(),
@@ -115,6 +115,12 @@ impl Cutoff {
     pub fn log_off_after(&self, idle: Span) {
         self.touch();
         self.0.knife.set_idle(self.0.id, idle.duration(), self.0.touched());
+    }
+
+    /// The store does not answer: the session ends at `at` on BOOTTIME as `store-lost`, unless this is called with `None` before. Its own
+    /// end is not moved.
+    pub fn end_unless_back(&self, at: Option<Duration>) {
+        self.0.knife.set_lost(self.0.id, at);
     }
 
     /// Somebody typed. An atomic store: call it for every input.

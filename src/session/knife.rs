@@ -100,6 +100,15 @@ impl Knife {
         self.wake();
     }
 
+    pub(super) fn set_lost(&self, id: u64, at: Option<Duration>) {
+        let mut desk = self.desk();
+        let Some(entry) = desk.entries.get_mut(&id) else { return };
+        entry.deadlines.lost = at;
+        desk.boot.extend(at.map(|at| Reverse((at, id, Step::Lost))));
+        drop(desk);
+        self.wake();
+    }
+
     /// Keeps the duplicate, or hands it back where that side has already fallen.
     pub(super) fn hold(&self, id: u64, socket: OwnedFd, side: Side) -> Option<OwnedFd> {
         let mut desk = self.desk();
@@ -155,6 +164,8 @@ pub(super) struct Deadlines {
     pub(super) wall: Timestamp,
     pub(super) boot: Duration,
     pub(super) idle: Option<Duration>,
+    /// While the store does not answer: when the session ends unless it does again.
+    pub(super) lost: Option<Duration>,
 }
 
 /// What is to do when a moment on BOOTTIME has come. An entry on the heap may be stale: the session's deadlines decide.
@@ -168,6 +179,8 @@ enum Step {
     Idle,
     /// The session may be near that.
     Warn,
+    /// The store may have been silent for too long.
+    Lost,
 }
 
 struct Entry {
@@ -189,9 +202,8 @@ struct Desk {
 
 /// One thing to do once the lock is given back: waking and system calls never happen under it.
 enum Stroke {
-    End(Arc<Inner>, Duration),
+    End(Arc<Inner>, Duration, Ending),
     Fall(Option<Arc<Inner>>, Side, Vec<OwnedFd>),
-    Idle(Arc<Inner>, Duration),
     Warn(Arc<Inner>),
 }
 
@@ -219,7 +231,7 @@ impl Desk {
             let live = self.entries.get(&id).filter(|e| e.deadlines.wall <= now);
             let session = live.and_then(|e| e.session.upgrade());
             let ended = if set { boot } else { boot.saturating_sub(now.since(when).duration()) };
-            strokes.extend(session.map(|s| Stroke::End(s, ended)));
+            strokes.extend(session.map(|s| Stroke::End(s, ended, Ending::TimeUp)));
         }
         while let Some(&Reverse((when, id, step))) = self.boot.peek().filter(|r| r.0.0 <= boot) {
             self.boot.pop();
@@ -242,7 +254,8 @@ impl Desk {
         }
         let session = entry.session.upgrade()?;
         match step {
-            Step::End => (entry.deadlines.boot <= boot).then_some(Stroke::End(session, when)),
+            Step::End => (entry.deadlines.boot <= boot).then_some(Stroke::End(session, when, Ending::TimeUp)),
+            Step::Lost => (entry.deadlines.lost? <= boot).then_some(Stroke::End(session, when, Ending::StoreLost)),
             Step::Fall(_) => None,
             Step::Idle | Step::Warn => {
                 let idle = entry.deadlines.idle?;
@@ -253,7 +266,7 @@ impl Desk {
                     return None;
                 }
                 if step == Step::Idle {
-                    return Some(Stroke::Idle(session, really));
+                    return Some(Stroke::End(session, really, Ending::Idle));
                 }
                 // The next stretch of idleness can begin no earlier than now.
                 self.boot.push(Reverse((boot.saturating_add(idle).saturating_sub(ahead), id, Step::Warn)));
@@ -316,8 +329,7 @@ impl Shared {
 impl Stroke {
     fn strike(self) {
         match self {
-            Self::End(session, at) => session.fall(Ending::TimeUp, at),
-            Self::Idle(session, at) => session.fall(Ending::Idle, at),
+            Self::End(session, at, why) => session.fall(why, at),
             Self::Fall(Some(session), side, sockets) => session.close(side, sockets, true),
             Self::Fall(None, _, sockets) => sockets.iter().for_each(|s| {
                 let _ = shutdown(s, Shutdown::Both);
