@@ -3,6 +3,7 @@
 //! This room decides and never waits: no await, no SQL, no SSH, no clock of its own. Time is given to it.
 
 pub mod channels;
+pub mod date;
 pub mod grant;
 pub mod host;
 pub mod names;

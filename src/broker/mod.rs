@@ -20,6 +20,7 @@ mod recover;
 mod request;
 mod rights;
 mod turned_away;
+mod user_keys;
 mod users;
 mod visit;
 mod watch;
@@ -54,7 +55,7 @@ pub use identity::{Identity, KnownHosts};
 pub use proof::{AccessPass, Proof};
 pub use request::{Asking, Filed};
 pub use turned_away::Meant;
-pub use users::NewKey;
+pub use user_keys::NewKey;
 pub use visit::OpenSession;
 
 use fault::Stop;

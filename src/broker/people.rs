@@ -18,7 +18,7 @@ use crate::store::{StoreError, Tx};
 impl Broker {
     /// The user whose key this is, with their roles now; none for a stranger and for a disabled user. The key proves nothing yet.
     pub async fn recognise(&self, key: &PublicKey) -> Result<Option<Person>, Fault> {
-        self.store.door().user_by_key(&fingerprint(key)).await.map_err(|e| self.fault(&e))
+        self.store.door().user_by_key(&fingerprint(key), self.now()).await.map_err(|e| self.fault(&e))
     }
 
     /// Notes that this key has proven somebody.

@@ -28,7 +28,7 @@ impl Broker {
     /// recordings could not be finished stays as it is for the next start. Before the first connection, by the one process that serves;
     /// doing it again changes nothing.
     pub async fn recover(&self, found: Vec<RecoveredSession>) -> Result<(), Fault> {
-        let rows = self.reader().live().await.map_err(|e| self.fault(&e))?;
+        let rows = self.reader().live(self.now()).await.map_err(|e| self.fault(&e))?;
         let mut left: BTreeSet<SessionId> = rows.into_iter().map(|row| row.id).collect();
         for RecoveredSession { journal, meta, sealed } in found {
             let session = meta.map(|meta| meta.session);

@@ -1,127 +1,118 @@
-//! Users: who is known, by which keys, in which roles. From the bastion's own command line.
+//! Users: who is known, in which roles and until when. From the bastion's own command line.
 
 use std::collections::BTreeSet;
 
-use ssh_key::{Algorithm, PublicKey};
-
 use super::fault::Stop;
 use super::hosts::exists;
-use super::people::fingerprint;
+use super::user_keys::{NewKey, acceptable, keep_key};
 use super::{Broker, Error};
-use crate::access::names::{Actor, Role, User};
-use crate::access::person::Person;
+use crate::access::names::{Actor, Note, Role, User};
+use crate::access::person::{Account, Held};
 use crate::access::policy::Policy;
 use crate::access::refusal::Refusal;
+use crate::access::time::Timestamp;
 use crate::audit::event::{Event, list};
 use crate::session::Ending;
 use crate::store::{Outcome, Tx, Urgency, UserRow};
 
-/// A key to be given to a user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewKey {
-    /// The key.
-    pub key: PublicKey,
-    /// What its owner calls it; empty takes the key's comment.
-    pub name: String,
-}
-
 impl Broker {
-    /// A new user with roles and keys. A key belongs to one user.
-    pub async fn add_user(&self, by: &Actor, person: Person, keys: Vec<NewKey>) -> Result<(), Error> {
+    /// A new user with roles and keys. A key belongs to one user. If they could approve, those who could too are told.
+    pub async fn add_user(&self, by: &Actor, account: impl Into<Account>, keys: Vec<NewKey>) -> Result<(), Error> {
+        let account = account.into();
         keys.iter().try_for_each(acceptable)?;
+        in_time(&account, self.now())?;
         let (policy, actor) = (self.policy(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
-                if tx.user(&person.user).await?.is_some() {
-                    return Err(exists("user", person.user.as_str()).into());
-                }
-                tx.add_user(&person).await?;
-                let mut fingerprints = Vec::new();
-                for key in &keys {
-                    fingerprints.push(keep_key(tx, &person.user, key).await?);
-                }
-                let told = told(tx, &policy, &actor, &person, &format!("{actor} added the user {}", person.user)).await?;
-                let event = Event::UserAdded {
-                    told,
-                    roles: list(&person.roles),
-                    keys: list(fingerprints),
-                    vendor: person.vendor.as_ref().map(ToString::to_string),
-                    user: person.user,
-                };
+                let event = new_user(tx, &policy, &actor, &account, &keys).await?;
                 Ok(Outcome::Changed((), event))
             })
         })
         .await
     }
 
-    /// One more key for a user; its fingerprint.
-    pub async fn add_key(&self, by: &Actor, user: &User, key: NewKey) -> Result<String, Error> {
-        acceptable(&key)?;
-        let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
-        self.act(Urgency::Ordinary, by.clone(), move |tx| {
-            Box::pin(async move {
-                let person = known(tx, &user).await?.person;
-                let key = keep_key(tx, &user, &key).await?;
-                let told = told(tx, &policy, &actor, &person, &format!("{actor} gave {user} the key {key}")).await?;
-                Ok(Outcome::Changed(key.clone(), Event::UserKeyAdded { user, key, told }))
-            })
+    /// One more role for a user; one that they hold gets these dates.
+    pub async fn add_role(&self, by: &Actor, user: &User, held: Held) -> Result<(), Error> {
+        let now = self.now();
+        self.change_user(by, user, move |account| {
+            account.roles.retain(|known| known.role != held.role);
+            account.roles.push(held);
+            in_time(account, now)
         })
         .await
     }
 
-    /// A key, by its fingerprint, belongs to nobody any more. The live sessions that it opened fall.
-    pub async fn remove_key(&self, by: &Actor, user: &User, fingerprint: &str) -> Result<(), Error> {
-        let (owner, key) = (user.clone(), fingerprint.to_owned());
-        let removed = self.act(Urgency::Urgent, by.clone(), move |tx| {
-            Box::pin(async move {
-                let row = known(tx, &owner).await?;
-                if !row.keys.iter().any(|known| known.fingerprint == key) {
-                    let refusal = Refusal::new("no-such-key", format!("{owner} has no key {key}"));
-                    return Err(refusal.hint(format!("`jit-bastion user show {owner}` lists them")).into());
-                }
-                tx.remove_key(&owner, &key).await?;
-                Ok(Outcome::Changed((), Event::UserKeyRemoved { user: owner, key }))
-            })
-        });
-        removed.await?;
-        self.cut_now().await;
-        Ok(())
+    /// A role less. Live sessions that the others would not be given fall.
+    pub async fn remove_role(&self, by: &Actor, user: &User, role: &Role) -> Result<(), Error> {
+        let role = role.clone();
+        self.change_user(by, user, move |account| {
+            let before = account.roles.len();
+            account.roles.retain(|held| held.role != role);
+            if account.roles.len() < before {
+                return Ok(());
+            }
+            let refusal = Refusal::new("no-such-role", format!("{} does not hold the role {role}", account.user));
+            Err(refusal.hint(format!("`jit-bastion user show {}` lists theirs", account.user)))
+        })
+        .await
     }
 
-    /// These roles and no others. Live sessions that the new ones would not be given fall.
+    /// These roles, without dates, and no others. Live sessions that the new ones would not be given fall.
     pub async fn set_roles(&self, by: &Actor, user: &User, roles: BTreeSet<Role>) -> Result<(), Error> {
+        self.change_user(by, user, move |account| {
+            account.roles = roles.into_iter().map(Held::always).collect();
+            Ok(())
+        })
+        .await
+    }
+
+    /// The account ends then, or has no end any more.
+    pub async fn set_contract(&self, by: &Actor, user: &User, until: Option<Timestamp>) -> Result<(), Error> {
+        let now = self.now();
+        self.change_user(by, user, move |account| {
+            account.until = until;
+            in_time(account, now)
+        })
+        .await
+    }
+
+    /// Changes what an account says of a user, and cuts what it no longer gives.
+    async fn change_user(
+        &self,
+        by: &Actor,
+        user: &User,
+        change: impl FnOnce(&mut Account) -> Result<(), Refusal> + Send + 'static,
+    ) -> Result<(), Error> {
         let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
-        let set = self.act(Urgency::Urgent, by.clone(), move |tx| {
+        let changed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
-                let mut person = known(tx, &user).await?.person;
-                if person.roles == roles {
-                    return Ok(Outcome::Same(()));
-                }
-                tx.set_roles(&user, &roles).await?;
-                let before = std::mem::replace(&mut person.roles, roles);
-                let gained = list(person.roles.difference(&before));
-                let told = match gained.is_empty() {
-                    true => String::new(),
-                    false => told(tx, &policy, &actor, &person, &format!("{actor} gave {user} the role {gained}")).await?,
-                };
-                Ok(Outcome::Changed((), Event::UserRolesChanged { user, before: list(before), roles: list(person.roles), told }))
+                let before = known(tx, &user).await?.account;
+                let mut after = before.clone();
+                change(&mut after)?;
+                after.roles.sort();
+                let events = account_changed(tx, &policy, &actor, &before, &after).await?;
+                Ok(Outcome::Many((), events))
             })
         });
-        set.await?;
+        changed.await?;
         self.cut_now().await;
         Ok(())
     }
 
-    /// The user may do nothing any more, and their live sessions fall; or may again.
-    pub async fn disable_user(&self, by: &Actor, user: &User) -> Result<(), Error> {
-        let gone = user.clone();
+    /// The user may do nothing any more, and their live sessions fall.
+    pub async fn disable_user(&self, by: &Actor, user: &User, note: Option<Note>) -> Result<(), Error> {
+        let (gone, salt) = (user.clone(), self.salt());
         let disabled = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 if known(tx, &gone).await?.disabled_at.is_some() {
                     return Ok(Outcome::Same(()));
                 }
-                tx.disable_user(&gone).await?;
-                Ok(Outcome::Changed((), Event::UserDisabled { user: gone }))
+                let note = match note {
+                    Some(note) => Some(tx.keep_text(note.as_str(), &salt).await?),
+                    None => None,
+                };
+                tx.disable_user(&gone, note).await?;
+                Ok(Outcome::Changed((), Event::UserDisabled { user: gone, note }))
             })
         });
         disabled.await?;
@@ -131,56 +122,104 @@ impl Broker {
 
     /// A disabled user may again.
     pub async fn enable_user(&self, by: &Actor, user: &User) -> Result<(), Error> {
-        let user = user.clone();
+        let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
-                if known(tx, &user).await?.disabled_at.is_none() {
+                let row = known(tx, &user).await?;
+                if row.disabled_at.is_none() {
                     return Ok(Outcome::Same(()));
                 }
                 tx.enable_user(&user).await?;
-                Ok(Outcome::Changed((), Event::UserEnabled { user }))
+                let told = told(tx, &policy, &actor, &row.account, &format!("{actor} let {user} in again")).await?;
+                Ok(Outcome::Changed((), Event::UserEnabled { user, told }))
             })
         })
         .await
     }
 }
 
-/// Where `person` could approve, those who could too are told `text`.
-async fn told(tx: &mut Tx, policy: &Policy, by: &Actor, person: &Person, text: &str) -> Result<String, Stop> {
-    if !policy.could_approve(person) {
-        return Ok(String::new());
+/// Adds a user in this transaction; its event.
+pub(super) async fn new_user(tx: &mut Tx, policy: &Policy, by: &Actor, account: &Account, keys: &[NewKey]) -> Result<Event, Stop> {
+    if tx.user(&account.user).await?.is_some() {
+        return Err(exists("user", account.user.as_str()).into());
     }
-    Ok(tx.tell_approvers(policy, by, Some(&person.user), &format!("{text}, who could approve")).await?)
+    tx.add_user(account).await?;
+    let mut fingerprints = Vec::new();
+    for key in keys {
+        fingerprints.push(keep_key(tx, &account.user, key).await?);
+    }
+    let told = told(tx, policy, by, account, &format!("{by} added the user {}", account.user)).await?;
+    Ok(Event::UserAdded {
+        user: account.user.clone(),
+        roles: list(&account.roles),
+        keys: list(fingerprints),
+        vendor: account.vendor.as_ref().map(ToString::to_string),
+        until_us: account.until,
+        told,
+    })
 }
 
-async fn known(tx: &mut Tx, user: &User) -> Result<UserRow, Stop> {
+/// Makes an account another in this transaction; an event for what its roles are, and one for its firm and its end.
+pub(super) async fn account_changed(
+    tx: &mut Tx,
+    policy: &Policy,
+    by: &Actor,
+    before: &Account,
+    after: &Account,
+) -> Result<Vec<Event>, Stop> {
+    if before == after {
+        return Ok(Vec::new());
+    }
+    tx.change_user(after).await?;
+    let (user, mut events) = (after.user.clone(), Vec::new());
+    if before.roles != after.roles {
+        let gained = list(after.roles.iter().filter(|held| !before.roles.contains(held)));
+        let told = match gained.is_empty() {
+            true => String::new(),
+            false => told(tx, policy, by, after, &format!("{by} gave {user} the role {gained}")).await?,
+        };
+        events.push(Event::UserRolesChanged { user: user.clone(), before: list(&before.roles), roles: list(&after.roles), told });
+    }
+    if (&before.vendor, before.until) != (&after.vendor, after.until) {
+        let told = told(tx, policy, by, after, &format!("{by} changed the firm or the contract of {user}")).await?;
+        events.push(Event::UserChanged { user, vendor: after.vendor.as_ref().map(ToString::to_string), until_us: after.until, told });
+    }
+    Ok(events)
+}
+
+/// Where the user could approve, now or by a role that is still to begin, those who could too are told `text`.
+pub(super) async fn told(tx: &mut Tx, policy: &Policy, by: &Actor, account: &Account, text: &str) -> Result<String, Stop> {
+    if !policy.could_approve(&account.some_day()) {
+        return Ok(String::new());
+    }
+    Ok(tx.tell_approvers(policy, by, Some(&account.user), &format!("{text}, who could approve")).await?)
+}
+
+pub(super) async fn known(tx: &mut Tx, user: &User) -> Result<UserRow, Stop> {
     let unknown = || Refusal::new("no-such-user", format!("no user \"{user}\"")).hint("`jit-bastion user list` shows them");
     Ok(tx.user(user).await?.ok_or_else(unknown)?)
 }
 
-async fn keep_key(tx: &mut Tx, user: &User, new: &NewKey) -> Result<String, Stop> {
-    let fingerprint = fingerprint(&new.key);
-    if let Some(owner) = tx.key_owner(&fingerprint).await? {
-        let refusal = Refusal::new("key-taken", format!("the key {fingerprint} belongs to {owner} already"));
-        return Err(refusal.hint("a key belongs to one user; make another").into());
+/// Dates that can come about: each begins before it ends, and nothing that is new is over already.
+pub(super) fn in_time(account: &Account, now: Timestamp) -> Result<(), Refusal> {
+    let over = |what: String, at: Timestamp| {
+        Refusal::new("over", format!("{what} would have ended at {at} already"))
+            .hint("name a time that is still to come, or leave --until out")
+    };
+    for held in &account.roles {
+        let (from, until) = (held.from, held.until);
+        if let (Some(from), Some(until)) = (from, until)
+            && until <= from
+        {
+            let refusal = Refusal::new("backwards", format!("the role {} would end at {until}, before it begins at {from}", held.role));
+            return Err(refusal.hint("--until is later than --from"));
+        }
+        if let Some(until) = until.filter(|until| *until <= now) {
+            return Err(over(format!("the role {}", held.role), until));
+        }
     }
-    let mut bare = new.key.clone();
-    bare.set_comment("");
-    let line = bare.to_openssh().map_err(|e| Refusal::new("bad-key", format!("the key {fingerprint} cannot be kept: {e}")))?;
-    let comment = new.key.comment().to_string();
-    let called = if new.name.trim().is_empty() { comment.trim() } else { new.name.trim() };
-    tx.add_key(user, &fingerprint, line.trim_end(), &called.chars().take(100).collect::<String>()).await?;
-    Ok(fingerprint)
-}
-
-/// DSA is broken, and an RSA key below 2048 bits would be refused at the door.
-fn acceptable(new: &NewKey) -> Result<(), Refusal> {
-    let short = new.key.key_data().rsa().is_some_and(|rsa| rsa.key_size() < 2048);
-    match new.key.algorithm() {
-        Algorithm::Dsa => Err("a DSA key"),
-        Algorithm::Rsa { .. } if short => Err("an RSA key of less than 2048 bits"),
-        Algorithm::Other(_) => Err("a key of an unknown kind"),
-        _ => Ok(()),
+    match account.until.filter(|until| *until <= now) {
+        Some(until) => Err(over(format!("the account of {}", account.user), until)),
+        None => Ok(()),
     }
-    .map_err(|what| Refusal::new("weak-key", format!("{what} opens nothing here")).hint("`ssh-keygen -t ed25519` makes a good one"))
 }

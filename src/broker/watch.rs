@@ -11,7 +11,7 @@ use super::admit::still_given;
 use super::{Broker, Error, Fault};
 use crate::access::names::Actor;
 use crate::access::policy::Policy;
-use crate::access::time::Span;
+use crate::access::time::{Span, Timestamp};
 use crate::audit::checkpoint::{Checkpoint, NoteError, NoteKey};
 use crate::audit::event::Event;
 use crate::session::Ending;
@@ -63,14 +63,17 @@ impl Broker {
         }
     }
 
-    /// Compares the logs' sizes and the policy with those of the last look; where something is new, cuts what fell and rings.
+    /// Compares the logs' sizes and the policy with those of the last look, and the clock with the next date of a role or an account; where
+    /// something is new, cuts what fell and rings.
     pub(super) async fn look(&self, seen: &mut Seen) -> Result<(), Fault> {
-        let now = Seen { policy: Some(self.policy()), sizes: self.store.watcher().sizes().await.map_err(|e| self.fault(&e))? };
-        let same = |a: &Arc<Policy>, b: &Arc<Policy>| Arc::ptr_eq(a, b);
-        if now.sizes != seen.sizes || !now.policy.as_ref().zip(seen.policy.as_ref()).is_some_and(|(a, b)| same(a, b)) {
+        let (at, watcher) = (self.now(), self.store.watcher());
+        let (policy, sizes) = (self.policy(), watcher.sizes().await.map_err(|e| self.fault(&e))?);
+        let same = seen.policy.as_ref().is_some_and(|known| Arc::ptr_eq(known, &policy));
+        if sizes != seen.sizes || !same || seen.turned(at) {
             self.cut_what_fell().await?;
             self.learn_host_addresses().await?;
-            *seen = now;
+            let turn = watcher.next_turn(at).await.map_err(|e| self.fault(&e))?;
+            *seen = Seen { sizes, policy: Some(policy), at: Some(at), turn };
             self.ring();
         }
         Ok(())
@@ -86,7 +89,7 @@ impl Broker {
         if self.live.is_empty() {
             return Ok(());
         }
-        let rows = self.store.watcher().live().await.map_err(|e| self.fault(&e))?;
+        let rows = self.store.watcher().live(self.now()).await.map_err(|e| self.fault(&e))?;
         // Read after the rows: a policy that came since is asked too.
         let policy = self.policy();
         for row in rows {
@@ -156,6 +159,17 @@ impl Broker {
 pub(super) struct Seen {
     sizes: BTreeMap<String, u64>,
     policy: Option<Arc<Policy>>,
+    /// When that was.
+    at: Option<Timestamp>,
+    /// When the next role begins or ends, or the next account ends.
+    turn: Option<Timestamp>,
+}
+
+impl Seen {
+    /// Has a date passed since, or was the clock set back to before one?
+    fn turned(&self, now: Timestamp) -> bool {
+        self.turn.is_some_and(|turn| turn <= now) || self.at.is_some_and(|at| now < at)
+    }
 }
 
 fn fell(policy: &Policy, row: &LiveRow) -> Option<Ending> {

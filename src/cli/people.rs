@@ -1,99 +1,112 @@
-//! `user ..`: makes people known, lists them, gives them keys.
+//! `user ..`: makes people known, gives and takes roles and keys, shows who may what.
+
+mod show;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
-use serde_json::json;
+use jiff::tz::TimeZone;
 
-use super::args::UserCommand;
+use super::args::{AddUser, KeyCommand, KeyWords, RoleWords, UserCommand};
 use super::failure::Failure;
-use super::said::{Outcome, Said, columns};
+use super::said::Outcome;
 use super::{local, pubkey};
-use crate::access::names::User;
-use crate::access::person::Person;
-use crate::broker::{Broker, KeyRow, NewKey, UserRow};
-use crate::store::Reader;
+use crate::access::date::{self, Edge};
+use crate::access::names::{Note, User};
+use crate::access::person::{Account, Held};
+use crate::access::time::Timestamp;
+use crate::broker::{Broker, NewKey};
 
 /// `user ..`.
 pub(super) async fn run(broker: &Broker, command: &UserCommand) -> Outcome {
+    let by = local::actor();
     match command {
-        UserCommand::Add { name, key, role, vendor } => {
-            let roles = role.iter().map(|role| role.parse()).collect::<Result<_, _>>()?;
-            let vendor = vendor.as_ref().map(|vendor| vendor.parse()).transpose()?;
-            add(broker, Person { user: name.parse()?, roles, vendor }, key).await
+        UserCommand::Add(add) => {
+            let account = account(add)?;
+            let user = account.user.clone();
+            broker.add_user(&by, account, keys(&add.key, None)?).await?;
+            show::line(broker, &user).await
         }
-        UserCommand::List => list(&broker.reader()).await,
-        UserCommand::Key { name, add } => more_keys(broker, &name.parse()?, add).await,
+        UserCommand::List => show::list(broker).await,
+        UserCommand::Show { name } => show::user(broker, &name.parse()?).await,
+        UserCommand::Role(words) => role(broker, words).await,
+        UserCommand::Key(words) => key(broker, words).await,
+        UserCommand::Contract { name, until, open: _ } => {
+            let user = name.parse()?;
+            broker.set_contract(&by, &user, until.as_deref().map(|text| time(text, Edge::End)).transpose()?).await?;
+            show::line(broker, &user).await
+        }
+        UserCommand::Disable { name, note } => {
+            let user = name.parse()?;
+            broker.disable_user(&by, &user, note.as_deref().map(Note::parse).transpose()?).await?;
+            show::line(broker, &user).await
+        }
+        UserCommand::Enable { name } => {
+            let user = name.parse()?;
+            broker.enable_user(&by, &user).await?;
+            show::line(broker, &user).await
+        }
     }
 }
 
-async fn add(broker: &Broker, person: Person, files: &[PathBuf]) -> Outcome {
-    let user = person.user.clone();
-    broker.add_user(&local::actor(), person, keys(files)?).await?;
-    told(broker, &user).await
+fn account(add: &AddUser) -> Result<Account, Failure> {
+    let mut roles: Vec<Held> = add.role.iter().map(|role| role.parse().map(Held::always)).collect::<Result<_, _>>()?;
+    roles.sort();
+    roles.dedup();
+    Ok(Account {
+        user: add.name.parse()?,
+        vendor: add.vendor.as_ref().map(|vendor| vendor.parse()).transpose()?,
+        until: add.until.as_deref().map(|text| time(text, Edge::End)).transpose()?,
+        roles,
+    })
 }
 
-async fn more_keys(broker: &Broker, user: &User, files: &[PathBuf]) -> Outcome {
-    for key in keys(files)? {
+async fn role(broker: &Broker, words: &RoleWords) -> Outcome {
+    let (by, user) = (local::actor(), words.name.parse()?);
+    if let Some(role) = &words.add {
+        let from = words.from.as_deref().map(|text| time(text, Edge::Begin)).transpose()?;
+        let until = words.until.as_deref().map(|text| time(text, Edge::End)).transpose()?;
+        broker.add_role(&by, &user, Held { role: role.parse()?, from, until }).await?;
+    }
+    if let Some(role) = &words.remove {
+        broker.remove_role(&by, &user, &role.parse()?).await?;
+    }
+    show::line(broker, &user).await
+}
+
+async fn key(broker: &Broker, words: &KeyWords) -> Outcome {
+    match (&words.command, &words.name) {
+        (Some(KeyCommand::Add { name, key, called }), _) => more_keys(broker, &name.parse()?, keys(key, called.as_deref())?).await,
+        (Some(KeyCommand::Remove { name, key }), _) => {
+            let user = name.parse()?;
+            broker.remove_key(&local::actor(), &user, key).await?;
+            show::keys(broker, &user).await
+        }
+        (Some(KeyCommand::List { name }), _) => show::keys(broker, &name.parse()?).await,
+        (None, Some(name)) => more_keys(broker, &name.parse()?, keys(&words.add, None)?).await,
+        (None, None) => Err(Failure::Usage("whose key? `jit-bastion user key add NAME --key FILE`".into())),
+    }
+}
+
+async fn more_keys(broker: &Broker, user: &User, keys: Vec<NewKey>) -> Outcome {
+    for key in keys {
         broker.add_key(&local::actor(), user, key).await?;
     }
-    told(broker, user).await
+    show::keys(broker, user).await
 }
 
-fn keys(files: &[PathBuf]) -> Result<Vec<NewKey>, Failure> {
+/// The keys of these files; `called` names the only one.
+fn keys(files: &[PathBuf], called: Option<&str>) -> Result<Vec<NewKey>, Failure> {
     let mut keys = Vec::new();
     for file in files {
-        keys.extend(pubkey::in_file(file, pubkey::Form::User)?.into_iter().map(|key| NewKey { key, name: String::new() }));
+        keys.extend(pubkey::in_file(file, pubkey::Form::User)?);
     }
-    Ok(keys)
+    if called.is_some() && keys.len() > 1 {
+        return Err(Failure::Usage("--name names one key, and there are several".into()));
+    }
+    Ok(keys.into_iter().map(|key| NewKey { key, name: called.unwrap_or_default().to_owned() }).collect())
 }
 
-/// The user as they are now.
-async fn told(broker: &Broker, user: &User) -> Outcome {
-    let known = broker.reader().user(user).await.context("cannot read the user")?;
-    let known = known.ok_or_else(|| Failure::refused("no-such-user", format!("no user \"{user}\""), "`jit-bastion user list`"))?;
-    Ok(Said::done(columns(&[row(&known)]), json(&known)))
-}
-
-/// `user list`.
-async fn list(reader: &Reader) -> Outcome {
-    let users = reader.users().await.context("cannot read the users")?;
-    let mut rows = vec![["USER", "ROLES", "KEYS", "SINCE"].map(str::to_owned).to_vec()];
-    rows.extend(users.iter().map(row));
-    let text = if users.is_empty() { "nobody is known yet; `jit-bastion user add --help`\n".to_owned() } else { columns(&rows) };
-    Ok(Said::done(text, users.iter().map(json).collect()))
-}
-
-fn row(user: &UserRow) -> Vec<String> {
-    let roles: Vec<&str> = user.person.roles.iter().map(AsRef::as_ref).collect();
-    let vendor = user.person.vendor.as_ref().map(|vendor| format!(" (of {vendor})")).unwrap_or_default();
-    let disabled = if user.disabled_at.is_some() { " (disabled)" } else { "" };
-    let keys: Vec<&str> = user.keys.iter().map(|key| key.fingerprint.as_str()).collect();
-    let since = user.added_at.to_string();
-    let day = since.split('T').next().unwrap_or(&since).to_owned();
-    vec![format!("{}{vendor}{disabled}", user.person.user), dash(&roles.join(",")), dash(&keys.join(",")), day]
-}
-
-fn dash(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
-}
-
-fn json(user: &UserRow) -> serde_json::Value {
-    let key = |key: &KeyRow| {
-        json!({
-            "fingerprint": key.fingerprint,
-            "key": key.authorized_key,
-            "name": key.name,
-            "added_at": key.added_at.to_string(),
-            "last_used": key.last_used.map(|at| at.to_string()),
-        })
-    };
-    json!({
-        "user": user.person.user,
-        "roles": user.person.roles,
-        "vendor": user.person.vendor,
-        "keys": user.keys.iter().map(key).collect::<Vec<_>>(),
-        "added_at": user.added_at.to_string(),
-        "disabled_at": user.disabled_at.map(|at| at.to_string()),
-    })
+/// A time, or a day in UTC.
+fn time(text: &str, edge: Edge) -> Result<Timestamp, Failure> {
+    Ok(date::read(text, edge, &TimeZone::UTC)?)
 }

@@ -23,6 +23,7 @@ mod sought;
 mod sql;
 mod sqlite;
 mod texts;
+mod user_keys;
 mod users;
 
 use std::future::Future;
@@ -47,9 +48,11 @@ pub use grants::GrantFilter;
 pub use log::Head;
 pub use notices::{Notice, SHOWN};
 pub use requests::{Kept, RequestFilter};
+pub use sessions::{ClosedSession, LiveRow, NewSession, SessionFilter, SessionRow};
 pub use sessions::{ClosedSession, LiveRow, NewSession, SessionRow};
 pub use sought::SessionFilter;
-pub use users::{KeyRow, UserRow};
+pub use user_keys::KeyRow;
+pub use users::UserRow;
 
 use sql::{Conn, Pool};
 

@@ -32,7 +32,8 @@ impl Tx {
     /// write it in `told`.
     pub async fn tell_approvers(&mut self, policy: &Policy, by: &Actor, about: Option<&User>, text: &str) -> Result<String, StoreError> {
         let mut told = Vec::new();
-        for person in users::in_force(self.conn()).await? {
+        let now = self.now;
+        for person in users::in_force(self.conn(), now).await? {
             let acts = matches!(by, Actor::User(user) if *user == person.user);
             if !acts && about != Some(&person.user) && policy.could_approve(&person) {
                 self.tell(&person.user, text).await?;

@@ -111,7 +111,7 @@ pub struct LiveRow {
     pub login: Login,
     /// What the grant opens.
     pub channels: Channels,
-    /// Its user as they are now; none if disabled.
+    /// Its user as they are now; none if disabled or past the end of their contract.
     pub person: Option<Person>,
     /// The key that proved them is theirs no more.
     pub key_gone: bool,
@@ -175,8 +175,8 @@ impl Reader {
             .collect()
     }
 
-    /// How the rights of this node's live sessions stand now.
-    pub async fn live(&self) -> Result<Vec<LiveRow>, StoreError> {
+    /// How the rights of this node's live sessions stand at `now`.
+    pub async fn live(&self, now: Timestamp) -> Result<Vec<LiveRow>, StoreError> {
         let mut conn = self.moment().await?;
         let raws: Vec<RawLive> =
             sql("SELECT s.id, s.grant_id, g.state AS grant_state, g.ends_at, g.channels, s.user_name, s.host, s.login, s.killed_at,
@@ -190,7 +190,7 @@ impl Reader {
         if raws.is_empty() {
             return Ok(Vec::new());
         }
-        let people = users::inside(&mut conn, &self.node).await?;
+        let people = users::inside(&mut conn, &self.node, now).await?;
         let hosts = hosts::visited(&mut conn, &self.node).await?;
         raws.into_iter().map(|raw| raw.read(&people, &hosts)).collect()
     }

@@ -29,9 +29,15 @@ async fn add_user(store: &Store, called: &str, now: Timestamp) -> Result<(), Sto
     store
         .change(Urgency::Ordinary, Actor::System, now, move |tx| {
             Box::pin(async move {
-                tx.add_user(&person).await?;
-                let event =
-                    Event::UserAdded { user: person.user, roles: "dba".into(), keys: String::new(), vendor: None, told: String::new() };
+                tx.add_user(&person.clone().into()).await?;
+                let event = Event::UserAdded {
+                    user: person.user,
+                    roles: "dba".into(),
+                    keys: String::new(),
+                    vendor: None,
+                    until_us: None,
+                    told: String::new(),
+                };
                 Ok(Outcome::Changed((), event))
             })
         })
@@ -125,14 +131,14 @@ async fn a_change_and_its_event_land_together_or_not_at_all() {
     let nothing: Result<(), StoreError> = store
         .change(Urgency::Urgent, Actor::System, NOON, |tx| {
             Box::pin(async move {
-                tx.disable_user(&user("alice")).await?;
+                tx.disable_user(&user("alice"), None).await?;
                 Ok(Outcome::Same(()))
             })
         })
         .await;
     nothing.unwrap();
     let reader = store.reader();
-    assert_eq!(reader.user(&user("alice")).await.unwrap().unwrap().disabled_at, None);
+    assert_eq!(reader.user(&user("alice"), NOON).await.unwrap().unwrap().disabled_at, None);
     assert_eq!(reader.head().await.unwrap().unwrap().size, 1);
     assert!(entries.try_recv().is_err());
 }
@@ -148,7 +154,7 @@ async fn a_change_goes_on_when_its_caller_is_gone() {
         let _ = tokio::time::timeout(std::time::Duration::ZERO, change).await;
     }
     let reader = store.reader();
-    while reader.users().await.unwrap().len() < 50 {
+    while reader.users(NOON).await.unwrap().len() < 50 {
         tokio::task::yield_now().await;
     }
     assert_eq!(reader.head().await.unwrap().unwrap().size, 50);
@@ -227,7 +233,7 @@ async fn hosts_and_users_read_back_as_they_were_written() {
                 tx.add_host(&first).await?;
                 assert_eq!(tx.host(&first.name).await?, Some(first.clone()));
                 tx.change_host(&second).await?;
-                tx.add_user(&Person::staff(user("alice"), ["dba", "phi-owner"].map(|r| Role::parse(r).unwrap()))).await?;
+                tx.add_user(&Person::staff(user("alice"), ["dba", "phi-owner"].map(|r| Role::parse(r).unwrap())).into()).await?;
                 tx.add_key(&user("alice"), "SHA256:x", "ssh-ed25519 AAAA", "laptop").await?;
                 Ok(Outcome::Changed((), Event::HostRemoved { host: first.name }))
             })
@@ -241,11 +247,11 @@ async fn hosts_and_users_read_back_as_they_were_written() {
         assert_eq!(reader.find_host(typed, port).await.unwrap(), found.then(|| changed.clone()), "{typed}:{port}");
     }
     assert_eq!(reader.hosts().await.unwrap(), [changed]);
-    let person = reader.user_by_key("SHA256:x").await.unwrap().unwrap();
+    let person = reader.user_by_key("SHA256:x", NOON).await.unwrap().unwrap();
     assert_eq!(person.roles, BTreeSet::from(["dba", "phi-owner"].map(|r| Role::parse(r).unwrap())));
     store.key_used("SHA256:x", NOON).await.unwrap();
     store.key_used("SHA256:x", NOON.plus(Span::seconds(5))).await.unwrap();
-    let users = reader.users().await.unwrap();
+    let users = reader.users(NOON).await.unwrap();
     assert_eq!(users.first().and_then(|u| u.keys.first()).and_then(|k| k.last_used), Some(NOON));
-    assert_eq!(reader.user(&user("alice")).await.unwrap().as_ref(), users.first());
+    assert_eq!(reader.user(&user("alice"), NOON).await.unwrap().as_ref(), users.first());
 }

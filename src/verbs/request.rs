@@ -103,10 +103,10 @@ fn go_in(request: &Request, now: Timestamp) -> String {
 /// Who can say yes: names for staff, roles for vendors.
 pub(super) async fn who_can(broker: &Broker, request: &Request, asker: Option<&Person>) -> Result<String, Error> {
     let quorum = request.rule.quorum();
-    let users = read(broker, broker.reader().users().await)?;
+    let users = read(broker, broker.reader().users(broker.now()).await)?;
     let can: Vec<&User> = users
         .iter()
-        .filter(|user| user.disabled_at.is_none() && request.rule.may_decide(&user.person, &request.asked.user).is_ok())
+        .filter(|user| user.in_force(broker.now()) && request.rule.may_decide(&user.person, &request.asked.user).is_ok())
         .map(|user| &user.person.user)
         .collect();
     let lost: BTreeSet<User> = request.approvals().iter().map(|yes| &yes.by).filter(|by| !can.contains(by)).cloned().collect();

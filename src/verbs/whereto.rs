@@ -13,8 +13,6 @@ use crate::access::person::Person;
 use crate::access::policy::{Act, Policy};
 use crate::broker::{Broker, Error, GrantFilter, KnownHosts};
 
-const ACTS: [Act; 6] = [Act::Sessions, Act::Recordings, Act::Replay, Act::Revoke, Act::Kill, Act::Hosts];
-
 /// `whoami`.
 pub(super) fn whoami(broker: &Broker, caller: &Caller) -> Answer {
     let Some(person) = &caller.person else {
@@ -26,7 +24,7 @@ pub(super) fn whoami(broker: &Broker, caller: &Caller) -> Answer {
     };
     let policy = broker.policy();
     let roles: Vec<&str> = person.roles.iter().map(Role::as_str).collect();
-    let may: Vec<&str> = ACTS.into_iter().filter(|act| policy.may_somewhere(person, *act)).map(Act::as_str).collect();
+    let may: Vec<&str> = Act::ALL.into_iter().filter(|act| policy.may_somewhere(person, *act)).map(Act::as_str).collect();
     let vendor = person.vendor.as_ref().map(Vendor::as_str);
     let mut human = person.user.to_string();
     if let Some(vendor) = vendor {

@@ -23,11 +23,13 @@ pub enum Act {
     Kill,
     /// See every host, not only those one may ask for.
     Hosts,
+    /// Confirm or refuse the key that somebody offered with an invitation; over no host.
+    Users,
 }
 
 impl Act {
     /// All that are built, in the order in which they are told.
-    pub const ALL: [Self; 6] = [Self::Sessions, Self::Recordings, Self::Replay, Self::Revoke, Self::Kill, Self::Hosts];
+    pub const ALL: [Self; 7] = [Self::Sessions, Self::Recordings, Self::Replay, Self::Revoke, Self::Kill, Self::Hosts, Self::Users];
 
     /// The word in the policy.
     pub fn as_str(self) -> &'static str {
@@ -38,6 +40,7 @@ impl Act {
             Self::Revoke => "revoke",
             Self::Kill => "kill",
             Self::Hosts => "hosts",
+            Self::Users => "users",
         }
     }
 
@@ -50,6 +53,7 @@ impl Act {
             Self::Revoke => "revoke grants",
             Self::Kill => "kill sessions",
             Self::Hosts => "see every host",
+            Self::Users => "confirm invited users",
         }
     }
 }
@@ -65,6 +69,6 @@ impl FromStr for Act {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let act = Self::ALL.into_iter().find(|act| act.as_str() == text);
-        act.ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, revoke, kill, hosts"))
+        act.ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, revoke, kill, hosts, users"))
     }
 }

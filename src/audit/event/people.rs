@@ -14,11 +14,28 @@ macro_rules! people {
         /// The vendor that they work for.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vendor: Option<String>,
+        /// When their contract, and with it the account, ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_us: Option<Timestamp>,
         /// Who of those that could approve was told.
         #[serde(default, skip_serializing_if = "String::is_empty")]
         told: String,
     }
-    /// A user's roles changed.
+    /// A user works for another firm, or their contract ends at another time.
+    UserChanged = "user-changed" {
+        /// Who.
+        user: User,
+        /// The vendor that they work for now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vendor: Option<String>,
+        /// When their contract ends now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until_us: Option<Timestamp>,
+        /// Who of those that could approve was told.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        told: String,
+    }
+    /// A user's roles changed; one that is held from or until a date is written `ROLE from TIME until TIME`.
     UserRolesChanged = "user-roles-changed" {
         /// Who.
         user: User,
@@ -51,11 +68,17 @@ macro_rules! people {
     UserDisabled = "user-disabled" {
         /// Who.
         user: User,
+        /// What was said with it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<Commitment>,
     }
     /// A disabled user may again.
     UserEnabled = "user-enabled" {
         /// Who.
         user: User,
+        /// Who of those that could approve was told.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        told: String,
     }
     } };
 }

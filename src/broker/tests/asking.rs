@@ -183,7 +183,7 @@ async fn an_asker_who_was_disabled_gets_nothing() {
     let world = World::new().await;
     let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
     let (alice, bob) = (world.who("alice").await, world.who("bob").await);
-    world.broker.disable_user(&local(), &alice.user).await.unwrap();
+    world.broker.disable_user(&local(), &alice.user, None).await.unwrap();
     assert_eq!(refused(world.yes("bob", &request).await).code, "unknown-user");
     assert_eq!(world.broker.recognise(world.key("alice")).await.unwrap(), None);
     world.broker.set_roles(&local(), &bob.user, ["none".parse().unwrap()].into()).await.unwrap();
@@ -201,7 +201,7 @@ async fn who_may_not_decide_any_more_does_not_fill_the_quorum() {
         let bob = User::parse("bob").unwrap();
         match how {
             "role" => world.broker.set_roles(&local(), &bob, ["none".parse().unwrap()].into()).await.unwrap(),
-            _ => world.broker.disable_user(&local(), &bob).await.unwrap(),
+            _ => world.broker.disable_user(&local(), &bob, None).await.unwrap(),
         }
         let decided = world.yes("bert", &request).await.unwrap();
         assert_eq!((decided.grant, decided.lost), (None, [bob.clone()].into()), "{how}");

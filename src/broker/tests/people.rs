@@ -1,6 +1,8 @@
+use super::watching::{falls, watched};
 use super::*;
+use crate::access::person::{Account, Held};
 
-async fn new_key(n: u64) -> NewKey {
+fn new_key(n: u64) -> NewKey {
     let key = PrivateKey::random(&mut StdRng::seed_from_u64(n), Algorithm::Ed25519).unwrap();
     NewKey { key: key.public_key().clone(), name: String::new() }
 }
@@ -15,15 +17,15 @@ async fn who_could_approve_is_told_of_new_approvers() {
     let world = World::new().await;
     let before = told(&world, "bob").await.len();
     let eve = Person::staff(User::parse("eve").unwrap(), ["owner".parse().unwrap()]);
-    world.broker.add_user(&local(), eve.clone(), vec![new_key(1).await]).await.unwrap();
-    world.broker.add_key(&local(), &eve.user, new_key(2).await).await.unwrap();
+    world.broker.add_user(&local(), eve.clone(), vec![new_key(1)]).await.unwrap();
+    world.broker.add_key(&local(), &eve.user, new_key(2)).await.unwrap();
     let news = told(&world, "bob").await;
     assert_eq!(news.len(), before + 2);
     assert!(news.contains(&"local:root added the user eve, who could approve".to_owned()), "{news:?}");
     assert!(told(&world, "eve").await.is_empty(), "nobody is told of themselves");
     assert!(told(&world, "carol").await.is_empty(), "an auditor approves nothing");
     let mallory = User::parse("mallory").unwrap();
-    world.broker.add_key(&local(), &mallory, new_key(3).await).await.unwrap();
+    world.broker.add_key(&local(), &mallory, new_key(3)).await.unwrap();
     assert_eq!(told(&world, "bob").await.len(), before + 2, "mallory could approve nothing");
     world.broker.set_roles(&local(), &mallory, ["owner".parse().unwrap()].into()).await.unwrap();
     assert!(told(&world, "bob").await.iter().any(|text| text.contains("gave mallory the role owner")));
@@ -34,4 +36,104 @@ async fn who_could_approve_is_told_of_new_approvers() {
     assert!(world.broker.notices(&bob).await.unwrap().iter().all(|notice| notice.seen));
     world.clock.advance(Span::minutes(8 * 24 * 60));
     assert!(told(&world, "bob").await.is_empty(), "a week later they are old");
+}
+
+fn held(role: &str, from: Option<u64>, until: Option<u64>) -> Held {
+    let at = |minutes: u64| NOON.plus(Span::minutes(minutes));
+    Held { role: role.parse().unwrap(), from: from.map(at), until: until.map(at) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_begins_and_ends_by_the_clock() {
+    let world = World::new().await;
+    let mallory = User::parse("mallory").unwrap();
+    assert_eq!(refused(world.broker.add_role(&local(), &mallory, held("dba", Some(5), Some(4))).await).code, "backwards");
+    assert_eq!(refused(world.broker.add_role(&local(), &mallory, held("dba", None, Some(0))).await).code, "over");
+    world.broker.add_role(&local(), &mallory, held("dba", Some(10), Some(30))).await.unwrap();
+    assert_eq!(world.events(1).await, ["user-roles-changed"]);
+    assert_eq!(refused(world.ask("mallory", "phi-db", Some("postgres")).await).code, "no-such-host", "not yet");
+    watched(&world, async {
+        world.clock.advance(Span::minutes(10));
+        let request = world.ask("mallory", "phi-db", Some("postgres")).await.unwrap();
+        world.yes("bob", &request).await.unwrap();
+        let admission = world.admit("mallory", "phi-db", "postgres").await.unwrap();
+        let open = world.broker.open_session(admission, CLIENT.parse().unwrap()).await.unwrap();
+        world.clock.advance(Span::seconds(20 * 60 - 1));
+        tokio::task::yield_now().await;
+        assert!(open.cutoff.reason().is_none());
+        world.clock.advance(Span::seconds(1));
+        assert_eq!(falls(&open).await, Ending::Revoked);
+        world.leave(open, Ending::Revoked).await;
+    })
+    .await;
+    assert_eq!(refused(world.admit("mallory", "phi-db", "postgres").await).code, "not-covered");
+    world.broker.remove_role(&local(), &mallory, &"dba".parse().unwrap()).await.unwrap();
+    assert_eq!(refused(world.broker.remove_role(&local(), &mallory, &"dba".parse().unwrap()).await).code, "no-such-role");
+    assert!(world.verify().await.findings.is_empty());
+}
+
+#[tokio::test]
+async fn a_yes_counts_only_while_its_role_is_in_force() {
+    let world = World::new().await;
+    let bob = User::parse("bob").unwrap();
+    world.broker.add_role(&local(), &bob, held("owner", None, Some(10))).await.unwrap();
+    let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    world.clock.advance(Span::minutes(10));
+    assert!(matches!(refused(world.yes("bob", &request).await).code, "not-approver" | "no-such-id"));
+    assert!(world.yes("bert", &request).await.unwrap().grant.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_contract_ends_and_with_it_everything() {
+    let world = World::new().await;
+    let key = PrivateKey::random(&mut StdRng::seed_from_u64(5), Algorithm::Ed25519).unwrap();
+    let until = Some(NOON.plus(Span::minutes(20)));
+    let account = Account { user: "vera".parse().unwrap(), vendor: "acme".parse().ok(), until, roles: vec![held("dba", None, None)] };
+    let vera = account.user.clone();
+    let new = NewKey { key: key.public_key().clone(), name: String::new() };
+    world.broker.add_user(&local(), account, vec![new]).await.unwrap();
+    let who = world.broker.recognise(key.public_key()).await.unwrap().unwrap();
+    let request = world.broker.request(&who, asking("phi-db", Some("postgres"))).await.unwrap();
+    world.yes("bob", &request).await.unwrap();
+    let host = world.host("phi-db").await;
+    watched(&world, async {
+        let admission = world.broker.admit(&who, key.public_key(), &host, "postgres").await.unwrap();
+        let open = world.broker.open_session(admission, CLIENT.parse().unwrap()).await.unwrap();
+        world.clock.advance(Span::minutes(20));
+        assert_eq!(falls(&open).await, Ending::Revoked);
+        world.leave(open, Ending::Revoked).await;
+    })
+    .await;
+    assert!(world.broker.recognise(key.public_key()).await.unwrap().is_none());
+    assert_eq!(refused(world.broker.request(&who, asking("phi-db", Some("postgres"))).await).code, "unknown-user");
+    world.broker.set_contract(&local(), &vera, None).await.unwrap();
+    assert_eq!(world.events(1).await, ["user-changed"]);
+    assert!(world.broker.recognise(key.public_key()).await.unwrap().is_some(), "a longer contract lets them in again");
+}
+
+#[tokio::test]
+async fn keys_are_called_by_name() {
+    let world = World::new().await;
+    let alice = User::parse("alice").unwrap();
+    let named = |n, name: &str| NewKey { name: name.into(), ..new_key(n) };
+    world.broker.add_key(&local(), &alice, named(1, "token")).await.unwrap();
+    assert_eq!(refused(world.broker.add_key(&local(), &alice, named(2, "token")).await).code, "exists");
+    assert_eq!(refused(world.broker.add_key(&local(), &User::parse("bob").unwrap(), named(1, "x")).await).code, "key-taken");
+    assert_eq!(refused(world.broker.remove_key(&local(), &alice, "tokn").await).code, "no-such-key");
+    let gone = world.broker.remove_key(&local(), &alice, "token").await.unwrap();
+    assert_eq!(gone, named(1, "").fingerprint());
+    assert_eq!(world.broker.reader().user(&alice, NOON).await.unwrap().unwrap().keys.len(), 1);
+}
+
+#[tokio::test]
+async fn a_disabled_user_has_a_reason() {
+    let world = World::new().await;
+    let bob = User::parse("bob").unwrap();
+    world.broker.disable_user(&local(), &bob, Some(note("left the house"))).await.unwrap();
+    let row = world.broker.reader().user(&bob, NOON).await.unwrap().unwrap();
+    assert_eq!(row.disabled_note.as_deref(), Some("left the house"));
+    assert!(!world.last_event().await.contains("left the house"), "the log has its commitment alone");
+    world.broker.enable_user(&local(), &bob).await.unwrap();
+    assert!(told(&world, "bert").await.iter().any(|text| text.contains("let bob in again")));
+    assert!(world.broker.reader().user(&bob, NOON).await.unwrap().unwrap().in_force(NOON));
 }

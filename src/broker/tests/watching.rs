@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 
 /// Runs the watcher beside `course`.
-async fn watched<T>(world: &World, course: impl Future<Output = T>) -> T {
+pub(super) async fn watched<T>(world: &World, course: impl Future<Output = T>) -> T {
     let (broker, (stop, stopped)) = (world.broker.clone(), tokio::sync::oneshot::channel::<()>());
     let watcher = tokio::spawn(async move { broker.watch(async { drop(stopped.await) }).await });
     let value = course.await;
@@ -12,7 +12,7 @@ async fn watched<T>(world: &World, course: impl Future<Output = T>) -> T {
     value
 }
 
-async fn falls(open: &OpenSession) -> Ending {
+pub(super) async fn falls(open: &OpenSession) -> Ending {
     tokio::time::timeout(Duration::from_secs(1), open.cutoff.fell()).await.unwrap()
 }
 
@@ -77,7 +77,7 @@ async fn what_another_process_takes_away_falls_within_a_second() {
 
         world.granted("postgres").await;
         let open = world.enter("postgres").await;
-        other.disable_user(&local(), &alice.user).await.unwrap();
+        other.disable_user(&local(), &alice.user, None).await.unwrap();
         assert_eq!(falls(&open).await, Ending::Revoked);
         world.leave(open, Ending::Revoked).await;
     })
@@ -164,8 +164,8 @@ async fn taken_away(world: &World, by: &Broker, how: &str) {
     let alice = User::parse("alice").unwrap();
     match how {
         "roles" => by.set_roles(&local(), &alice, ["none".parse().unwrap()].into()).await.unwrap(),
-        "key" => by.remove_key(&local(), &alice, &crate::broker::people::fingerprint(world.key("alice"))).await.unwrap(),
-        "user" => by.disable_user(&local(), &alice).await.unwrap(),
+        "key" => by.remove_key(&local(), &alice, &crate::broker::people::fingerprint(world.key("alice"))).await.map(drop).unwrap(),
+        "user" => by.disable_user(&local(), &alice, None).await.unwrap(),
         "host" => drop(by.remove_host(&local(), &"phi-db".parse().unwrap()).await.unwrap()),
         "login" => {
             let mut host = world.host("phi-db").await;
@@ -208,7 +208,7 @@ async fn what_does_not_touch_a_right_does_not_cut() {
     let fingerprint = world.broker.add_key(&local(), &alice, new).await.unwrap();
     world.broker.remove_key(&local(), &alice, &fingerprint).await.unwrap();
     world.broker.set_roles(&local(), &alice, ["dba".parse().unwrap(), "none".parse().unwrap()].into()).await.unwrap();
-    world.broker.disable_user(&local(), &User::parse("bob").unwrap()).await.unwrap();
+    world.broker.disable_user(&local(), &User::parse("bob").unwrap(), None).await.unwrap();
     world.broker.remove_host(&local(), &"lab".parse().unwrap()).await.unwrap();
     world.broker.load_policy(&Actor::System).await.unwrap();
     world.broker.look(&mut Default::default()).await.unwrap();

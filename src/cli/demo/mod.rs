@@ -135,7 +135,7 @@ async fn people(broker: &Broker, folder: &Path) -> Result<(), Failure> {
         let file = folder.join(name);
         key::make(&file, name)?;
         let user: User = name.parse()?;
-        if broker.reader().user(&user).await.context("cannot read the users")?.is_some() {
+        if broker.reader().user(&user, broker.now()).await.context("cannot read the users")?.is_some() {
             continue;
         }
         let key = key::public(&file)?.parse().with_context(|| format!("{} is no key", file.display()))?;
