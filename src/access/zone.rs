@@ -29,6 +29,12 @@ impl Zone {
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
     }
+
+    /// When this day begins there; where the clocks skip midnight, the first moment after it.
+    pub(super) fn begin_of(&self, day: jiff::civil::Date) -> Option<Timestamp> {
+        let begins = day.to_zoned(self.0.clone()).ok()?;
+        Some(Timestamp::from_micros(begins.timestamp().as_microsecond()))
+    }
 }
 
 impl Default for Zone {

@@ -56,7 +56,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Check => check::run(named),
         Command::Serve => daemon::run(named),
         Command::Demo(demo) => demo::run(&demo),
-        Command::User(command) => administer(named, async |_, broker| people::run(broker, &command).await),
+        Command::User(command) => administer(named, async |config, broker| people::run(config, broker, &command).await),
         Command::Host(command) => administer(named, async |config, broker| machines::run(config, broker, &command).await),
         Command::Verify(verify) => evidence::run(&verify, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),

@@ -4,8 +4,6 @@ mod show;
 
 use std::path::PathBuf;
 
-use jiff::tz::TimeZone;
-
 use super::args::{AddUser, KeyCommand, KeyWords, RoleWords, UserCommand};
 use super::failure::Failure;
 use super::said::Outcome;
@@ -13,26 +11,27 @@ use super::{local, pubkey};
 use crate::access::date::{self, Edge};
 use crate::access::names::{Note, User};
 use crate::access::person::{Account, Held};
-use crate::access::time::Timestamp;
+use crate::access::zone::Zone;
 use crate::broker::{Broker, NewKey};
+use crate::config::Config;
 
 /// `user ..`.
-pub(super) async fn run(broker: &Broker, command: &UserCommand) -> Outcome {
-    let by = local::actor();
+pub(super) async fn run(config: &Config, broker: &Broker, command: &UserCommand) -> Outcome {
+    let (by, zone) = (local::actor(), &config.zone);
     match command {
         UserCommand::Add(add) => {
-            let account = account(add)?;
+            let account = account(add, zone)?;
             let user = account.user.clone();
             broker.add_user(&by, account, keys(&add.key, None)?).await?;
             show::line(broker, &user).await
         }
         UserCommand::List => show::list(broker).await,
         UserCommand::Show { name } => show::user(broker, &name.parse()?).await,
-        UserCommand::Role(words) => role(broker, words).await,
+        UserCommand::Role(words) => role(broker, words, zone).await,
         UserCommand::Key(words) => key(broker, words).await,
         UserCommand::Contract { name, until, open: _ } => {
             let user = name.parse()?;
-            broker.set_contract(&by, &user, until.as_deref().map(|text| time(text, Edge::End)).transpose()?).await?;
+            broker.set_contract(&by, &user, until.as_deref().map(|text| date::read(text, Edge::End, zone)).transpose()?).await?;
             show::line(broker, &user).await
         }
         UserCommand::Disable { name, note } => {
@@ -48,23 +47,23 @@ pub(super) async fn run(broker: &Broker, command: &UserCommand) -> Outcome {
     }
 }
 
-fn account(add: &AddUser) -> Result<Account, Failure> {
+fn account(add: &AddUser, zone: &Zone) -> Result<Account, Failure> {
     let mut roles: Vec<Held> = add.role.iter().map(|role| role.parse().map(Held::always)).collect::<Result<_, _>>()?;
     roles.sort();
     roles.dedup();
     Ok(Account {
         user: add.name.parse()?,
         vendor: add.vendor.as_ref().map(|vendor| vendor.parse()).transpose()?,
-        until: add.until.as_deref().map(|text| time(text, Edge::End)).transpose()?,
+        until: add.until.as_deref().map(|text| date::read(text, Edge::End, zone)).transpose()?,
         roles,
     })
 }
 
-async fn role(broker: &Broker, words: &RoleWords) -> Outcome {
+async fn role(broker: &Broker, words: &RoleWords, zone: &Zone) -> Outcome {
     let (by, user) = (local::actor(), words.name.parse()?);
     if let Some(role) = &words.add {
-        let from = words.from.as_deref().map(|text| time(text, Edge::Begin)).transpose()?;
-        let until = words.until.as_deref().map(|text| time(text, Edge::End)).transpose()?;
+        let from = words.from.as_deref().map(|text| date::read(text, Edge::Begin, zone)).transpose()?;
+        let until = words.until.as_deref().map(|text| date::read(text, Edge::End, zone)).transpose()?;
         broker.add_role(&by, &user, Held { role: role.parse()?, from, until }).await?;
     }
     if let Some(role) = &words.remove {
@@ -104,9 +103,4 @@ fn keys(files: &[PathBuf], called: Option<&str>) -> Result<Vec<NewKey>, Failure>
         return Err(Failure::Usage("--name names one key, and there are several".into()));
     }
     Ok(keys.into_iter().map(|key| NewKey { key, name: called.unwrap_or_default().to_owned() }).collect())
-}
-
-/// A time, or a day in UTC.
-fn time(text: &str, edge: Edge) -> Result<Timestamp, Failure> {
-    Ok(date::read(text, edge, &TimeZone::UTC)?)
 }

@@ -94,7 +94,7 @@ async fn a_contract_ends_and_with_it_everything() {
     world.broker.add_user(&local(), account, vec![new]).await.unwrap();
     let who = world.broker.recognise(key.public_key()).await.unwrap().unwrap();
     let request = world.broker.request(&who, asking("phi-db", Some("postgres"))).await.unwrap();
-    world.yes("bob", &request).await.unwrap();
+    world.yes("bob", &request.request).await.unwrap();
     let host = world.host("phi-db").await;
     watched(&world, async {
         let admission = world.broker.admit(&who, key.public_key(), &host, "postgres").await.unwrap();
