@@ -115,7 +115,7 @@ impl Broker {
         let issued = reader.certificate(limit.serial).await.map_err(fault)?;
         let issued = issued.filter(|issued| issued.key == key && issued.grant == limit.grant && issued.authority == limit.authority);
         let issued = issued.ok_or_else(|| worthless("the bastion has not signed it"))?;
-        let person = reader.user_by_key(&key).await.map_err(fault)?.filter(|person| person.user == issued.user);
+        let person = reader.user_by_key(&key, self.now()).await.map_err(fault)?.filter(|person| person.user == issued.user);
         let person = person.ok_or_else(|| worthless("its key is not its user's any more"))?;
         let grant = reader.grant(&limit.grant).await.map_err(fault)?.filter(|grant| grant.user == person.user);
         match grant.map(|grant| grant.state(self.now())) {

@@ -131,7 +131,7 @@ async fn a_certificate_is_worth_what_its_key_and_its_user_are() {
     let grant = world.granted("postgres").await;
     let pass = world.certificate("alice", &grant).await.unwrap();
     let alice: User = "alice".parse().unwrap();
-    world.broker.disable_user(&local(), &alice).await.unwrap();
+    world.broker.disable_user(&local(), &alice, None).await.unwrap();
     assert!(world.shows(&pass).await.unwrap_err().ends_with("not its user's any more"));
     world.broker.enable_user(&local(), &alice).await.unwrap();
     assert!(world.shows(&pass).await.is_ok());

@@ -97,7 +97,7 @@ async fn a_contract_ends_and_with_it_everything() {
     world.yes("bob", &request.request).await.unwrap();
     let host = world.host("phi-db").await;
     watched(&world, async {
-        let admission = world.broker.admit(&who, key.public_key(), &host, "postgres").await.unwrap();
+        let admission = world.broker.admit(&who, &Proof::plain(key.public_key().clone()), &host, "postgres").await.unwrap();
         let open = world.broker.open_session(admission, CLIENT.parse().unwrap()).await.unwrap();
         world.clock.advance(Span::minutes(20));
         assert_eq!(falls(&open).await, Ending::Revoked);
