@@ -48,7 +48,6 @@ pub use grants::GrantFilter;
 pub use log::Head;
 pub use notices::{Notice, SHOWN};
 pub use requests::{Kept, RequestFilter};
-pub use sessions::{ClosedSession, LiveRow, NewSession, SessionFilter, SessionRow};
 pub use sessions::{ClosedSession, LiveRow, NewSession, SessionRow};
 pub use sought::SessionFilter;
 pub use user_keys::KeyRow;

@@ -218,7 +218,10 @@ async fn asked_and_approved() {
     );
     let id = said.out.split(' ').next().unwrap().to_owned();
     let same = world.say("alice", "request phi-db --reason again --for 1h30m --ticket INC-7").await;
-    assert!(same.out.starts_with(&format!("attached to {id}, filed at 2026-11-21T22:00:00.000Z: phi-db")), "one pending request is enough: {same:?}");
+    assert!(
+        same.out.starts_with(&format!("attached to {id}, filed at 2026-11-21T22:00:00.000Z: phi-db")),
+        "one pending request is enough: {same:?}"
+    );
     let said = world.say("bob", "requests --pending").await;
     assert_eq!(
         ids(&said.out),

@@ -77,7 +77,7 @@ async fn a_store_of_the_first_shape_goes_forward_with_all_that_is_in_it() {
         pool.close().await;
         assert_eq!(instance.len(), 32);
         let store = Store::open(&url, "n").await.unwrap();
-        let alice = store.reader().user(&user("alice")).await.unwrap().unwrap();
+        let alice = store.reader().user(&user("alice"), NOON).await.unwrap().unwrap();
         assert!(alice.person.roles.contains(&Role::parse("dba").unwrap()), "{alice:?}");
         assert_eq!(store.reader().instance().await.unwrap(), instance);
         add_user(&store, "bob", NOON).await.unwrap();
