@@ -20,7 +20,7 @@ async fn each_node_has_its_own_log_and_all_the_same_users() {
     tokio::join!(write(&one, "a"), write(&two, "b"));
     let sizes = one.reader().sizes().await.unwrap();
     assert_eq!(sizes, [("node-1".to_owned(), 40), ("node-2".to_owned(), 40)].into());
-    assert_eq!(two.reader().users().await.unwrap().len(), 80);
+    assert_eq!(two.reader().users(NOON).await.unwrap().len(), 80);
     checkpoint(&one, &dir).await;
     let verdict = verify(&one, &dir).await;
     assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
@@ -64,7 +64,7 @@ async fn what_a_caller_gave_up_leaves_no_transaction_open() {
     let reader = store.reader();
     for n in 0..100_u64 {
         let patience = Duration::from_micros(n * 37 % 900);
-        let _ = tokio::time::timeout(patience, reader.users()).await;
+        let _ = tokio::time::timeout(patience, reader.users(NOON)).await;
         let _ = tokio::time::timeout(patience, add_user(&store, &format!("u{n}"), NOON)).await;
     }
     let open = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'";
@@ -72,7 +72,7 @@ async fn what_a_caller_gave_up_leaves_no_transaction_open() {
         while sql(open).found(&store.0.pools.watch).await.unwrap() {
             tokio::task::yield_now().await;
         }
-        while reader.users().await.unwrap().len() < 100 {
+        while reader.users(NOON).await.unwrap().len() < 100 {
             tokio::task::yield_now().await;
         }
     };
