@@ -40,7 +40,7 @@ fn a_running_command_is_not_idle_unless_the_rule_says_so() {
     let bastion = with("idle = \"2s\"");
     let out = bastion.ssh().jump("phi-db").run("sleep 5; echo done").expect(0);
     assert_eq!(out.text(), "done\n");
-    let bastion = with("idle = { after = \"2s\", commands = true }");
+    let bastion = with("idle = \"2s\"\nidle-commands = true");
     bastion.ssh().jump("phi-db").run("sleep 20; echo done").expect(255);
     assert_eq!(ending(&bastion), "idle");
 }
@@ -55,5 +55,5 @@ fn what_staff_type_is_kept_where_the_rule_says_so() {
     bastion.settled();
     let cast = bastion.casts(&bastion.sessions()[0]).remove(0);
     let input: String = cast.events.iter().filter(|e| e.1 == "i").map(|e| e.2.as_str()).collect();
-    assert!(input.contains("echo typ''ed\r"), "{input:?}");
+    assert!(input.contains("echo typ''ed"), "{input:?}");
 }
