@@ -29,8 +29,8 @@ pub(super) async fn run(wing: Arc<Wing>, proof: Proof, waiting: Waiting, command
         actor: Actor::User(person.user.clone()),
         person: Some(person),
         proof: Some(proof),
-        look: Look { columns: terminal.map(|(columns, _)| columns), color: terminal.is_some() },
-        rows: terminal.map(|(_, rows)| rows),
+        look: Look { columns: terminal.map(|terminal| terminal.columns), color: terminal.is_some_and(|terminal| terminal.color) },
+        rows: terminal.map(|terminal| terminal.rows),
     };
     let status = match command {
         Some(command) => verb(&wing, &caller, &command, &mut answer).await,

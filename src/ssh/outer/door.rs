@@ -27,6 +27,15 @@ pub(super) struct Opening {
     pub(super) port: u16,
 }
 
+/// The terminal at the other end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terminal {
+    pub(super) columns: u16,
+    pub(super) rows: u16,
+    /// It shows colour: `TERM` is not `dumb`.
+    pub(super) color: bool,
+}
+
 /// A session channel that waits for its command.
 pub(super) struct Waiting {
     pub(super) write: ChannelWriteHalf<Msg>,
@@ -34,7 +43,7 @@ pub(super) struct Waiting {
     pub(super) left: watch::Receiver<bool>,
     /// What came on standard input so far.
     pub(super) input: watch::Receiver<Input>,
-    pub(super) terminal: Option<(u16, u16)>,
+    pub(super) terminal: Option<Terminal>,
     pub(super) outer: Use,
 }
 
@@ -239,7 +248,7 @@ impl Handler for Door {
     async fn pty_request(
         &mut self,
         channel: ChannelId,
-        _term: &str,
+        term: &str,
         columns: u32,
         rows: u32,
         _width: u32,
@@ -249,7 +258,7 @@ impl Handler for Door {
     ) -> Result<(), Self::Error> {
         let Some(waiting) = self.waiting.get_mut(&channel) else { return session.channel_failure(channel) };
         let cells = |n: u32| u16::try_from(n.clamp(1, 1000)).unwrap_or(1000);
-        waiting.terminal = Some((cells(columns), cells(rows)));
+        waiting.terminal = Some(Terminal { columns: cells(columns), rows: cells(rows), color: !matches!(term, "" | "dumb" | "unknown") });
         session.channel_success(channel)
     }
 
