@@ -6,17 +6,24 @@ use jit_bastion::audit::entry::Entry;
 use jit_bastion::audit::verify::{Head, Row, verify};
 use jit_bastion::ca::certificate::{KeyId, SourceAddress};
 use jit_bastion::ca::envelope;
+use jit_bastion::store::{parse_spool, spool_line};
 
 use super::Target;
 
 /// The targets of this file.
-pub const ALL: &[Target] =
-    &[("log_entry", log_entry), ("signed_note", signed_note), ("whole_log", whole_log), ("sealed_keys", sealed_keys)];
+pub const ALL: &[Target] = &[
+    ("log_entry", log_entry),
+    ("signed_note", signed_note),
+    ("whole_log", whole_log),
+    ("sealed_keys", sealed_keys),
+    ("unwritten", unwritten),
+];
 
 const ENTRY: &str =
     r#"{"actor":"system:bastion","data":{"jump_ms":-5},"event":"clock-alarm","node":"n","seq":0,"time_us":1795298820000000}"#;
 const NOTE: &str = "n\n18\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n\n\u{2014} n x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
 const KEY: &str = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW";
+const UNWRITTEN: &str = r#"{"what":"closed","at":1795298820000000,"session":{"id":"s-7k2m9q","ending":"store-lost","ended":null,"late_host_ms":4,"late_client_ms":null,"sealed":null,"channels":[]}}"#;
 const KEYS: &str = r#"{"format":"jit-bastion sealed keys","version":1,"kdf":"argon2id","cost":{"memory-kib":65536,"passes":3,"lanes":1},"salt":"AAAAAAAAAAAAAAAAAAAAAA==","cipher":"aes-256-gcm","nonce":"AAAAAAAAAAAAAAAA","sealed":"AAAA"}"#;
 
 /// What is read is what would be written, to the byte.
@@ -63,6 +70,25 @@ pub fn whole_log(bytes: &[u8]) {
     let verdict = verify(&key, rows, [head]);
     assert!(!verdict.findings.is_empty());
     verdict.findings.iter().for_each(|finding| assert!(!finding.to_string().is_empty()));
+}
+
+/// What waits for a lost store: each line is read or refused, and what is read is what would be written.
+pub fn unwritten(bytes: &[u8]) {
+    let json = edited(UNWRITTEN, bytes);
+    let sealed = [format!("{:08x} ", crc32(&json)).into_bytes(), json].concat();
+    for bytes in [bytes.to_vec(), sealed] {
+        for what in parse_spool(&bytes).into_iter().flatten() {
+            let line = spool_line(&what).expect("it was a line");
+            assert_eq!(parse_spool(&line), [Ok(what)]);
+        }
+    }
+}
+
+/// CRC-32 (IEEE), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes
+        .iter()
+        .fold(!0_u32, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())))
 }
 
 /// An envelope is judged before any work is done; so are the parts of a certificate that come from a config.

@@ -105,7 +105,8 @@ impl Broker {
     /// Does a grant of `who` (as `proof` proved them, on either hop) admit a visit to `to` now? `login_hint` is the inner user name. Refused
     /// with the exact command that would ask.
     pub async fn admit(&self, who: &Person, proof: &Proof, to: &Host, login_hint: &str) -> Result<Admission, Error> {
-        let fault = |e: StoreError| self.fault(&e);
+        self.store_takes_writes()?;
+        let fault = |e: StoreError| self.store_fault(&e);
         let (reader, now) = (self.store.door(), self.now());
         if let Some(newest) = reader.newest().await.map_err(fault)? {
             clock_stands(now, newest)?;
@@ -138,7 +139,7 @@ impl Broker {
     /// the host has here) unless the configuration names other addresses.
     pub async fn certify(&self, admission: &Admission, key: &PublicKey, source: IpAddr) -> Result<Certificate, Error> {
         let now = self.now();
-        let grant = self.store.door().grant(&admission.grant.id).await.map_err(|e| self.fault(&e))?;
+        let grant = self.store.door().grant(&admission.grant.id).await.map_err(|e| self.store_fault(&e))?;
         let grant = grant.ok_or_else(|| Refusal::no_such("grant", &admission.grant.id))?;
         grant.admits(&visit(&grant, &admission.person), now)?;
         // sshd reads whole seconds.

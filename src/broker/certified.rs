@@ -23,7 +23,7 @@ impl Broker {
         let (reader, now) = (self.store.door(), self.now());
         let mut sorted = Sorted { grants: Vec::new(), certified: Vec::new() };
         for grant in grants {
-            let request = reader.request(&grant.request).await.map_err(|e| self.fault(&e))?;
+            let request = reader.request(&grant.request).await.map_err(|e| self.store_fault(&e))?;
             // A grant without its request has no rule that could let it in without.
             let wants = grant.state(now) == GrantState::Active && request.is_none_or(|request| request.rule.require_cert);
             if wants { sorted.certified.push(grant) } else { sorted.grants.push(grant) }

@@ -24,6 +24,8 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     id: String,
+    /// It is the store that does not answer, and that passes.
+    store_lost: bool,
 }
 
 impl Fault {
@@ -31,11 +33,34 @@ impl Fault {
     pub fn id(&self) -> &str {
         &self.id
     }
+
+    /// Whether it is the store that does not answer.
+    pub fn is_store_lost(&self) -> bool {
+        self.store_lost
+    }
+
+    /// What the asker reads, with the id.
+    pub fn message(&self) -> String {
+        if self.store_lost {
+            format!("the bastion's store does not answer: until it does, nobody comes in and nothing can be changed (fault {})", self.id)
+        } else {
+            format!("the bastion failed (fault {})", self.id)
+        }
+    }
+
+    /// And what to do next.
+    pub fn next(&self) -> &'static str {
+        if self.store_lost {
+            "try again in a minute; if it stays so, tell an administrator this id, it is in the log"
+        } else {
+            "tell an administrator this id, it is in the log"
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the bastion failed (fault {})\nhint: tell an administrator this id, it is in the log", self.id)
+        write!(f, "{}\nhint: {}", self.message(), self.next())
     }
 }
 
@@ -67,7 +92,24 @@ impl Broker {
     pub fn fault(&self, what: &(impl fmt::Display + ?Sized)) -> Fault {
         let id = format!("f-{:08x}", self.chance.rng().next_u32());
         tracing::error!(fault = %id, "{what}");
-        Fault { id }
+        Fault { id, store_lost: false }
+    }
+
+    /// The same for a question that the store did not answer.
+    pub(super) fn store_fault(&self, error: &StoreError) -> Fault {
+        if error.is_loss() { self.lost_fault(error) } else { self.fault(error) }
+    }
+
+    /// The same for nobody's eyes, where the log has said so before.
+    pub(super) fn quiet_lost_fault(&self, why: &dyn fmt::Display) -> Fault {
+        let id = format!("f-{:08x}", self.chance.rng().next_u32());
+        tracing::debug!(fault = %id, "{why}");
+        Fault { id, store_lost: true }
+    }
+
+    /// The same where it is known that the store is lost.
+    pub(super) fn lost_fault(&self, why: &dyn fmt::Display) -> Fault {
+        Fault { store_lost: true, ..self.fault(why) }
     }
 }
 

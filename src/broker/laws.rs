@@ -56,7 +56,7 @@ impl Broker {
             refusal.hint("the policy before stays in force; without one nothing is allowed")
         };
         let text = tokio::fs::read_to_string(path).await.map_err(unreadable)?;
-        let hosts = self.reader().hosts().await.map_err(|e| self.fault(&e))?;
+        let hosts = self.reader().hosts().await.map_err(|e| self.store_fault(&e))?;
         let policy = match Policy::parse(&text, &path.display().to_string()) {
             Ok(policy) => {
                 let failed = policy.run_tests(|name| hosts.iter().find(|host| host.name == *name).cloned());

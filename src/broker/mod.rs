@@ -13,6 +13,7 @@ mod fault;
 mod hosts;
 mod identity;
 mod laws;
+mod loss;
 mod notices;
 mod people;
 mod proof;
@@ -41,7 +42,7 @@ use crate::ca::certificate::SourceAddress;
 use crate::ca::keyring::Keyring;
 use crate::ca::note::{NoteKeyError, NoteSigner};
 use crate::session::{Knife, Live};
-use crate::store::{Act, CheckpointFile, Store, StoreError, Tx, Urgency};
+use crate::store::{Act, CheckpointFile, Spool, Store, StoreError, Tx, Urgency};
 
 pub use crate::store::{ChannelRow, GrantFilter, KeyRow, Notice, RequestFilter, SessionFilter, SessionRow, UserRow};
 pub use admit::Admission;
@@ -78,6 +79,8 @@ pub struct Settings {
     pub state: std::path::PathBuf,
     /// The folder under which sealed recordings lie; a session's row names its own folder below it.
     pub recordings: std::path::PathBuf,
+    /// How long live sessions go on while the store does not answer.
+    pub store_grace: Span,
 }
 
 /// Where randomness comes from. A generator is made for one act and never kept.
@@ -133,6 +136,7 @@ pub struct Broker {
     /// Addresses of registered hosts, as the watcher last saw them.
     host_addresses: RwLock<HashSet<IpAddr>>,
     checkpoints: CheckpointFile,
+    loss: loss::Loss,
     /// Rung after each act of ours, and when the watcher saw one of another process.
     changes: bell::Sender<u64>,
 }
@@ -144,6 +148,7 @@ impl Broker {
         let Parts { store, clock, chance, settings, serving } = parts;
         let signer = serving.as_ref().map(|serving| serving.keys.note_signer(store.node())).transpose()?;
         let checkpoints = CheckpointFile::in_folder(&settings.state);
+        let loss = loss::Loss::new(Spool::in_folder(&settings.state));
         Ok(Arc::new(Self {
             store,
             clock,
@@ -157,6 +162,7 @@ impl Broker {
             turned_away: RwLock::default(),
             host_addresses: RwLock::default(),
             checkpoints,
+            loss,
             changes: bell::Sender::new(0),
         }))
     }
@@ -207,9 +213,13 @@ impl Broker {
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, Stop> + Send + 'static,
     {
+        self.store_takes_writes()?;
         let done = self.store.change(urgency, by, self.clock.now(), act).await;
         self.ring();
-        done.map_err(|stop| self.stopped(stop))
+        match done {
+            Err(Stop::Store(error)) if error.is_loss() => Err(self.lose(&error, false).await.into()),
+            done => done.map_err(|stop| self.stopped(stop)),
+        }
     }
 
     /// An act that reads before it writes: done anew where somebody else's change came between, so that who decides at the same moment as

@@ -18,12 +18,14 @@ use crate::store::{StoreError, Tx};
 impl Broker {
     /// The user whose key this is, with their roles now; none for a stranger and for a disabled user. The key proves nothing yet.
     pub async fn recognise(&self, key: &PublicKey) -> Result<Option<Person>, Fault> {
-        self.store.door().user_by_key(&fingerprint(key), self.now()).await.map_err(|e| self.fault(&e))
+        self.store_answers()?;
+        self.store.door().user_by_key(&fingerprint(key), self.now()).await.map_err(|e| self.store_fault(&e))
     }
 
     /// Notes that this key has proven somebody.
     pub async fn proven(&self, key: &PublicKey) -> Result<(), Fault> {
-        self.store.key_used(&fingerprint(key), self.now()).await.map_err(|e| self.fault(&e))
+        self.store_takes_writes()?;
+        self.store.key_used(&fingerprint(key), self.now()).await.map_err(|e| self.store_fault(&e))
     }
 
     /// The host that `target` and `port` mean (its name, an alias, its registered address), if `who` may see it. Unknown and invisible
@@ -36,7 +38,7 @@ impl Broker {
             let seen = self.policy().look(who, host.as_ref(), held, target).is_ok();
             Ok::<_, StoreError>(host.filter(|_| seen))
         };
-        look.await.map_err(|e| self.fault(&e))
+        look.await.map_err(|e| self.store_fault(&e))
     }
 
     /// Is this the registered address of a host? Nobody may come in from there. Loopback addresses never are, and hosts registered by a

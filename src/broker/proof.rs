@@ -105,13 +105,13 @@ impl Broker {
     pub async fn resolve_for(&self, who: &Person, proof: &Proof, target: &str, port: u16) -> Result<Option<Host>, Fault> {
         let host = self.resolve(who, target, port).await?;
         let Some(limit) = proof.limit() else { return Ok(host) };
-        let grant = self.store.door().grant(limit).await.map_err(|e| self.fault(&e))?;
+        let grant = self.store.door().grant(limit).await.map_err(|e| self.store_fault(&e))?;
         Ok(host.filter(|host| grant.is_some_and(|grant| grant.host == host.name)))
     }
 
     async fn holder(&self, key: &PublicKey, limit: &Limit) -> Result<Person, Error> {
         let (reader, key) = (self.store.door(), fingerprint(key));
-        let fault = |e| self.fault(&e);
+        let fault = |e| self.store_fault(&e);
         let issued = reader.certificate(limit.serial).await.map_err(fault)?;
         let issued = issued.filter(|issued| issued.key == key && issued.grant == limit.grant && issued.authority == limit.authority);
         let issued = issued.ok_or_else(|| worthless("the bastion has not signed it"))?;
@@ -133,7 +133,7 @@ impl Broker {
     /// Signs an access certificate for the key of `proof`, for the time of a grant that `who` holds: from its begin to its end.
     pub async fn access_certificate(&self, who: &Person, proof: &Proof, id: &GrantId) -> Result<AccessPass, Error> {
         let unknown = || Refusal::no_such("grant", id);
-        let grant = self.store.door().grant(id).await.map_err(|e| self.fault(&e))?;
+        let grant = self.store.door().grant(id).await.map_err(|e| self.store_fault(&e))?;
         let grant = grant.filter(|grant| grant.user == who.user).ok_or_else(unknown)?;
         still_open(&grant, self.now())?;
         let validity = Validity::of_grant(grant.begins, grant.ends).map_err(|_| too_short(&grant))?;

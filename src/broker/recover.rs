@@ -9,7 +9,7 @@ use crate::audit::digest::Digest;
 use crate::audit::event::Event;
 use crate::recording::{RecoveredSession, SealedSession};
 use crate::session::Ending;
-use crate::store::{ClosedSession, Outcome, Urgency};
+use crate::store::{ClosedSession, Outcome, Urgency, Waiting};
 
 impl Broker {
     /// The bastion begins to serve: an event with the key that signs its log.
@@ -20,8 +20,18 @@ impl Broker {
 
     /// The bastion was told to stop, and has ended so many sessions: its last event, and the head signed over it.
     pub async fn stopped_serving(&self, sessions: u64) -> Result<(), Error> {
-        self.tell(&Actor::System, Event::BastionStopped { sessions }).await?;
-        Ok(self.checkpoint().await?)
+        self.ask_again().await;
+        let event = Event::BastionStopped { sessions, happened_us: None, written_late_us: None };
+        match self.tell(&Actor::System, event).await {
+            Err(Error::Fault(fault)) if fault.is_store_lost() => {
+                self.keep_waiting(Waiting::Stopped { at: self.now(), sessions }).await;
+                Ok(())
+            }
+            told => {
+                told?;
+                Ok(self.checkpoint().await?)
+            }
+        }
     }
 
     /// Ends every session of this node that a killed bastion left live, with what was `found` of its recordings. A session whose

@@ -86,7 +86,7 @@ impl Broker {
         let mut changes = self.changes();
         loop {
             changes.mark_unchanged();
-            let request = self.reader().request(id).await.map_err(|e| self.fault(&e))?;
+            let request = self.reader().request(id).await.map_err(|e| self.store_fault(&e))?;
             let request = request.ok_or_else(|| Refusal::no_such("request", id))?;
             if !request.is_open(self.now()) {
                 return Ok(request);

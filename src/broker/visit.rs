@@ -97,16 +97,11 @@ impl Broker {
     ) -> Result<(), Fault> {
         let millis = |late: Duration| u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
         let closed = closed(open.id.clone(), ending, sealed.as_ref(), late.host.map(millis), late.client.map(millis));
-        let event = Event::SessionClosed {
-            session: closed.id.clone(),
-            ending: ending.as_str().into(),
-            late_host_ms: closed.late_host_ms,
-            late_client_ms: closed.late_client_ms,
-            manifest: closed.sealed.as_ref().map(|(_, manifest)| *manifest),
-            recordings: closed.channels.len() as u64,
-            bytes: closed.channels.iter().map(|channel| channel.bytes).sum(),
-        };
-        self.keep_closed(closed, event).await?;
+        if !self.closed_now(&closed).await? {
+            // It waits, and so does the journal: after a crash it is found there too.
+            drop(open);
+            return Ok(());
+        }
         // It is in the log. What fails from here on is logged under its id, and made good by the next start and the next minute.
         if let Some(Err(error)) = sealed.map(|sealed| sealed.let_go()) {
             self.fault(&error);
@@ -114,6 +109,19 @@ impl Broker {
         drop(open);
         let _ = self.checkpoint().await;
         Ok(())
+    }
+
+    /// Writes the end of a session, or keeps it for when the store is back: then `false`.
+    async fn closed_now(&self, closed: &ClosedSession) -> Result<bool, Fault> {
+        loop {
+            let Err(fault) = self.keep_closed(closed.clone(), closed_event(closed, None)).await else { return Ok(true) };
+            if !fault.is_store_lost() {
+                return Err(fault);
+            }
+            if self.close_later(closed).await {
+                return Ok(false);
+            }
+        }
     }
 
     /// Writes the end of a session with its event.
@@ -194,6 +202,21 @@ pub(super) fn same_machine(now: &Host, dialled: &Host) -> Result<(), Refusal> {
     }
     let refusal = Refusal::new("host-changed", format!("the address or the trusted keys of {} were changed at this moment", now.name));
     Err(refusal.hint("try again: the next visit goes to the host as it is registered now"))
+}
+
+/// The event of a session's end; `late`: when it happened and how much later it is written, where the store did not answer then.
+pub(super) fn closed_event(closed: &ClosedSession, late: Option<(Timestamp, u64)>) -> Event {
+    Event::SessionClosed {
+        session: closed.id.clone(),
+        ending: closed.ending.as_str().into(),
+        late_host_ms: closed.late_host_ms,
+        late_client_ms: closed.late_client_ms,
+        manifest: closed.sealed.as_ref().map(|(_, manifest)| *manifest),
+        recordings: closed.channels.len() as u64,
+        bytes: closed.channels.iter().map(|channel| channel.bytes).sum(),
+        happened_us: late.map(|(at, _)| at),
+        written_late_us: late.map(|(_, by)| by),
+    }
 }
 
 fn event(new: &NewSession, key_id: String, pass: Option<u64>) -> Event {

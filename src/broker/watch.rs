@@ -15,7 +15,7 @@ use crate::access::time::{Span, Timestamp};
 use crate::audit::checkpoint::{Checkpoint, NoteError, NoteKey};
 use crate::audit::event::Event;
 use crate::session::Ending;
-use crate::store::{LiveRow, Outcome, Urgency};
+use crate::store::{LiveRow, Outcome, StoreError, Urgency};
 
 impl Broker {
     /// Runs until `stop`: looks at the store three times a second, so that what another process took away falls within one; sweeps each
@@ -41,9 +41,13 @@ impl Broker {
                 Ok(()) = changes.changed() => {}
             }
             changes.mark_unchanged();
-            if self.look(&mut seen).await.is_err() {
-                // Logged under its id. Whatever rings, the next look is not before its time.
-                tick.tick().await;
+            let asked = self.clock.since_boot();
+            match self.look(&mut seen).await {
+                Ok(()) => self.loss.answered(asked),
+                Err(_) => {
+                    // Logged under its id. Whatever rings, the next look is not before its time.
+                    tick.tick().await;
+                }
             }
         }
     }
@@ -54,6 +58,13 @@ impl Broker {
         let mut signed = self.clock.since_boot();
         loop {
             tick.tick().await;
+            if !self.ask_again().await {
+                continue;
+            }
+            if let Err(error) = self.store.takes_writes().await {
+                self.lose(&error, false).await;
+                continue;
+            }
             let _ = self.sweep().await;
             let now = self.clock.since_boot();
             if now.saturating_sub(signed) >= SIGN {
@@ -67,7 +78,12 @@ impl Broker {
     /// something is new, cuts what fell and rings.
     pub(super) async fn look(&self, seen: &mut Seen) -> Result<(), Fault> {
         let (at, watcher) = (self.now(), self.store.watcher());
-        let (policy, sizes) = (self.policy(), watcher.sizes().await.map_err(|e| self.fault(&e))?);
+        let sizes = match self.sizes().await {
+            Ok(sizes) => sizes,
+            // What it means is not asked: whose rights cannot be known now may not stay.
+            Err(error) => return Err(self.lose(&error, true).await),
+        };
+        let policy = self.policy();
         let same = seen.policy.as_ref().is_some_and(|known| Arc::ptr_eq(known, &policy));
         if sizes != seen.sizes || !same || seen.turned(at) {
             self.cut_what_fell().await?;
@@ -77,6 +93,11 @@ impl Broker {
             self.ring();
         }
         Ok(())
+    }
+
+    async fn sizes(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.store.in_place()?;
+        self.store.watcher().sizes().await
     }
 
     /// Cuts at once what an act has taken away. A fault is logged, and the watcher tries again.
@@ -89,7 +110,10 @@ impl Broker {
         if self.live.is_empty() {
             return Ok(());
         }
-        let rows = self.store.watcher().live(self.now()).await.map_err(|e| self.fault(&e))?;
+        let rows = match self.store.watcher().live(self.now()).await {
+            Ok(rows) => rows,
+            Err(error) => return Err(self.lose(&error, true).await),
+        };
         // Read after the rows: a policy that came since is asked too.
         let policy = self.policy();
         for row in rows {
@@ -146,6 +170,10 @@ impl Broker {
     /// Signs the head of this node's log, if there is anything new; in the store and in the file of checkpoints.
     pub async fn checkpoint(&self) -> Result<(), Fault> {
         let Some(signer) = &self.signer else { return Ok(()) };
+        if self.store_lost().is_some() {
+            // What is new then waits itself.
+            return Ok(());
+        }
         let sign = |head: &Checkpoint| -> Result<crate::audit::checkpoint::Note, NoteError> {
             let key = NoteKey::new(signer.name(), *signer.public_key())?;
             head.sign(&key, |bytes| signer.sign(bytes))

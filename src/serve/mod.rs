@@ -65,6 +65,7 @@ pub async fn serve(
     let parts =
         Parts { store: store.clone(), clock: Arc::clone(&clock), chance: Arc::new(SystemChance), settings: settings(config)?, serving };
     let broker = Broker::new(parts)?;
+    broker.write_what_waited().await?;
     broker.load_policy(&Actor::System).await?;
     let archive = Archive { journals: config.state.join("journal"), recordings: config.recordings.clone(), signer };
     recover(&broker, &archive).await?;
@@ -153,6 +154,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
         recordings: config.recordings.clone(),
         policy: config.policy.clone(),
         state: config.state.clone(),
+        store_grace: config.limits.store_grace,
     })
 }
 

@@ -10,6 +10,8 @@ pub mod live;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::access::names::BadName;
 
 pub use cutoff::{Cutoff, Guarded, Lateness, Side};
@@ -18,7 +20,8 @@ pub use knife::idle_warning;
 pub use live::{Live, LiveSession, Presence};
 
 /// Why a session ended. The names are those of the product's `ending` and never change: they are in the audit log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Ending {
     /// The user went, or the host ended the connection in good order.
     Left,
@@ -124,6 +127,7 @@ mod tests {
     fn endings_round_trip() {
         for ending in Ending::ALL {
             assert_eq!(ending.as_str().parse(), Ok(ending));
+            assert_eq!(serde_json::to_string(&ending).unwrap(), format!("\"{ending}\""));
             assert!(!ending.sentence().ends_with('.'));
         }
         assert!("gone".parse::<Ending>().is_err());

@@ -35,8 +35,8 @@ pub(super) enum Turned {
     #[error("{0}")]
     Dial(#[from] DialError),
     /// Something of ours broke; the log has the rest.
-    #[error("the bastion has failed (fault {0})\nhint: tell an administrator this id; the log has the rest")]
-    Fault(String),
+    #[error("{0}")]
+    Fault(#[from] broker::Fault),
     /// The client went away or broke the protocol: nobody is left to be told.
     #[error("{0}")]
     Leg(#[from] LegError),
@@ -55,7 +55,7 @@ impl From<broker::Error> for Turned {
     fn from(error: broker::Error) -> Self {
         match error {
             broker::Error::Refused(refusal) => Self::Refused(refusal),
-            broker::Error::Fault(fault) => Self::Fault(fault.id().to_string()),
+            broker::Error::Fault(fault) => Self::Fault(fault),
         }
     }
 }

@@ -50,7 +50,7 @@ where
         Ok(keeping) => RefCell::new(keeping),
         Err(error) => {
             let fault = wing.broker.fault(&format!("the recording of {} cannot begin: {error}", open.id));
-            super::inner::tell(&client, &Turned::Fault(fault.id().to_string())).await;
+            super::inner::tell(&client, &Turned::Fault(fault)).await;
             return finish(wing, open, Ending::RecorderFailed, None).await;
         }
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::sql::{Statement, sql};
@@ -11,7 +12,8 @@ use crate::access::names::SessionId;
 use crate::audit::digest::Digest;
 
 /// One recording.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChannelRow {
     /// The channel's number in its session.
     pub number: u32,

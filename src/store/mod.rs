@@ -13,6 +13,7 @@ mod grants;
 mod hosts;
 mod keys;
 mod log;
+mod loss;
 mod migrations;
 mod notices;
 mod open;
@@ -20,6 +21,7 @@ mod postgres;
 mod requests;
 mod sessions;
 mod sought;
+mod spool;
 mod sql;
 mod sqlite;
 mod texts;
@@ -30,6 +32,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
@@ -50,6 +53,7 @@ pub use notices::{Notice, SHOWN};
 pub use requests::{Kept, RequestFilter};
 pub use sessions::{ClosedSession, LiveRow, NewSession, SessionRow};
 pub use sought::SessionFilter;
+pub use spool::{Spool, SpoolError, Waiting, line as spool_line, parse as parse_spool};
 pub use user_keys::KeyRow;
 pub use users::UserRow;
 
@@ -67,6 +71,12 @@ struct Inner {
     /// Ordinary writes queue here first, so that at most one of them stands before an urgent one.
     ordinary: Semaphore,
     entries: broadcast::Sender<Arc<Entry>>,
+    /// The file, where the store is one.
+    place: Option<loss::Place>,
+    /// Writes are turned away: the store is lost, and whoever queues need not find out one by one.
+    shut: AtomicBool,
+    #[cfg(test)]
+    broken: AtomicBool,
 }
 
 impl std::fmt::Debug for Store {
@@ -89,6 +99,18 @@ pub enum StoreError {
         /// Why.
         source: std::io::Error,
     },
+    /// Its file is not there any more, or is another one.
+    #[error("the store's file {} is not the one that was opened", .0.display())]
+    Replaced(PathBuf),
+    /// It did not answer in time.
+    #[error("it did not answer in time")]
+    Silent,
+    /// It is known to be lost.
+    #[error("it is lost, and was not asked")]
+    Shut,
+    /// What is in the file is not what was written.
+    #[error("the store's file is damaged ({0})\nhint: keep the file aside, put the newest backup in its place, then `jit-bastion verify`")]
+    Damaged(String),
     /// The database said no.
     #[error("database: {0}")]
     Sql(#[from] sqlx::Error),
@@ -156,6 +178,8 @@ pub enum Urgency {
     Ordinary,
     /// What takes access away: waits for the write that runs now and for at most one more.
     Urgent,
+    /// Asks a lost store whether it takes writes again: urgent, and the only one that is let through.
+    Trial,
 }
 
 /// What an act made of its transaction.
@@ -196,12 +220,28 @@ impl Tx {
 }
 
 impl Store {
-    /// Opens the store at `url` (`sqlite:PATH` or `postgres://USER@HOST/DATABASE`), makes it if it is missing, and brings it to the newest shape. `node` is the name of the
-    /// log that this process writes: the node's name, which other processes on the same machine share.
+    /// Opens the store at `url` (`sqlite:PATH` or `postgres://USER@HOST/DATABASE`), makes it if it is missing, and brings it to the newest
+    /// shape. `node` is the name of the log that this process writes: the node's name, which other processes on the same machine share.
     pub async fn open(url: &str, node: &str) -> Result<Self, StoreError> {
-        let pools = open::Pools::open(open::Place::parse(url)?).await?;
+        let place = open::Place::parse(url)?;
+        let file = match &place {
+            open::Place::Sqlite(path) => Some(path.clone()),
+            open::Place::Postgres(_) => None,
+        };
+        let pools = open::Pools::open(place).await.map_err(StoreError::grade)?;
+        let place = file.map(|path| loss::Place::of(&path)).transpose()?;
         let (entries, _) = broadcast::channel(ENTRIES);
-        Ok(Self(Arc::new(Inner { pools, node: node.to_owned(), writer: Semaphore::new(1), ordinary: Semaphore::new(1), entries })))
+        Ok(Self(Arc::new(Inner {
+            pools,
+            node: node.to_owned(),
+            writer: Semaphore::new(1),
+            ordinary: Semaphore::new(1),
+            entries,
+            place,
+            shut: AtomicBool::new(false),
+            #[cfg(test)]
+            broken: AtomicBool::new(false),
+        })))
     }
 
     /// For reading.
@@ -291,6 +331,7 @@ impl Store {
     }
 
     async fn begin(&self, now: Timestamp) -> Result<Tx, StoreError> {
+        self.in_place()?;
         let mut inner = self.0.pools.write.begin("BEGIN IMMEDIATE", "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         postgres::turn(&mut inner).await?;
         Ok(Tx { inner, now })
@@ -300,17 +341,26 @@ impl Store {
         let closed = |e: tokio::sync::AcquireError| StoreError::Task(e.to_string());
         let _place = match urgency {
             Urgency::Ordinary => Some(self.0.ordinary.acquire().await.map_err(closed)?),
-            Urgency::Urgent => None,
+            Urgency::Urgent | Urgency::Trial => None,
         };
-        self.0.writer.acquire().await.map_err(closed)
+        let turn = self.0.writer.acquire().await.map_err(closed)?;
+        if urgency != Urgency::Trial && self.0.shut.load(Ordering::Acquire) {
+            return Err(StoreError::Shut);
+        }
+        Ok(turn)
     }
 
-    /// Closes all pools; SQLite folds its write-ahead log into the file.
+    /// Closes all pools; SQLite folds its write-ahead log into the file. Waits no longer for a store that does not answer than others do.
     pub async fn close(&self) {
-        for pool in [&self.0.pools.read, &self.0.pools.door, &self.0.pools.watch] {
-            pool.close().await;
+        let close = async {
+            for pool in [&self.0.pools.read, &self.0.pools.door, &self.0.pools.watch] {
+                pool.close().await;
+            }
+            self.0.pools.write.close().await;
+        };
+        if tokio::time::timeout(sql::ANSWER, close).await.is_err() {
+            tracing::warn!("the store does not let go of its connections");
         }
-        self.0.pools.write.close().await;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::channels::{ChannelRow, channels, channels_of};
@@ -43,7 +44,8 @@ pub struct NewSession {
 }
 
 /// How a session ended and what it left.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ClosedSession {
     /// Which.
     pub id: SessionId,

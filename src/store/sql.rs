@@ -4,6 +4,8 @@
 //! `$1`, a CAST around a parameter that may be null and is only tested, `ON CONFLICT .. DO`, no vendor's functions, whole numbers of
 //! 64 bits only (a bare `SELECT 1` is none: ask with [`Statement::found`]).
 
+use std::time::Duration;
+
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnection, PgPool, PgRow};
 use sqlx::query::Query;
@@ -25,17 +27,23 @@ pub(super) enum Conn {
 
 impl Conn {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
-        Ok(match self {
-            Self::Sqlite(tx) => tx.commit().await?,
-            Self::Postgres(tx) => tx.commit().await?,
+        bounded(async {
+            Ok(match self {
+                Self::Sqlite(tx) => tx.commit().await?,
+                Self::Postgres(tx) => tx.commit().await?,
+            })
         })
+        .await
     }
 
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
-        Ok(match self {
-            Self::Sqlite(tx) => tx.rollback().await?,
-            Self::Postgres(tx) => tx.rollback().await?,
+        bounded(async {
+            Ok(match self {
+                Self::Sqlite(tx) => tx.rollback().await?,
+                Self::Postgres(tx) => tx.rollback().await?,
+            })
         })
+        .await
     }
 }
 
@@ -55,11 +63,18 @@ impl Pool {
         let pool = self.clone();
         let begun = tokio::spawn(async move {
             Ok(match pool {
-                Self::Sqlite(pool) => Conn::Sqlite(pool.begin_with(sqlite).await?),
+                Self::Sqlite(pool) => Conn::Sqlite(match pool.begin_with(sqlite).await {
+                    // Where its disk is full SQLite rolls back by itself, and sqlx goes on counting: that connection begins nothing more.
+                    Err(sqlx::Error::InvalidSavePointStatement) => {
+                        pool.acquire().await?.close().await?;
+                        pool.begin_with(sqlite).await?
+                    }
+                    begun => begun?,
+                }),
                 Self::Postgres(pool) => Conn::Postgres(pool.begin_with(postgres).await?),
             })
         });
-        begun.await.unwrap_or_else(|e| Err(StoreError::Task(e.to_string())))
+        bounded(async { begun.await.unwrap_or_else(|e| Err(StoreError::Task(e.to_string()))) }).await
     }
 
     pub(super) async fn close(&self) {
@@ -187,6 +202,11 @@ pub(super) fn sql(text: &'static str) -> Statement {
     Statement { text, values: Vec::new() }
 }
 
+/// Waits no longer than [`ANSWER`]: a server that was stopped, or a network that swallows everything, never says so itself.
+async fn bounded<T>(work: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(ANSWER, work).await.unwrap_or(Err(StoreError::Silent))
+}
+
 macro_rules! on_either {
     ($self:ident, $on:ident, |$query:ident, $conn:ident| $run:expr) => {
         match $on.into().line().await? {
@@ -219,27 +239,33 @@ impl Statement {
 
     /// Runs it; how many rows it wrote.
     pub(super) async fn execute<'c>(self, on: impl Into<On<'c>>) -> Result<u64, StoreError> {
-        Ok(on_either!(self, on, |query, conn| query.execute(conn).await?.rows_affected()))
+        bounded(async { Ok(on_either!(self, on, |query, conn| query.execute(conn).await?.rows_affected())) }).await
     }
 
     /// Its one row.
     pub(super) async fn fetch_one<'c, T: Record>(self, on: impl Into<On<'c>>) -> Result<T, StoreError> {
-        Ok(on_either!(self, on, |query, conn| T::from_row(&query.fetch_one(conn).await?)?))
+        bounded(async { Ok(on_either!(self, on, |query, conn| T::from_row(&query.fetch_one(conn).await?)?)) }).await
     }
 
     /// Its first row, if there is one.
     pub(super) async fn fetch_optional<'c, T: Record>(self, on: impl Into<On<'c>>) -> Result<Option<T>, StoreError> {
-        Ok(on_either!(self, on, |query, conn| query.fetch_optional(conn).await?.map(|row| T::from_row(&row)).transpose()?))
+        bounded(async {
+            Ok(on_either!(self, on, |query, conn| query.fetch_optional(conn).await?.map(|row| T::from_row(&row)).transpose()?))
+        })
+        .await
     }
 
     /// Its rows.
     pub(super) async fn fetch_all<'c, T: Record>(self, on: impl Into<On<'c>>) -> Result<Vec<T>, StoreError> {
-        Ok(on_either!(self, on, |query, conn| query.fetch_all(conn).await?.iter().map(T::from_row).collect::<Result<_, _>>()?))
+        bounded(async {
+            Ok(on_either!(self, on, |query, conn| query.fetch_all(conn).await?.iter().map(T::from_row).collect::<Result<_, _>>()?))
+        })
+        .await
     }
 
     /// Does it find a row? What is in it does not matter: `SELECT 1 FROM ..`.
     pub(super) async fn found<'c>(self, on: impl Into<On<'c>>) -> Result<bool, StoreError> {
-        Ok(on_either!(self, on, |query, conn| query.fetch_optional(conn).await?.is_some()))
+        bounded(async { Ok(on_either!(self, on, |query, conn| query.fetch_optional(conn).await?.is_some())) }).await
     }
 
     fn for_sqlite(self) -> Query<'static, Sqlite, SqliteArguments> {
@@ -258,3 +284,6 @@ impl Statement {
         })
     }
 }
+
+/// A store that takes longer than this for one answer counts as lost; longer than anybody waits for another's lock.
+pub(super) const ANSWER: Duration = Duration::from_secs(8);

@@ -75,10 +75,7 @@ fn failed(error: &Error, as_json: bool) -> (String, u8, bool) {
     match error {
         Error::Refused(refusal) if as_json => (json::print(&json::refusal(refusal)), status_of(refusal), false),
         Error::Refused(refusal) => (format!("{refusal}\n"), status_of(refusal), true),
-        Error::Fault(fault) if as_json => {
-            let next = "tell an administrator this id, it is in the log";
-            (json::print(&json::error("fault", &format!("the bastion failed ({})", fault.id()), Some(next))), FAULT, false)
-        }
+        Error::Fault(fault) if as_json => (json::print(&json::error("fault", &fault.message(), Some(fault.next()))), FAULT, false),
         Error::Fault(fault) => (format!("{fault}\n"), FAULT, true),
     }
 }

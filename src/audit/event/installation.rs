@@ -31,6 +31,21 @@ macro_rules! installation {
     BastionStopped = "bastion-stopped" {
         /// How many sessions it ended.
         sessions: u64,
+        /// When it happened, where the store did not answer then: the entry's own time is when it could be written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        happened_us: Option<Timestamp>,
+        /// And how much later that was, in microseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        written_late_us: Option<u64>,
+    }
+    /// The store did not answer for a while, and does again; what happened meanwhile stands before this, marked as late.
+    StoreBack = "store-back" {
+        /// Since when it was silent.
+        since_us: Timestamp,
+        /// For how long.
+        lost_ms: u64,
+        /// How many events were written late.
+        written: u64,
     }
     /// A policy is in force.
     PolicyLoaded = "policy-loaded" {

@@ -50,6 +50,12 @@ macro_rules! visits {
         recordings: u64,
         /// Bytes seen, of all channels.
         bytes: u64,
+        /// When it happened, where the store did not answer then: the entry's own time is when it could be written.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        happened_us: Option<Timestamp>,
+        /// And how much later that was, in microseconds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        written_late_us: Option<u64>,
     }
     /// The entry's actor ends a visit; its `session-closed` follows.
     SessionKilled = "session-killed" {

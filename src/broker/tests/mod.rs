@@ -4,6 +4,7 @@ mod asking;
 mod certificates;
 mod door;
 mod hosts;
+mod losing;
 mod people;
 mod recovering;
 mod watching;
@@ -213,6 +214,7 @@ async fn process(dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -
         recordings: dir.join("recordings"),
         policy: dir.join("policy.toml"),
         state: dir.to_owned(),
+        store_grace: crate::access::time::Span::minutes(2),
     };
     let serving = serves.then(|| Serving { keys, knife: Knife::start(clock.clone()).unwrap() });
     let parts = Parts { store, clock: clock.clone(), chance: Arc::new(Seeded(AtomicU64::new(seed))), settings, serving };

@@ -151,6 +151,12 @@ impl Door {
 impl Handler for Door {
     type Error = russh::Error;
 
+    /// While the store answers nothing no key can be looked up, and the client would only say that permission was denied.
+    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
+        let fault = self.wing.broker.store_answers().err();
+        Ok(fault.map(|fault| format!("{fault}\n").replace('\n', "\r\n")))
+    }
+
     async fn auth_publickey_offered(&mut self, _user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         self.offers += 1;
         if self.offers > OFFERS_AT_MOST {

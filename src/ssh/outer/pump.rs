@@ -41,7 +41,7 @@ pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, ou
         }
         Err(fault) => {
             tracing::error!(%fault, "a host could not be looked up");
-            return reply.reject(prohibited(format!("the bastion has failed (fault {})", fault.id()))).await;
+            return reply.reject(prohibited(fault.message())).await;
         }
     };
     let Some(used) = outer.enter(CHANNELS_AT_MOST) else {

@@ -1,0 +1,276 @@
+//! The store does not answer: at once nobody comes in, who is inside goes on for the grace, and what must be logged waits in a file
+//! until it can be written, marked with the time when it happened.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{Broker, Fault};
+use crate::access::names::Actor;
+use crate::access::time::Timestamp;
+use crate::audit::event::Event;
+use crate::store::{ClosedSession, Outcome, Spool, StoreError, Tx, Urgency, Waiting};
+
+/// What one process knows of its store.
+pub(super) struct Loss {
+    state: Mutex<State>,
+    spool: Spool,
+}
+
+#[derive(Default)]
+struct State {
+    /// When it was last seen to answer, on BOOTTIME.
+    answered: Option<Duration>,
+    lost: Option<Lost>,
+    /// What waits to be written, the oldest first; also in the file. No more than there were sessions when it began.
+    waiting: Vec<Waiting>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Lost {
+    since: Timestamp,
+    /// Not even questions are answered.
+    deaf: bool,
+}
+
+impl Loss {
+    pub(super) fn new(spool: Spool) -> Self {
+        Self { state: Mutex::default(), spool }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It answered what was asked at `boot`.
+    pub(super) fn answered(&self, boot: Duration) {
+        let mut state = self.state();
+        state.answered = Some(boot);
+        if let Some(lost) = &mut state.lost {
+            lost.deaf = false;
+        }
+    }
+
+    fn deafen(&self) {
+        if let Some(lost) = &mut self.state().lost {
+            lost.deaf = true;
+        }
+    }
+
+    /// It does not answer; when it last did, unless that is known already.
+    fn begin(&self, now: Timestamp, boot: Duration, deaf: bool) -> Option<Duration> {
+        let mut state = self.state();
+        if let Some(lost) = &mut state.lost {
+            lost.deaf |= deaf;
+            return None;
+        }
+        state.lost = Some(Lost { since: now, deaf });
+        // The rights of those inside were known then, and not since.
+        Some(state.answered.map_or(boot, |answered| answered.clamp(boot.saturating_sub(NOTICED), boot)))
+    }
+
+    fn lost(&self) -> Option<Lost> {
+        self.state().lost
+    }
+
+    /// Keeps `what` until the store is back; `false` if it is back already.
+    fn wait(&self, what: &Waiting) -> bool {
+        let mut state = self.state();
+        let lost = state.lost.is_some();
+        if lost {
+            state.waiting.push(what.clone());
+        }
+        lost
+    }
+
+    /// The first `written` of what waited are in the log. With nothing left the store is back.
+    fn end(&self, written: usize) -> bool {
+        let mut state = self.state();
+        state.waiting.drain(..written);
+        if state.waiting.is_empty() {
+            state.lost = None;
+        }
+        state.lost.is_none()
+    }
+}
+
+impl Broker {
+    /// Since when the store does not answer; none while it does.
+    pub fn store_lost(&self) -> Option<Timestamp> {
+        self.loss.lost().map(|lost| lost.since)
+    }
+
+    /// Everything that would write is refused at once while the store does not answer.
+    pub(super) fn store_takes_writes(&self) -> Result<(), Fault> {
+        self.loss.lost().map_or(Ok(()), |_| Err(self.lost_fault(&"refused while the store does not answer")))
+    }
+
+    /// And everything that would read, while it answers no questions either.
+    pub fn store_answers(&self) -> Result<(), Fault> {
+        let deaf = self.loss.lost().is_some_and(|lost| lost.deaf);
+        if deaf { Err(self.lost_fault(&"refused while the store does not answer")) } else { Ok(()) }
+    }
+
+    /// The store did not do what was asked. Where that means that it is lost: nobody comes in any more, and who is inside falls after the
+    /// grace. `deaf`: it was only asked something.
+    pub(super) async fn lose(&self, why: &StoreError, deaf: bool) -> Fault {
+        if deaf && self.loss.lost().is_some() {
+            // The watcher asks three times a second, and the log has it.
+            self.loss.deafen();
+            return self.quiet_lost_fault(why);
+        }
+        let fault = self.lost_fault(why);
+        let now = self.now();
+        if self.serving.is_none() {
+            return fault;
+        }
+        if let Some(answered) = self.loss.begin(now, self.clock.since_boot(), deaf) {
+            self.store.shut(true);
+            self.live.end_unless_back(Some(answered + self.settings.store_grace.duration()));
+            let (inside, grace) = (self.live.len(), self.settings.store_grace);
+            tracing::error!(fault = %fault.id(), inside, %grace, "the store is lost: nobody comes in, and who is inside falls after the grace");
+            self.spool(Waiting::Lost { at: now }).await;
+        }
+        fault
+    }
+
+    /// Keeps the end of a session until the store is back; `false` if it is back already.
+    pub(super) async fn close_later(&self, session: &ClosedSession) -> bool {
+        let what = Waiting::Closed { at: self.now(), session: session.clone() };
+        self.keep_waiting(what).await
+    }
+
+    pub(super) async fn keep_waiting(&self, what: Waiting) -> bool {
+        let waits = self.loss.wait(&what);
+        if waits {
+            self.spool(what).await;
+        }
+        waits
+    }
+
+    async fn spool(&self, what: Waiting) {
+        let spool = self.loss.spool.clone();
+        let added = tokio::task::spawn_blocking(move || spool.add(&what)).await;
+        let error = match added {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        // It is still in memory; after a crash as well the journal tells of the session.
+        self.fault(&format!("cannot write {}: {error}", self.loss.spool.path().display()));
+    }
+
+    /// Asks a lost store again, and writes what waited if it answers. `true` when it is back, or was never away.
+    pub(super) async fn ask_again(&self) -> bool {
+        let Some(lost) = self.loss.lost() else { return true };
+        match self.come_back(lost).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(since = %lost.since, "the store does not answer yet: {error}");
+                false
+            }
+        }
+    }
+
+    async fn come_back(&self, lost: Lost) -> Result<(), StoreError> {
+        self.store.in_place()?;
+        self.store.watcher().sizes().await?;
+        let mut closing = Some(lost.since);
+        loop {
+            let waiting = self.loss.state().waiting.clone();
+            let written = waiting.len();
+            self.write_late(waiting, closing.take()).await?;
+            // What was taken away meanwhile falls before anybody's grace is lifted.
+            if self.cut_what_fell().await.is_err() {
+                return Err(StoreError::Silent);
+            }
+            if self.loss.end(written) {
+                break;
+            }
+        }
+        self.live.end_unless_back(None);
+        self.store.shut(false);
+        if let Err(error) = self.loss.spool.clear() {
+            self.fault(&format!("cannot remove {}: {error}", self.loss.spool.path().display()));
+        }
+        let away = self.now().since(lost.since);
+        tracing::warn!(%away, inside = self.live.len(), "the store answers again");
+        self.ring();
+        Ok(())
+    }
+
+    /// What a bastion that stopped or was killed could not write any more, before anything else of this one.
+    pub async fn write_what_waited(&self) -> Result<(), Fault> {
+        let read = self.loss.spool.read().map_err(|e| self.fault(&format!("cannot read {}: {e}", self.loss.spool.path().display())))?;
+        if read.is_empty() {
+            return Ok(());
+        }
+        let (mut waiting, mut bad) = (Vec::new(), false);
+        for (n, line) in read.into_iter().enumerate() {
+            match line {
+                Ok(what) => waiting.push(what),
+                Err(error) => {
+                    bad = true;
+                    self.fault(&format!("line {} of {} cannot be read: {error}", n + 1, self.loss.spool.path().display()));
+                }
+            }
+        }
+        let since = waiting.iter().rev().find_map(|what| match what {
+            Waiting::Lost { at } => Some(*at),
+            _ => None,
+        });
+        tracing::warn!(entries = waiting.len(), "the last bastion lost its store; what waited is written now");
+        self.write_late(waiting, since).await.map_err(|e| self.store_fault(&e))?;
+        let spool = &self.loss.spool;
+        let gone = if bad { spool.put_aside(self.now()).map(drop) } else { spool.clear() };
+        gone.map_err(|e| self.fault(&format!("cannot put {} aside: {e}", spool.path().display())))
+    }
+
+    /// In one change, so that after a crash in the middle all of it waits still: what happened, in order, and that the store was away
+    /// since `since`.
+    async fn write_late(&self, waiting: Vec<Waiting>, since: Option<Timestamp>) -> Result<(), StoreError> {
+        let now = self.now();
+        self.store
+            .change(Urgency::Trial, Actor::System, now, move |tx| {
+                Box::pin(async move {
+                    let mut events = Vec::with_capacity(waiting.len() + 1);
+                    for what in waiting {
+                        events.extend(land(tx, what).await?);
+                    }
+                    let written = events.len() as u64;
+                    events.extend(since.map(|since_us| {
+                        let lost_ms = u64::try_from(now.since(since_us).duration().as_millis()).unwrap_or(u64::MAX);
+                        Event::StoreBack { since_us, lost_ms, written }
+                    }));
+                    Ok::<_, StoreError>(Outcome::Many((), events))
+                })
+            })
+            .await
+    }
+}
+
+/// Writes one thing that waited, unless it was written before the crash.
+async fn land(tx: &mut Tx, what: Waiting) -> Result<Option<Event>, StoreError> {
+    match what {
+        Waiting::Lost { .. } => Ok(None),
+        Waiting::Stopped { at, sessions } => {
+            let late = late(at, tx.now());
+            Ok(Some(Event::BastionStopped { sessions, happened_us: Some(at), written_late_us: Some(late) }))
+        }
+        Waiting::Closed { at, mut session } => {
+            let live = tx.session(&session.id).await?.is_some_and(|row| row.ended.is_none());
+            if !live {
+                return Ok(None);
+            }
+            let ended = *session.ended.get_or_insert(at);
+            tx.close_session(&session).await?;
+            Ok(Some(super::visit::closed_event(&session, Some((ended, late(ended, tx.now()))))))
+        }
+    }
+}
+
+fn late(at: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.since(at).duration().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A silence is noticed within this time: a look, and as long as the store may take to answer it.
+const NOTICED: Duration = Duration::from_secs(10);
