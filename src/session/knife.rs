@@ -255,7 +255,7 @@ impl Desk {
         let session = entry.session.upgrade()?;
         match step {
             Step::End => (entry.deadlines.boot <= boot).then_some(Stroke::End(session, when, Ending::TimeUp)),
-            Step::Lost => (entry.deadlines.lost? <= boot).then_some(Stroke::End(session, when, Ending::StoreLost)),
+            Step::Lost => entry.deadlines.lost.filter(|at| *at <= boot).map(|at| Stroke::End(session, at, Ending::StoreLost)),
             Step::Fall(_) => None,
             Step::Idle | Step::Warn => {
                 let idle = entry.deadlines.idle?;
