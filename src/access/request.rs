@@ -1,5 +1,7 @@
 //! A request and its states. A state carries its data; a move consumes the request and gives the next one, or a refusal.
 
+#[cfg(test)]
+mod life;
 mod text;
 
 use serde::{Deserialize, Serialize};
@@ -341,26 +343,27 @@ fn narrowed<'a>(asked: &Channels, approvals: impl IntoIterator<Item = &'a Approv
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use sha2::{Digest, Sha256};
 
     use super::*;
     use crate::access::names::{Role, RuleId};
-    use crate::access::policy::{Approvers, Who};
+    use crate::access::policy::{Approvers, Who, hex};
 
-    const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
+    pub(super) const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "erin"];
 
-    fn user(name: &str) -> User {
+    pub(super) fn user(name: &str) -> User {
         User::parse(name).unwrap()
     }
 
-    fn owner(name: &str) -> Person {
+    pub(super) fn owner(name: &str) -> Person {
         Person::staff(user(name), [Role::parse("owner").unwrap(), Role::parse("chief").unwrap()])
     }
 
-    fn all() -> Vec<Person> {
+    pub(super) fn all() -> Vec<Person> {
         NAMES.into_iter().map(owner).collect()
     }
 
-    fn at(second: i64) -> Timestamp {
+    pub(super) fn at(second: i64) -> Timestamp {
         Timestamp::from_micros(second * 1_000_000)
     }
 
@@ -368,7 +371,7 @@ mod tests {
         Makes::New(GrantId::parse("g-7k2m9q").unwrap())
     }
 
-    fn request(quorum: u32, reason: &str) -> Request {
+    pub(super) fn request(quorum: u32, reason: &str) -> Request {
         let by = vec!["role:owner".parse::<Who>().unwrap(), "role:chief".parse().unwrap()];
         let rule = BoundRule {
             id: RuleId::parse("dba").unwrap(),
@@ -496,6 +499,68 @@ mod tests {
         let (after, _) = request.approve(yes("bob", 110), &owner("bob"), id(), &all()).unwrap();
         assert_eq!((after.canonical_text(), after.digest()), (before, digest));
         assert_eq!(after.digest().len(), 64);
+    }
+
+    #[test]
+    fn more_time_and_less_stand_in_the_text_that_is_signed() {
+        let mut more = request(1, "x");
+        more.asked.when.from = Some(at(1000));
+        let plain = more.canonical_text();
+        more.asked.extends = Some(GrantId::parse("g-7k2m9q").unwrap());
+        assert_eq!(more.canonical_text(), format!("{plain}extends: g-7k2m9q\nuntil: 1970-01-01T01:46:40.000Z\n"));
+        let less = more.approval_text(Some(Span::minutes(10)), Some(&"exec".parse().unwrap()));
+        assert_eq!(less, format!("{}approved-for: 10m\napproved-channels: exec\n", more.canonical_text()));
+        assert!(more.is_digest(&more.digest().to_uppercase(), None, None) && !more.is_digest("", None, None));
+        let digest = hex(&Sha256::digest(less.as_bytes()));
+        assert!(more.is_digest(&digest, Some(Span::minutes(10)), Some(&"exec".parse().unwrap())));
+        assert!(!more.is_digest(&digest, Some(Span::minutes(10)), None));
+    }
+
+    #[test]
+    fn a_signed_yes_is_over_exactly_what_it_says() {
+        use rand::SeedableRng;
+        let key = ssh_key::PrivateKey::random(&mut rand::rngs::StdRng::seed_from_u64(1), ssh_key::Algorithm::Ed25519).unwrap();
+        let signed = |text: &str| {
+            let made = key.sign(crate::access::signature::NAMESPACE, ssh_key::HashAlg::Sha512, text.as_bytes()).unwrap();
+            Some(Signature::parse(&made.to_pem(ssh_key::LineEnding::LF).unwrap()).unwrap())
+        };
+        let mut wanted = request(1, "x");
+        wanted.rule.signed = true;
+        let code = |yes: Approval| {
+            wanted.clone().approve(yes, &owner("bob"), id(), &all()).map(|(_, grant)| grant.is_some()).map_err(|no| no.code)
+        };
+        let less = Approval { length: Some(Span::minutes(10)), ..yes("bob", 110) };
+        let (plain, shorter) = (wanted.canonical_text(), wanted.approval_text(less.length, None));
+        assert_eq!(code(Approval { signature: signed(&plain), ..yes("bob", 110) }), Ok(true));
+        assert_eq!(code(Approval { signature: signed(&shorter), ..less.clone() }), Ok(true));
+        assert_eq!(code(Approval { signature: signed(&plain), ..less.clone() }), Err("wrong-signature"));
+        assert_eq!(code(Approval { signature: signed(&shorter), ..yes("bob", 110) }), Err("wrong-signature"));
+        assert_eq!(code(Approval { signature: signed(&request(1, "y").canonical_text()), ..yes("bob", 110) }), Err("wrong-signature"));
+        let refusal = wanted.clone().approve(less, &owner("bob"), id(), &all()).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "rule dba wants your approval of r-7k2m9q signed with a key of yours\nhint: ssh jit-bastion show r-7k2m9q --text --for 10m | \
+             ssh-keygen -Y sign -n jit-bastion-approval -f KEY | ssh jit-bastion approve r-7k2m9q --for 10m --signature -"
+        );
+    }
+
+    #[test]
+    fn an_extension_keeps_the_channels_and_a_short_yes_leaves_something() {
+        let mut later = request(1, "x");
+        later.asked.when.from = Some(at(1000));
+        let short = Approval { length: Some(Span::minutes(5)), ..yes("bob", 1300) };
+        assert!(later.clone().approve(short, &owner("bob"), id(), &all()).is_err_and(|no| no.code == "nothing-left"));
+        let (_, grant) = later.clone().approve(yes("bob", 110), &owner("bob"), id(), &all()).unwrap();
+        let grant = grant.unwrap();
+        later.asked.when.from = Some(grant.ends);
+        later.asked.extends = Some(grant.id.clone());
+        let narrow = Approval { channels: Some("exec".parse().unwrap()), ..yes("bob", 120) };
+        let code = later.clone().approve(narrow, &owner("bob"), Makes::Later(grant.clone()), &all()).map_err(|no| no.code);
+        assert_eq!(code.map(|_| ()), Err("only-time"));
+        let closed = grant.close(crate::access::names::Actor::User(user("alice")), at(115)).unwrap();
+        let late = later.clone().approve(yes("bob", 120), &owner("bob"), Makes::Later(closed.clone()), &all());
+        assert_eq!(late.map(|_| ()).map_err(|no| no.code), Err("already-over"));
+        assert_eq!(later.lapse(Some(&closed), at(116)).map(|r| r.state), Ok(State::Lapsed));
     }
 
     proptest! {

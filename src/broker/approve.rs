@@ -10,9 +10,9 @@ use super::request::{begun, seen};
 use super::{Broker, Error};
 use crate::access::channels::Channels;
 use crate::access::grant::Grant;
-use crate::access::names::{Actor, GrantId, Note, RequestId, User, escaped};
+use crate::access::names::{Actor, GrantId, Note, Reason, RequestId, Ticket, User, escaped};
 use crate::access::person::Person;
-use crate::access::policy::Policy;
+use crate::access::policy::{BoundRule, Policy};
 use crate::access::refusal::Refusal;
 use crate::access::request::{Approval, Makes, Request};
 use crate::access::signature::Signature;
@@ -181,12 +181,41 @@ async fn earlier(tx: &mut Tx, request: &Request) -> Result<(Vec<Person>, BTreeSe
     Ok((present, lost))
 }
 
-/// An approval is judged by the denies of now, on asker and host as they are now.
+/// An approval is judged by the denies and floors of now, on asker and host as they are now; the request's rule is tightened already.
 async fn still_stands(tx: &mut Tx, policy: &Policy, request: &Request, grant: Option<&Grant>) -> Result<(), Stop> {
     let ask = &request.asked;
     let asker = present(tx, &ask.user).await?;
     let gone = || Refusal::new("host-gone", format!("{} is not registered any more", ask.host)).hint("deny the request");
     let host = tx.host(&ask.host).await?.ok_or_else(gone)?;
     let channels = grant.map_or(&ask.channels, |grant| &grant.channels);
-    Ok(policy.denies_now(&asker, &host, &ask.login, channels)?)
+    policy.denies_now(&asker, &host, &ask.login, channels)?;
+    said_enough(&ask.reason, ask.ticket.as_ref(), &request.rule)?;
+    Ok(grant.map_or(Ok(()), |grant| short_enough(request, grant, tx.now()))?)
+}
+
+/// No floor of now is under what the request says of itself.
+pub(super) fn said_enough(reason: &Reason, ticket: Option<&Ticket>, rule: &BoundRule) -> Result<(), Refusal> {
+    let length = reason.as_str().chars().count();
+    if let Some(least) = rule.reason_min_length.filter(|least| length < *least as usize) {
+        let refusal = Refusal::new("short-reason", format!("a reason of at least {least} characters is wanted now, this one has {length}"));
+        return Err(refusal.hint("ask with a longer --reason"));
+    }
+    if rule.ticket && ticket.is_none() {
+        return Err(Refusal::new("no-ticket", "a ticket is wanted now, and the request names none").hint("ask with --ticket ID"));
+    }
+    Ok(())
+}
+
+/// What is granted is no longer than the rule and the floors of now give.
+fn short_enough(request: &Request, grant: &Grant, now: Timestamp) -> Result<(), Refusal> {
+    let (max, granted) = (request.rule.max_duration, grant.ends.since(grant.begins));
+    let too_long = match &request.asked.extends {
+        Some(_) => grant.ends > grant.furthest(&request.rule, now),
+        None => granted > max,
+    };
+    if !too_long {
+        return Ok(());
+    }
+    Err(Refusal::new("too-long", format!("{granted} is longer than the {max} that rule {} gives now", request.rule.id))
+        .hint(format!("`ssh jit-bastion approve {} --for D` gives less", request.id)))
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::admit::still_given;
+use super::approve::said_enough;
 use super::fault::Stop;
 use super::people::{place, present};
 use super::request::{Filed, filed, last_signature, same_or_refused};
@@ -77,13 +78,14 @@ impl Extending {
         before.stands(self.clock.now())?;
         still_given(&self.policy, &person, &host, &before.login, &before.channels)?;
         let first = tx.request(&before.request).await?.ok_or_else(|| Refusal::no_such("request", &before.request))?.request;
-        long_enough(&self.reason, &first.rule)?;
-        match before.by_oneself(self.length, &first.rule) {
+        let rule = self.policy.tightened(&first.rule, &person, &host, &before.login, &before.channels);
+        said_enough(&self.reason, first.asked.ticket.as_ref(), &rule)?;
+        match before.by_oneself(self.length, &rule) {
             Some(ends) => {
                 let after = before.clone().lengthened_by_oneself(ends, tx.now())?;
                 self.alone(tx, &before, after).await
             }
-            None => self.asked(tx, before, first).await,
+            None => self.asked(tx, before, Request { rule, ..first }).await,
         }
     }
 
@@ -103,7 +105,7 @@ impl Extending {
         Ok(Outcome::Changed(Extended { grant: after, filed: None }, event))
     }
 
-    /// A request under the rule that the grant's own was bound to: same approvers, same quorum.
+    /// A request under the rule that the grant's own was bound to, with the floors of now: same approvers, same quorum.
     async fn asked(self, tx: &mut Tx, grant: Grant, first: Request) -> Result<Outcome<Extended>, Stop> {
         let now = tx.now();
         let when = When { from: Some(grant.ends), length: self.length };
@@ -164,14 +166,4 @@ fn within_reach(grant: &Grant, when: &When, rule: &BoundRule, now: Timestamp) ->
         0 => refusal.hint("ask again when less of it is left"),
         seconds => refusal.hint(format!("ssh jit-bastion extend {} --for {} --reason WHY", grant.id, Span::seconds(seconds))),
     })
-}
-
-fn long_enough(reason: &Reason, rule: &BoundRule) -> Result<(), Refusal> {
-    match rule.reason_min_length {
-        Some(least) if reason.as_str().chars().count() < least as usize => {
-            Err(Refusal::new("reason-too-short", format!("rule {} wants a reason of at least {least} characters", rule.id))
-                .hint("say why in a few words more"))
-        }
-        _ => Ok(()),
-    }
 }

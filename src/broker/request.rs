@@ -172,11 +172,15 @@ pub(super) fn same_or_refused(pending: Request, asked: &Ask) -> Result<Filed, St
     Err(refusal.hint(format!("`ssh jit-bastion withdraw {}` takes it back, then ask again", pending.id)).into())
 }
 
-/// A request to be moved by `user`, if they may see it.
+/// A request to be moved by `user`, if they may see it; its rule with the floors of now under it.
 pub(super) async fn seen(tx: &mut Tx, policy: &Policy, user: &User, id: &RequestId) -> Result<(Kept, Person), Stop> {
     let person = present(tx, user).await?;
-    let kept = tx.request(id).await?.ok_or_else(|| Refusal::no_such("request", id))?;
-    let host = tx.host(&kept.request.asked.host).await?;
+    let mut kept = tx.request(id).await?.ok_or_else(|| Refusal::no_such("request", id))?;
+    let asked = &kept.request.asked;
+    let (asker, host) = (tx.person(&asked.user).await?, tx.host(&asked.host).await?);
+    if let (Some(asker), Some(host)) = (&asker, &host) {
+        kept.request.rule = policy.tightened(&kept.request.rule, asker, host, &asked.login, &asked.channels);
+    }
     if may_see(policy, &person, &kept.request, host.as_ref()) { Ok((kept, person)) } else { Err(Refusal::no_such("request", id).into()) }
 }
 

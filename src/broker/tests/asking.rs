@@ -90,7 +90,7 @@ async fn two_approvers_at_the_same_moment() {
     let world = World::new().await;
     let other = world.beside().await;
     let (bob, bert) = (world.who("bob").await, world.who("bert").await);
-    for round in 0..200 {
+    for round in 0..60 {
         let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
         let (id, one, two) = (request.id.clone(), world.broker.clone(), if round % 2 == 0 { other.clone() } else { world.broker.clone() });
         let both = {

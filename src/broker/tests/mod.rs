@@ -4,7 +4,9 @@ mod asking;
 mod certificates;
 mod door;
 mod hosts;
+mod lasting;
 mod losing;
+mod moments;
 mod people;
 mod recovering;
 mod watching;
@@ -132,6 +134,13 @@ impl World {
         broker
     }
 
+    /// Another node on the same store, with a log of its own.
+    pub async fn on_node(&self, node: &str) -> Arc<Broker> {
+        let (broker, _) = process_on(node, self.dir.path(), &self.clock, 2_000_000, false).await;
+        broker.adopt_policy().await.unwrap();
+        broker
+    }
+
     pub fn key(&self, name: &str) -> &ssh_key::PublicKey {
         self.keys[name].public_key()
     }
@@ -203,9 +212,13 @@ impl World {
 }
 
 async fn process(dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -> (Arc<Broker>, NoteKey) {
-    let store = Store::open(&crate::store::testing::url(dir).await, "node-1").await.unwrap();
+    process_on("node-1", dir, clock, seed, serves).await
+}
+
+async fn process_on(node: &str, dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -> (Arc<Broker>, NoteKey) {
+    let store = Store::open(&crate::store::testing::url(dir).await, node).await.unwrap();
     let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
-    let note = NoteKey::new("node-1", *keys.note_signer("node-1").unwrap().public_key()).unwrap();
+    let note = NoteKey::new(node, *keys.note_signer(node).unwrap().public_key()).unwrap();
     let settings = Settings {
         names: vec!["jit-bastion".into()],
         known_hosts_pattern: "phi-*".into(),
