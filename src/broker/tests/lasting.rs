@@ -67,7 +67,7 @@ async fn a_right_for_later_waits_is_told_and_begins() {
     let open = world.enter("postgres").await;
     assert_eq!(open.ends, grant.ends);
     world.leave(open, Ending::Left).await;
-    for (minutes, code) in [(61, "in-the-past"), (527_100, "too-far")] {
+    for (minutes, code) in [(61, "in-the-past"), (527_200, "too-far")] {
         let mut wrong = asking("phi-db", Some("postgres"));
         wrong.from = Some(if code == "too-far" { NOON.plus(Span::minutes(minutes)) } else { NOON.minus(Span::minutes(minutes)) });
         assert_eq!(refused(world.broker.request(&alice, wrong).await).code, code);
