@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod channel;
 pub mod evidence;
+pub mod hosts;
 pub mod keys;
 pub mod law;
 pub mod peek;
@@ -13,4 +14,5 @@ pub mod transport;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by room.
-pub const ALL: &[&[Target]] = &[auth::ALL, channel::ALL, evidence::ALL, law::ALL, keys::ALL, peek::ALL, recording::ALL, transport::ALL];
+pub const ALL: &[&[Target]] =
+    &[auth::ALL, channel::ALL, evidence::ALL, hosts::ALL, law::ALL, keys::ALL, peek::ALL, recording::ALL, transport::ALL];

@@ -1,5 +1,7 @@
 //! The door: who holds a grant that admits this visit now gets an [`Admission`], and only with one is a certificate signed.
 
+pub(super) mod audit;
+
 use std::net::IpAddr;
 
 use ssh_key::{Certificate, PublicKey};
@@ -215,7 +217,7 @@ impl Broker {
     async fn free_session_id(&self) -> Result<SessionId, StoreError> {
         let reader = self.store.door();
         for id in self.ids(SessionId::from_random) {
-            if reader.session(&id).await?.is_none() {
+            if reader.session(&id).await?.is_none() && reader.audit(&id).await?.is_none() {
                 return Ok(id);
             }
         }

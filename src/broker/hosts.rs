@@ -231,7 +231,7 @@ async fn trusted(tx: &mut Tx, policy: &Policy, by: &Actor, before: &Host, after:
     Ok(Event::HostKeyChanged { host: after.name.clone(), before: was, trust: is, told })
 }
 
-async fn registered(tx: &mut Tx, host: &HostName) -> Result<Host, Stop> {
+pub(super) async fn registered(tx: &mut Tx, host: &HostName) -> Result<Host, Stop> {
     let unknown = || Refusal::new("no-such-host", format!("no host \"{host}\"")).hint("`jit-bastion host list` shows them");
     Ok(tx.host(host).await?.ok_or_else(unknown)?)
 }

@@ -44,8 +44,9 @@ use crate::ca::note::{NoteKeyError, NoteSigner};
 use crate::session::{Knife, Live};
 use crate::store::{Act, CheckpointFile, Spool, Store, StoreError, Tx, Urgency};
 
-pub use crate::store::{ChannelRow, GrantFilter, KeyRow, Notice, RequestFilter, SessionFilter, SessionRow, UserRow};
+pub use crate::store::{AuditRow, ChannelRow, GrantFilter, KeyRow, Notice, RequestFilter, SessionFilter, SessionRow, UserRow};
 pub use admit::Admission;
+pub use admit::audit::{AuditAdmission, Standing};
 pub use apply::{Change, changes};
 pub use approve::{Decided, Yes};
 pub use certified::without;
@@ -57,7 +58,7 @@ pub use proof::{AccessPass, Proof};
 pub use request::{Asking, Filed};
 pub use turned_away::Meant;
 pub use user_keys::NewKey;
-pub use visit::OpenSession;
+pub use visit::{OpenSession, Recorded};
 
 use fault::Stop;
 use identity::Shown;

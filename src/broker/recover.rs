@@ -72,6 +72,7 @@ impl Broker {
             match row {
                 Some(row) if row.sealed.is_some() => {}
                 Some(_) => self.keep_sealed(closed, event).await?,
+                None if self.keep_recovered_audit(sealed, event).await? => {}
                 None => {
                     self.fault(&format!("the journal of {id} was found, and the store does not know that session; it stays"));
                     return Ok(());

@@ -1,5 +1,6 @@
 //! A visit begins and ends, and its recordings are opened; each is an event.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::fault::Stop;
 use super::people::{actor, place, present};
 use super::{Admission, Broker, Error, Fault};
 use crate::access::host::Host;
-use crate::access::names::{Actor, ChannelId, Note, SessionId};
+use crate::access::names::{Actor, ChannelId, HostName, Note, SessionId};
 use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
 use crate::access::time::{Span, Timestamp};
@@ -16,7 +17,7 @@ use crate::audit::digest::Digest;
 use crate::audit::event::Event;
 use crate::recording::{Right, SealedSession, SessionMeta};
 use crate::session::{Cutoff, Ending, Lateness, LiveSession, Presence};
-use crate::store::{ChannelRow, ClosedSession, NewSession, Outcome, SessionRow, Tx, Urgency};
+use crate::store::{ChannelRow, ClosedSession, NewSession, Outcome, Tx, Urgency};
 
 /// A visit in progress. It ends with [`Broker::close_session`].
 #[must_use]
@@ -136,12 +137,12 @@ impl Broker {
     }
 
     /// Somebody opens a recording: may they, and the event that says so. `purpose` is what they say it is for.
-    pub async fn open_recording(&self, by: &Actor, channel: &ChannelId, purpose: Option<Note>) -> Result<SessionRow, Error> {
+    pub async fn open_recording(&self, by: &Actor, channel: &ChannelId, purpose: Option<Note>) -> Result<Recorded, Error> {
         let (who, channel, policy, salt) = (by.clone(), channel.clone(), self.policy(), self.salt());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 let unknown = || Refusal::no_such("recording", &channel);
-                let session = tx.session(&channel.session).await?.ok_or_else(unknown)?;
+                let session = recorded(tx, &channel.session).await?.ok_or_else(unknown)?;
                 if let Some(person) = actor(tx, &who).await? {
                     let host = place(tx, &session.host).await?;
                     if !policy.may(&person, Act::Replay, &host) {
@@ -150,7 +151,7 @@ impl Broker {
                         return Err(refusal.into());
                     }
                 }
-                if !session.channels.iter().any(|row| row.number == channel.number) {
+                if !session.numbers.contains(&channel.number) {
                     return Err(unknown().into());
                 }
                 let purpose = match &purpose {
@@ -163,6 +164,31 @@ impl Broker {
         })
         .await
     }
+}
+
+/// What is known of a session's recordings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Where the session was.
+    pub host: HostName,
+    /// Where they lie below the recordings' root, and their manifest's digest; none if nothing could be sealed.
+    pub sealed: Option<(String, Digest)>,
+    /// The channels that there are recordings of.
+    pub numbers: BTreeSet<u32>,
+}
+
+/// A visit's recordings, or those of a look from the bastion's own command line.
+async fn recorded(tx: &mut Tx, id: &SessionId) -> Result<Option<Recorded>, Stop> {
+    if let Some(row) = tx.session(id).await? {
+        let numbers = row.channels.iter().map(|channel| channel.number).collect();
+        return Ok(Some(Recorded { host: row.host, sealed: row.sealed, numbers }));
+    }
+    let audit = tx.audit(id).await?;
+    Ok(audit.map(|row| Recorded {
+        numbers: (1..).zip(0..row.recordings).map(|(number, _)| number).collect(),
+        host: row.host,
+        sealed: row.sealed,
+    }))
 }
 
 /// The session's row, and when its grant ends, if the grant still admits it, the key is still the user's, and policy still gives all of it.

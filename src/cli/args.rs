@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(super) use host::{AddHost, HostCommand, HostKey, Stage};
+pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
 pub(super) use user::{AddUser, KeyCommand, KeyWords, RoleWords, UserCommand};
 
 /// An SSH bastion that grants access just in time, records it, and cuts it to the second.

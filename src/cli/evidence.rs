@@ -103,10 +103,12 @@ impl Sessions {
         // An entry that cannot be read is a finding of the log's own check.
         let Ok(entry) = Entry::parse(&row.bytes) else { return };
         match entry.event {
-            Event::SessionOpened { session, .. } => {
+            Event::SessionOpened { session, .. } | Event::HostAuditBegun { session, .. } => {
                 self.open.insert(session);
             }
-            Event::SessionClosed { session, manifest, .. } | Event::SessionRecovered { session, manifest, .. } => {
+            Event::SessionClosed { session, manifest, .. }
+            | Event::HostAudited { session, manifest, .. }
+            | Event::SessionRecovered { session, manifest, .. } => {
                 self.open.remove(&session);
                 if let Some(manifest) = manifest {
                     self.sealed.insert(session, *manifest.as_bytes());

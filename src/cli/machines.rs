@@ -15,7 +15,7 @@ use super::{hostkeys, local, pubkey, setup};
 use crate::access::host::{Host, HostTrust, parse_label, sheet};
 use crate::access::names::HostName;
 use crate::access::policy::Who;
-use crate::broker::{Broker, SessionFilter, SessionRow};
+use crate::broker::{AuditRow, Broker, SessionFilter, SessionRow};
 use crate::config::Config;
 use crate::store::Reader;
 
@@ -28,6 +28,8 @@ pub(super) async fn run(config: &Config, broker: &Broker, command: &HostCommand)
         HostCommand::Key(words) => hostkeys::change(broker, words).await,
         HostCommand::Remove { name } => remove(broker, name).await,
         HostCommand::Apply { file, dry_run, prune } => apply(broker, file, *dry_run, *prune).await,
+        // Opens the keys too, and is handled where they are opened.
+        HostCommand::Audit(_) => Ok(Said::nothing(0)),
         HostCommand::Setup { name, stage } => {
             let host = registered(&broker.reader(), name).await?;
             setup::print(config, &broker.reader(), &host, *stage).await
@@ -125,10 +127,16 @@ async fn show(broker: &Broker, name: &str) -> Outcome {
     if asks.is_empty() {
         line("may ask", "nobody: no rule covers this host".into());
     }
+    let audit = reader.last_audit(&host.name).await.context("cannot read the audits")?;
+    line("audit", audit.as_ref().map_or_else(|| format!("none so far; `jit-bastion host audit {}`", host.name), look));
     line("session", last.as_ref().map_or_else(|| "none so far".into(), visit));
     let mut said = json(&host);
     said["keys"] = hostkeys::list(&host.trust);
     said["rules"] = asks.iter().map(|(rule, who)| json!({ "rule": rule, "who": who })).collect();
+    said["last_audit"] = audit.map_or(
+        Value::Null,
+        |row| json!({ "session": row.id, "started": row.started_at.to_string(), "keys": row.keys, "unread": row.unread }),
+    );
     said["last_session"] =
         last.map_or(Value::Null, |row| json!({ "session": row.id, "user": row.user, "started": row.started_at.to_string() }));
     Ok(Said::done(text, said))
@@ -137,6 +145,11 @@ async fn show(broker: &Broker, name: &str) -> Outcome {
 fn visit(row: &SessionRow) -> String {
     let until = row.ended.map_or_else(|| "live".to_owned(), |(at, why)| format!("until {at} ({why})"));
     format!("{}: {} as {} from {}, {until}", row.id, row.user, row.login, row.started_at)
+}
+
+fn look(row: &AuditRow) -> String {
+    let (keys, unread) = (row.keys.unwrap_or(0), row.unread.unwrap_or(0));
+    format!("{}: {keys} standing keys, {unread} things not read, {} as {}", row.id, row.started_at, row.login)
 }
 
 fn words(who: &[Who]) -> String {

@@ -10,6 +10,7 @@ mod evidence;
 mod failure;
 mod hostkeys;
 mod init;
+mod inspection;
 mod local;
 mod machines;
 mod manual;
@@ -57,6 +58,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Serve => daemon::run(named),
         Command::Demo(demo) => demo::run(&demo),
         Command::User(command) => administer(named, async |config, broker| people::run(config, broker, &command).await),
+        Command::Host(args::HostCommand::Audit(words)) => inspection::run(&words, named),
         Command::Host(command) => administer(named, async |config, broker| machines::run(config, broker, &command).await),
         Command::Verify(verify) => evidence::run(&verify, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),

@@ -5,6 +5,7 @@
 
 mod count;
 mod inner;
+pub mod inspect;
 mod keeping;
 mod leg;
 mod outer;

@@ -33,6 +33,7 @@ const SHAPES: &[Shape] = shapes! {
     1 "0001_first"
     2 "0002_requests_and_grants"
     3 "0003_users"
+    4 "0004_hosts"
     5 "0005_certificates"
 };
 

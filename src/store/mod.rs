@@ -6,6 +6,7 @@
 //!
 //! The statements run on SQLite and PostgreSQL alike: `$1`, TEXT ids, integers of 64 bits for times (microseconds), no vendor's types.
 
+mod audits;
 mod certificates;
 mod channels;
 mod checkpoints;
@@ -44,6 +45,7 @@ use crate::audit::entry::{Entry, EntryError};
 use crate::audit::event::Event;
 use crate::audit::tree::TreeError;
 
+pub use audits::{AuditRow, ClosedAudit, NewAudit};
 pub use certificates::IssuedCertificate;
 pub use channels::ChannelRow;
 pub use checkpoints::CheckpointFile;

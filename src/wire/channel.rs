@@ -10,8 +10,8 @@ use super::codec::{Reader, WireError};
 use super::number;
 
 pub use compose::{
-    VETOED, clamp_max_packet, close, data, eof, extended_data, failure, open_failure, request_failure, set_window, signal, success, vetoed,
-    window_adjust,
+    VETOED, clamp_max_packet, close, data, eof, exec, extended_data, failure, open_failure, open_session, request_failure, set_window,
+    signal, success, vetoed, window_adjust,
 };
 
 /// One message of the connection layer, borrowed from its payload.

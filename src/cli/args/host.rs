@@ -39,6 +39,8 @@ pub(in crate::cli) enum HostCommand {
         #[arg(long)]
         prune: bool,
     },
+    /// Look what access stands on a machine without the bastion: keys, passwords, sudo, last logins
+    Audit(HostAudit),
     /// Print what the machine's sshd must be told, and where to put it
     Setup {
         /// A registered host
@@ -78,6 +80,19 @@ pub(in crate::cli) struct AddHost {
     /// Another name that people may type
     #[arg(long, value_name = "NAME")]
     pub alias: Vec<String>,
+}
+
+/// `host audit`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct HostAudit {
+    /// A registered host
+    pub name: String,
+    /// Through this account; root sees most [default: the host's first login]
+    #[arg(long, value_name = "LOGIN")]
+    pub login: Option<String>,
+    /// What for; it goes into the log
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
 }
 
 /// `host key`.

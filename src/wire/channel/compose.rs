@@ -4,6 +4,16 @@ use super::super::codec::{Reader, Writer};
 use super::super::number;
 use super::Request;
 
+/// CHANNEL_OPEN of a `session`, by us as a client: our number of it, what we are ready to take in all, and in one message.
+pub fn open_session(sender: u32, window: u32, max_packet: u32) -> Vec<u8> {
+    Writer::message(number::CHANNEL_OPEN).string(b"session").u32(sender).u32(window).u32(max_packet).done()
+}
+
+/// The request `exec`, with a reply.
+pub fn exec(recipient: u32, command: &[u8]) -> Vec<u8> {
+    to(number::CHANNEL_REQUEST, recipient).string(b"exec").bool(true).string(command).done()
+}
+
 /// CHANNEL_DATA.
 pub fn data(recipient: u32, data: &[u8]) -> Vec<u8> {
     to(number::CHANNEL_DATA, recipient).string(data).done()
