@@ -8,7 +8,9 @@ mod act;
 mod approving;
 mod asking;
 mod bound;
+mod compare;
 mod error;
+mod explain;
 mod judge;
 mod parse;
 mod raw;
@@ -16,16 +18,21 @@ mod reached;
 mod refuse;
 mod rules;
 mod selector;
+mod terms;
 mod trial;
 
 use sha2::{Digest, Sha256};
 
 pub use act::Act;
 pub use bound::{Approvers, BoundRule, Floor, SelfExtend};
+pub use compare::{Change, Difference, Direction};
 pub use error::PolicyError;
+pub use explain::{Explained, Saying};
 pub use judge::{Verdict, Why, Wish};
+pub use reached::Unreached;
 pub use rules::{Allow, Deny, Require};
 pub use selector::{Glob, HostPattern, Kinds, Who};
+pub use terms::{Right, Terms};
 
 use rules::May;
 

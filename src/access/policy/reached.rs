@@ -1,10 +1,13 @@
 //! Can a quorum be reached at all? Without the users, as far as the file names humans one by one; with them, by counting.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::bound::{Approvers, BoundRule, Floor, MOST_HUMANS};
 use super::rules::{Allow, Require};
 use super::selector::{Glob, HostPattern, Who};
+use super::{Policy, Wish};
+use crate::access::channels::Channels;
+use crate::access::host::Host;
 use crate::access::names::{Role, RuleId, User, Vendor};
 use crate::access::person::Person;
 
@@ -108,4 +111,57 @@ fn lies_under_all(floor: &Require, allow: &Allow) -> bool {
         && scope.hosts.as_ref().is_none_or(hosts)
         && scope.logins.as_ref().is_none_or(logins)
         && allow.channels.channels().iter().all(|kind| scope.hits(kind))
+}
+
+/// Somebody's asks that nobody can grant: too few of those who exist may say yes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreached {
+    /// The rule that would bind.
+    pub rule: RuleId,
+    /// Who must say yes, as the policy names them.
+    pub approvers: String,
+    /// How many of them.
+    pub quorum: u32,
+    /// How many are missing.
+    pub missing: u32,
+    /// Whose asks wait in vain.
+    pub askers: Vec<User>,
+    /// No asker at all can reach it.
+    pub never: bool,
+}
+
+impl Policy {
+    /// Counts the approvers that there are: each rule and its floors, on every host, for everybody who may ask.
+    pub fn unreached(&self, people: &[Person], hosts: &[Host]) -> Vec<Unreached> {
+        let mut judged: BTreeMap<(RuleId, String), (BoundRule, BTreeSet<User>)> = BTreeMap::new();
+        for person in people {
+            for host in hosts {
+                for login in &host.logins {
+                    for kind in Channels::all_built().iter() {
+                        let channels = Some([kind.clone()].into_iter().collect());
+                        let Some(verdict) = self.covering(person, host, &Wish { channels, ..Wish::of(login.clone()) }) else { continue };
+                        let key = (verdict.rule.id.clone(), verdict.rule.approver_words());
+                        let (_, askers) = judged.entry(key).or_insert_with(|| (verdict.rule, BTreeSet::new()));
+                        askers.insert(person.user.clone());
+                    }
+                }
+            }
+        }
+        judged.into_values().filter_map(|(rule, askers)| in_vain(&rule, &askers, people)).collect()
+    }
+}
+
+fn in_vain(rule: &BoundRule, askers: &BTreeSet<User>, people: &[Person]) -> Option<Unreached> {
+    let able: Vec<Person> = people.iter().filter(|person| rule.named().iter().any(|who| who.matches(person))).cloned().collect();
+    let missing: Vec<(&User, u32)> =
+        askers.iter().map(|asker| (asker, rule.missing(asker, &able))).filter(|(_, missing)| *missing > 0).collect();
+    let most = missing.iter().map(|(_, missing)| *missing).max()?;
+    Some(Unreached {
+        rule: rule.id.clone(),
+        approvers: rule.approver_words(),
+        quorum: rule.quorum(),
+        missing: most,
+        never: missing.len() == askers.len(),
+        askers: missing.into_iter().map(|(asker, _)| asker.clone()).collect(),
+    })
 }

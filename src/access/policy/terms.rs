@@ -1,0 +1,152 @@
+//! What one person may ask for on one host, and on which terms: the whole of it, kind by kind, for people who read a policy.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::judge::Wish;
+use super::{Act, BoundRule, Policy, SelfExtend};
+use crate::access::channels::{Channels, Kind};
+use crate::access::host::Host;
+use crate::access::names::{Login, RuleId};
+use crate::access::person::Person;
+use crate::access::time::Span;
+
+/// On which terms something may be had: for how long, who decides, and what is demanded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// The rule that binds.
+    pub rule: RuleId,
+    /// Up to this long.
+    pub longest: Span,
+    /// How many humans must say yes; 0: granted at once.
+    pub quorum: u32,
+    /// Who they can be, as the policy names them.
+    pub approvers: String,
+    /// Approvals are signed.
+    pub signed: bool,
+    /// Logged off after this.
+    pub idle: Option<Span>,
+    /// What is typed is recorded.
+    pub record_input: bool,
+    /// Visits need an access certificate.
+    pub require_cert: bool,
+    /// A ticket is needed.
+    pub ticket: bool,
+    /// The fewest characters of a reason.
+    pub reason_min_length: Option<u32>,
+    /// What its holder adds alone.
+    pub extend: Option<SelfExtend>,
+}
+
+impl Terms {
+    /// The terms of a rule that bound, up to its longest time.
+    pub fn of(rule: &BoundRule) -> Self {
+        Self {
+            rule: rule.id.clone(),
+            longest: rule.max_duration,
+            quorum: rule.quorum(),
+            approvers: rule.approver_words(),
+            signed: rule.signed && rule.quorum() > 0,
+            idle: rule.idle,
+            record_input: rule.record_input,
+            require_cert: rule.require_cert,
+            ticket: rule.ticket,
+            reason_min_length: rule.reason_min_length,
+            extend: rule.extend,
+        }
+    }
+
+    /// Whoever has had it on the terms of `other` has it on these without giving more for it, time aside.
+    pub(super) fn demand_no_more_than(&self, other: &Self) -> bool {
+        let own = |extend: Option<SelfExtend>| extend.map_or(0, |own| own.length.as_seconds() * u64::from(own.times));
+        let decided = self.quorum == 0 || (self.quorum <= other.quorum && self.approvers == other.approvers);
+        let late = |idle: Option<Span>| idle.map_or(u64::MAX, Span::as_seconds);
+        decided
+            && self.signed <= other.signed
+            && late(self.idle) >= late(other.idle)
+            && self.record_input <= other.record_input
+            && self.require_cert <= other.require_cert
+            && self.ticket <= other.ticket
+            && self.reason_min_length <= other.reason_min_length
+            && own(self.extend) >= own(other.extend)
+    }
+}
+
+/// `up to 4h, by 2 of role:owner; signed; idle 15m`, without the rule's name.
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "up to {}, ", self.longest)?;
+        match self.quorum {
+            0 => f.write_str("granted at once")?,
+            quorum => write!(f, "approved by {quorum} of {}", self.approvers)?,
+        }
+        let words = [
+            self.signed.then(|| "signed".to_owned()),
+            self.reason_min_length.map(|least| format!("a reason of {least} characters")),
+            self.ticket.then(|| "a ticket".to_owned()),
+            self.require_cert.then(|| "an access certificate".to_owned()),
+            self.idle.map(|idle| format!("idle {idle}")),
+            self.record_input.then(|| "typed input is recorded".to_owned()),
+            self.extend.map(|own| format!("{} more by oneself, {} times", own.length, own.times)),
+        ];
+        words.into_iter().flatten().try_for_each(|word| write!(f, "; {word}"))
+    }
+}
+
+/// Some kinds, as one login, on the same terms.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Right {
+    /// As whom.
+    pub login: Login,
+    /// What may be opened.
+    pub channels: Channels,
+    /// On these terms.
+    pub terms: Terms,
+}
+
+impl Policy {
+    /// All that `who` may ask for on `host`, in the order of its logins.
+    pub fn rights(&self, who: &Person, host: &Host) -> Vec<Right> {
+        let mut rights: Vec<Right> = Vec::new();
+        for login in &host.logins {
+            for (kind, steps) in self.steps(who, host, login) {
+                for terms in steps {
+                    match rights.iter_mut().find(|right| right.login == *login && right.terms == terms) {
+                        Some(right) => right.channels = right.channels.iter().cloned().chain([kind.clone()]).collect(),
+                        None => rights.push(Right { login: login.clone(), channels: [kind.clone()].into_iter().collect(), terms }),
+                    }
+                }
+            }
+        }
+        rights
+    }
+
+    /// What `who` may do on `host` with what others have.
+    pub fn acts(&self, who: &Person, host: &Host) -> Vec<Act> {
+        Act::ALL.into_iter().filter(|act| self.may(who, *act, host)).collect()
+    }
+
+    /// For each kind that may be asked for, the terms for short asks first, then those for longer ones: a rule that binds in its place
+    /// in the file and reaches further than all before it.
+    pub(super) fn steps(&self, who: &Person, host: &Host, login: &Login) -> BTreeMap<Kind, Vec<Terms>> {
+        let mut all = BTreeMap::new();
+        if self.allows_for(who, host, login).is_empty() {
+            return all;
+        }
+        for kind in Channels::all_built().iter() {
+            let mut steps: Vec<Terms> = Vec::new();
+            let named = Wish { channels: Some([kind.clone()].into_iter().collect()), ..Wish::of(login.clone()) };
+            let mut next = self.covering(who, host, &named);
+            while let Some(verdict) = next {
+                let terms = Terms::of(&verdict.rule);
+                let longer = Span::seconds(terms.longest.as_seconds() + 1);
+                steps.push(terms);
+                next = self.covering(who, host, &Wish { length: Some(longer), ..named.clone() });
+            }
+            if !steps.is_empty() {
+                all.insert(kind.clone(), steps);
+            }
+        }
+        all
+    }
+}
