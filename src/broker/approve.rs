@@ -181,16 +181,21 @@ async fn earlier(tx: &mut Tx, request: &Request) -> Result<(Vec<Person>, BTreeSe
     Ok((present, lost))
 }
 
-/// An approval is judged by the denies and floors of now, on asker and host as they are now; the request's rule is tightened already.
+/// An approval is judged by the denies and floors of now, on asker and host as they are now, over what its yeses so far
+/// leave of it.
 async fn still_stands(tx: &mut Tx, policy: &Policy, request: &Request, grant: Option<&Grant>) -> Result<(), Stop> {
     let ask = &request.asked;
     let asker = present(tx, &ask.user).await?;
     let gone = || Refusal::new("host-gone", format!("{} is not registered any more", ask.host)).hint("deny the request");
     let host = tx.host(&ask.host).await?.ok_or_else(gone)?;
-    let channels = grant.map_or(&ask.channels, |grant| &grant.channels);
-    policy.denies_now(&asker, &host, &ask.login, channels)?;
-    said_enough(&ask.reason, ask.ticket.as_ref(), &request.rule)?;
-    Ok(grant.map_or(Ok(()), |grant| short_enough(request, grant, tx.now()))?)
+    // What approvers have taken out of it is nobody's concern any more.
+    let narrowed = request.approvals().iter().filter_map(|yes| yes.channels.as_ref());
+    let channels = narrowed.fold(ask.channels.clone(), |left, only| left.only(|kind| only.covers(kind)));
+    policy.denies_now(&asker, &host, &ask.login, &channels)?;
+    let stored = tx.request(&request.id).await?.map_or_else(|| request.rule.clone(), |kept| kept.request.rule);
+    let rule = policy.tightened(&stored, &asker, &host, &ask.login, &channels);
+    said_enough(&ask.reason, ask.ticket.as_ref(), &rule)?;
+    Ok(grant.map_or(Ok(()), |grant| short_enough(request, &rule, grant, tx.now()))?)
 }
 
 /// No floor of now is under what the request says of itself.
@@ -207,10 +212,10 @@ pub(super) fn said_enough(reason: &Reason, ticket: Option<&Ticket>, rule: &Bound
 }
 
 /// What is granted is no longer than the rule and the floors of now give.
-fn short_enough(request: &Request, grant: &Grant, now: Timestamp) -> Result<(), Refusal> {
-    let (max, granted) = (request.rule.max_duration, grant.ends.since(grant.begins));
+fn short_enough(request: &Request, rule: &BoundRule, grant: &Grant, now: Timestamp) -> Result<(), Refusal> {
+    let (max, granted) = (rule.max_duration, grant.ends.since(grant.begins));
     let too_long = match &request.asked.extends {
-        Some(_) => grant.ends > grant.furthest(&request.rule, now),
+        Some(_) => grant.ends > grant.furthest(rule, now),
         None => granted > max,
     };
     if !too_long {

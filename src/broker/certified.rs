@@ -25,7 +25,11 @@ impl Broker {
         for grant in grants {
             let request = reader.request(&grant.request).await.map_err(|e| self.store_fault(&e))?;
             // A grant without its request has no rule that could let it in without.
-            let wants = grant.state(now) == GrantState::Active && request.is_none_or(|request| request.rule.require_cert);
+            let rule = match &request {
+                Some(request) => Some(self.rule_now(request).await?),
+                None => None,
+            };
+            let wants = grant.state(now) == GrantState::Active && rule.is_none_or(|rule| rule.require_cert);
             if wants { sorted.certified.push(grant) } else { sorted.grants.push(grant) }
         }
         Ok(sorted)

@@ -2,32 +2,34 @@
 
 use std::sync::{Arc, PoisonError};
 
+use super::fault::Stop;
+use super::floors::tighten;
 use super::{Broker, Error};
 use crate::access::names::Actor;
-use crate::access::policy::Policy;
+use crate::access::person::Person;
+use crate::access::policy::{Difference, Direction, Policy};
 use crate::access::refusal::Refusal;
 use crate::audit::digest::Digest;
 use crate::audit::event::Event;
-use crate::store::{Outcome, Urgency};
+use crate::store::{Act, Outcome, StoreError, Tx, Urgency};
 
 impl Broker {
-    /// Reads the policy file and puts it in force, at the start and at each reload; live sessions that it does not give any more fall. A wrong one is refused with file, line and caret, and
-    /// the one before stays. Either is an event.
+    /// Reads the policy file and puts it in force, at the start and at each reload; live sessions that it does not give any more fall.
+    /// The event says how many users gain and lose by it, and keeps the whole difference as a text. A wrong one is refused with file,
+    /// line and caret, and the one before stays; that is an event too.
     pub async fn load_policy(&self, by: &Actor) -> Result<Arc<Policy>, Error> {
         let (policy, text) = self.read_policy().await?;
-        let digest = Digest::of(text.as_bytes());
         match policy {
             Ok(policy) => {
-                let rules = policy.allows().len() as u64;
-                self.tell(by, Event::PolicyLoaded { policy: digest, rules }).await?;
                 let policy = Arc::new(policy);
+                self.take(by, &policy).await?;
                 *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&policy);
                 self.ring();
                 self.cut_now().await;
                 Ok(policy)
             }
             Err(error) => {
-                let (said, salt) = (error.clone(), self.salt());
+                let (said, salt, digest) = (error.clone(), self.salt(), Digest::of(text.as_bytes()));
                 self.act(Urgency::Ordinary, by.clone(), move |tx| {
                     Box::pin(async move {
                         let error = tx.keep_text(&said, &salt).await?;
@@ -38,6 +40,51 @@ impl Broker {
                 Err(Refusal::new("policy", error).hint("the policy before stays in force; mend the file and reload").into())
             }
         }
+    }
+
+    /// Keeps the policy and what it changes, and names the approvers whom its floors add to what waits.
+    async fn take(&self, by: &Actor, policy: &Arc<Policy>) -> Result<(), Error> {
+        let difference = Arc::new(self.difference(policy).await?);
+        let taken = self.act_anew(Urgency::Ordinary, by.clone(), || {
+            let (policy, difference, node, salt) = (Arc::clone(policy), Arc::clone(&difference), self.node().to_owned(), self.salt());
+            move |tx: &mut Tx| -> Act<'_, (), Stop> {
+                Box::pin(async move {
+                    tx.keep_policy(&node, &policy.digest(), policy.text()).await?;
+                    name_deciders(tx, &policy).await?;
+                    let diff = match difference.changes.is_empty() {
+                        true => None,
+                        false => Some(tx.keep_text(&shortened(&difference.to_string()), &salt).await?),
+                    };
+                    let users = |direction| difference.users(direction) as u64;
+                    let event = Event::PolicyLoaded {
+                        policy: Digest::of(policy.text().as_bytes()),
+                        rules: policy.allows().len() as u64,
+                        gain: users(Direction::Gains),
+                        lose: users(Direction::Loses),
+                        change: users(Direction::Changes),
+                        diff,
+                    };
+                    Ok(Outcome::Changed((), event))
+                })
+            }
+        });
+        taken.await
+    }
+
+    /// What `policy` changes for the users and hosts that there are, after the one in force; in a new process, after the last one that
+    /// this node had in force.
+    async fn difference(&self, policy: &Arc<Policy>) -> Result<Difference, Error> {
+        let reader = self.reader();
+        let read = async { Ok::<_, StoreError>((reader.users().await?, reader.hosts().await?, reader.last_policy().await?)) };
+        let (users, hosts, last) = read.await.map_err(|e| self.fault(&e))?;
+        let people: Vec<Person> = users.into_iter().filter(|user| user.disabled_at.is_none()).map(|user| user.person).collect();
+        let before = match self.policy() {
+            none if none.text().is_empty() => Arc::new(last.and_then(|text| Policy::parse(&text, "").ok()).unwrap_or_else(Policy::empty)),
+            policy => policy,
+        };
+        let policy = Arc::clone(policy);
+        let compared = tokio::task::spawn_blocking(move || policy.compared_with(&before, &people, &hosts)).await;
+        Ok(compared.map_err(|e| self.fault(&e))?)
     }
 
     /// Reads the policy file for a process that only looks: no event, and a local verb beside a running bastion judges by the same file.
@@ -72,3 +119,30 @@ impl Broker {
         self.act(Urgency::Ordinary, by.clone(), move |_| Box::pin(async move { Ok(Outcome::Changed((), event)) })).await
     }
 }
+
+/// A floor that is new may name approvers whom a pending request did not know.
+async fn name_deciders(tx: &mut Tx, policy: &Policy) -> Result<(), Stop> {
+    for id in tx.pending().await? {
+        let Some(mut kept) = tx.request(&id).await? else { continue };
+        let before = kept.request.rule.named().len();
+        tighten(tx, policy, &mut kept.request).await?;
+        let named = kept.request.rule.named();
+        if named.len() > before {
+            tx.name_deciders(&id, &named).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Not more than a person would read; the policies themselves are kept whole.
+fn shortened(text: &str) -> String {
+    let mut lines = text.lines();
+    let mut kept: String = lines.by_ref().take(LINES).map(|line| format!("{line}\n")).collect();
+    match lines.count() {
+        0 => {}
+        more => kept.push_str(&format!("and {more} more\n")),
+    }
+    kept
+}
+
+const LINES: usize = 500;

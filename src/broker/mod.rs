@@ -10,6 +10,7 @@ mod approve;
 mod certified;
 mod extend;
 mod fault;
+mod floors;
 mod hosts;
 mod identity;
 mod laws;

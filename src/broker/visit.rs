@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::admit::{still_given, visit};
 use super::fault::Stop;
+use super::floors::tighten;
 use super::people::{actor, place, present};
 use super::{Admission, Broker, Error, Fault};
 use crate::access::host::Host;
@@ -54,7 +55,8 @@ impl Broker {
             .act(Urgency::Ordinary, by, move |tx| {
                 Box::pin(async move {
                     let (new, ends) = opened(tx, &policy, &admission, client).await?;
-                    let bound = tx.request(&new.request).await?.ok_or_else(|| Refusal::no_such("request", &new.request))?;
+                    let mut bound = tx.request(&new.request).await?.ok_or_else(|| Refusal::no_such("request", &new.request))?;
+                    tighten(tx, &policy, &mut bound.request).await?;
                     tx.add_session(&new, &node).await?;
                     let event = event(&new, key_id.as_str().to_owned(), pass);
                     let vendor = admission.person.vendor.is_some();

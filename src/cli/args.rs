@@ -1,6 +1,7 @@
 //! The words of the local command line, as clap reads them.
 
 mod host;
+mod policy;
 mod user;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
 pub(super) use user::{AddUser, KeyCommand, KeyWords, RoleWords, UserCommand};
+pub(super) use policy::PolicyCommand;
 
 /// An SSH bastion that grants access just in time, records it, and cuts it to the second.
 #[derive(Debug, Parser)]
@@ -47,6 +49,9 @@ pub(super) enum Command {
     /// The machines behind the bastion
     #[command(subcommand)]
     Host(HostCommand),
+    /// The rules: test them, ask them who can do what, compare two
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Prove that the log and the recordings are as they were written
     Verify(Verify),
     /// Print a completion script

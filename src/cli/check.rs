@@ -6,9 +6,9 @@ use rustix::process::{Resource, getrlimit};
 use serde_json::{Value, json};
 
 use super::failure::{Failure, REFUSED};
+use super::policy::{Known, in_vain};
 use super::said::{Outcome, Said};
 use super::{open, place};
-use crate::access::host::Host;
 use crate::access::policy::Policy;
 use crate::config::Config;
 use crate::store::Store;
@@ -88,16 +88,16 @@ async fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
             "`*` lets the bastion's host CA speak for any host that people visit\nhint: name the bastion and the hosts behind it, as \"jit-bastion,phi-*\"",
         );
     }
-    let hosts = match store(config, found).await {
+    let known = match store(config, found).await {
         Some(store) => {
             keys(config, &store, found).await;
-            let hosts = store.reader().hosts().await.unwrap_or_default();
+            let (users, hosts) = (store.reader().users().await.unwrap_or_default(), store.reader().hosts().await.unwrap_or_default());
             store.close().await;
-            hosts
+            Known { people: users.into_iter().filter(|user| user.disabled_at.is_none()).map(|user| user.person).collect(), hosts }
         }
-        None => Vec::new(),
+        None => Known::default(),
     };
-    policy(config, &hosts, found);
+    policy(config, &known, found);
     for (what, folder) in [("state", &config.state), ("recordings", &config.recordings)] {
         writable(what, folder, found);
     }
@@ -146,7 +146,7 @@ async fn keys(config: &Config, store: &Store, found: &mut Findings) {
     }
 }
 
-fn policy(config: &Config, hosts: &[Host], found: &mut Findings) {
+fn policy(config: &Config, known: &Known, found: &mut Findings) {
     let file = config.policy.display().to_string();
     let text = match std::fs::read_to_string(&config.policy) {
         Ok(text) => text,
@@ -158,9 +158,15 @@ fn policy(config: &Config, hosts: &[Host], found: &mut Findings) {
         Ok(policy) => policy,
         Err(error) => return found.wrong("policy", error.to_string()),
     };
-    let failed = policy.run_tests(|name| hosts.iter().find(|host| host.name == *name).cloned());
+    let failed = policy.run_tests(|name| known.hosts.iter().find(|host| host.name == *name).cloned());
     for error in &failed {
         found.wrong("policy", error.to_string());
+    }
+    for vain in policy.unreached(&known.people, &known.hosts) {
+        match vain.never {
+            true => found.wrong("policy", in_vain(&vain)),
+            false => found.warn("policy", in_vain(&vain)),
+        }
     }
     if failed.is_empty() {
         found.good("policy", format!("{file}, {} tests passed", policy.test_count()));

@@ -18,6 +18,7 @@ mod notify;
 mod open;
 mod people;
 mod place;
+mod policy;
 mod pubkey;
 mod said;
 mod setup;
@@ -60,6 +61,7 @@ fn run(cli: Cli) -> Outcome {
         Command::User(command) => administer(named, async |config, broker| people::run(config, broker, &command).await),
         Command::Host(args::HostCommand::Audit(words)) => inspection::run(&words, named),
         Command::Host(command) => administer(named, async |config, broker| machines::run(config, broker, &command).await),
+        Command::Policy(command) => policy::run(&command, named),
         Command::Verify(verify) => evidence::run(&verify, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),
         Command::Man { dir } => manual::man(dir.as_deref()),

@@ -35,6 +35,7 @@ const SHAPES: &[Shape] = shapes! {
     3 "0003_users"
     4 "0004_hosts"
     5 "0005_certificates"
+    7 "0007_policy"
 };
 
 /// Brings the store to the newest shape. `pool` may write.

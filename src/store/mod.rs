@@ -18,6 +18,7 @@ mod loss;
 mod migrations;
 mod notices;
 mod open;
+mod policies;
 mod postgres;
 mod requests;
 mod sessions;

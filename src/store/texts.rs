@@ -1,8 +1,16 @@
 //! Free text that a person typed: kept once, beside its salt, found by its commitment; erased without touching the log.
 
 use super::sql::sql;
-use super::{StoreError, Tx};
+use super::{Reader, StoreError, Tx};
 use crate::audit::commitment::{Commitment, Salt};
+
+impl Reader {
+    /// The text behind a commitment in the log, as long as it is kept.
+    pub async fn text(&self, commitment: &str) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> = sql("SELECT body FROM texts WHERE id = $1").bind(commitment).fetch_optional(&self.pool).await?;
+        Ok(row.map(|(body,)| body))
+    }
+}
 
 impl Tx {
     /// Keeps `text` and returns what goes into the event and into the row that refers to it.

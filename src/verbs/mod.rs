@@ -3,6 +3,7 @@
 
 mod decide;
 mod extend;
+mod explain;
 mod json;
 mod limited;
 mod notices;

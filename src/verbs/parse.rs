@@ -1,6 +1,7 @@
 //! One parser for both doors: the words of an SSH command, and the arguments of `jit-bastion` on the server.
 
 mod asking;
+mod explain;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use crate::access::names::{BadName, ChannelId, GrantId, HostName, Login, Note, R
 use crate::access::time::Timestamp;
 
 pub use asking::{ApproveWords, ExtendWords, RequestWords, ShowWords};
+pub use explain::ExplainWords;
 
 /// Where the words were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +74,8 @@ pub enum Verb {
     Whoami,
     /// Where I may ask to go
     Hosts,
+    /// Which rule would apply, why not the others, who can approve now, and what to ask
+    Explain(ExplainWords),
     /// Ask for access to a host
     Request(RequestWords),
     /// Requests: mine, and those that wait for me

@@ -16,7 +16,7 @@ use crate::access::refusal::Refusal;
 use crate::access::request::{Ask, Request, State};
 use crate::access::time::{Span, Timestamp};
 use crate::access::zone::Typed;
-use crate::broker::{Asking, Broker, Error, Filed, RequestFilter};
+use crate::broker::{Asking, Broker, Error, Filed, RequestFilter, UserRow};
 
 /// How often `--wait` says that it still waits.
 const HEARTBEAT: Duration = Duration::from_secs(20);
@@ -102,18 +102,20 @@ fn go_in(request: &Request, now: Timestamp) -> String {
 
 /// Who can say yes: names for staff, roles for vendors.
 pub(super) async fn who_can(broker: &Broker, request: &Request, asker: Option<&Person>) -> Result<String, Error> {
-    let quorum = request.rule.quorum();
+    let rule = broker.rule_now(request).await?;
+    let quorum = rule.quorum();
     let users = read(broker, broker.reader().users(broker.now()).await)?;
     let can: Vec<&User> = users
         .iter()
-        .filter(|user| user.in_force(broker.now()) && request.rule.may_decide(&user.person, &request.asked.user).is_ok())
+        .filter(|user| user.in_force(broker.now()) && rule.may_decide(&user.person, &request.asked.user).is_ok())
         .map(|user| &user.person.user)
         .collect();
     let lost: BTreeSet<User> = request.approvals().iter().map(|yes| &yes.by).filter(|by| !can.contains(by)).cloned().collect();
-    let counting = u32::try_from(request.approvals().len() - lost.len()).unwrap_or(u32::MAX);
-    let missing = quorum.saturating_sub(counting);
+    let said_yes = |user: &&UserRow| request.approvals().iter().any(|yes| yes.by == user.person.user && can.contains(&&yes.by));
+    let yeses: Vec<Person> = users.iter().filter(said_yes).map(|user| user.person.clone()).collect();
+    let missing = rule.missing(&request.asked.user, &yeses);
     let (lapses, lost) = (request.lapses_at(), counts_no_more(&lost));
-    let words = request.rule.approver_words();
+    let words = rule.approver_words();
     if asker.is_none_or(|asker| asker.vendor.is_some()) {
         return Ok(format!("{lost}waits for {missing} of: {words} (lapses {lapses})\n"));
     }

@@ -2,7 +2,7 @@
 
 use super::parse::{Parsed, Usage, Verb};
 use super::sink::Sink;
-use super::{Answer, Caller, decide, extend, json, limited, notices, recordings, replay, request, rights, sessions, show, whereto};
+use super::{Answer, Caller, decide, explain, extend, json, limited, notices, recordings, replay, request, rights, sessions, show, whereto};
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error};
 use crate::recording::Pace;
@@ -49,6 +49,7 @@ async fn answer(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dy
     match &parsed.verb {
         Verb::Whoami => Ok(whereto::whoami(broker, caller)),
         Verb::Hosts => whereto::hosts(broker, caller).await,
+        Verb::Explain(words) => explain::explain(broker, caller, words).await,
         Verb::KnownHosts { plain } => whereto::known_hosts(broker, *plain),
         Verb::Request(words) => request::file(broker, caller, words, sink, parsed.json).await,
         Verb::Requests { pending, mine } => request::list(broker, caller, *pending, *mine).await,

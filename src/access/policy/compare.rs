@@ -96,9 +96,22 @@ fn few<T: ToString>(names: &[T]) -> String {
 const SHOWN: usize = 8;
 
 /// Those whom no selector of any policy tells apart: what is true of one is true of all.
-struct Class<'a, T> {
-    one: &'a T,
-    all: Vec<&'a T>,
+pub(super) struct Class<'a, T> {
+    pub one: &'a T,
+    pub all: Vec<&'a T>,
+}
+
+/// People and hosts by what these policies can tell apart.
+pub(super) fn classed<'a>(
+    policies: [&Policy; 2],
+    people: &'a [Person],
+    hosts: &'a [Host],
+) -> (Vec<Class<'a, Person>>, Vec<Class<'a, Host>>) {
+    let whos: BTreeSet<&Who> = policies.into_iter().flat_map(Policy::selectors).collect();
+    let patterns: BTreeSet<&HostPattern> = policies.into_iter().flat_map(Policy::patterns).collect();
+    let person = |person: &Person| whos.iter().map(|who| who.matches(person)).collect::<Vec<bool>>();
+    let host = |host: &Host| (patterns.iter().map(|pattern| pattern.matches(host)).collect::<Vec<bool>>(), host.logins.clone());
+    (classes(people, person), classes(hosts, host))
 }
 
 fn classes<'a, T, K: Ord>(items: &'a [T], key: impl Fn(&T) -> K) -> Vec<Class<'a, T>> {
@@ -112,10 +125,7 @@ fn classes<'a, T, K: Ord>(items: &'a [T], key: impl Fn(&T) -> K) -> Vec<Class<'a
 impl Policy {
     /// What `self`, coming after `before`, changes for these users on these hosts.
     pub fn compared_with(&self, before: &Self, people: &[Person], hosts: &[Host]) -> Difference {
-        let (whos, patterns) = (selectors([before, self]), patterns([before, self]));
-        let people = classes(people, |person| whos.iter().map(|who| who.matches(person)).collect::<Vec<bool>>());
-        let hosts =
-            classes(hosts, |host| (patterns.iter().map(|pattern| pattern.matches(host)).collect::<Vec<bool>>(), host.logins.clone()));
+        let (people, hosts) = classed([before, self], people, hosts);
         let mut found: BTreeMap<Told, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
         for (at, person) in people.iter().enumerate() {
             for (place, host) in hosts.iter().enumerate() {
@@ -154,14 +164,6 @@ impl Policy {
         let scoped = scopes.flat_map(|scope| scope.hosts.iter().flatten());
         self.allows.iter().flat_map(|allow| &allow.hosts).chain(self.mays.iter().flat_map(|may| &may.hosts)).chain(scoped)
     }
-}
-
-fn selectors<'p>(policies: [&'p Policy; 2]) -> BTreeSet<&'p Who> {
-    policies.into_iter().flat_map(Policy::selectors).collect()
-}
-
-fn patterns<'p>(policies: [&'p Policy; 2]) -> BTreeSet<&'p HostPattern> {
-    policies.into_iter().flat_map(Policy::patterns).collect()
 }
 
 /// A change without those whom it is about.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::bound::{Approvers, BoundRule, Floor, MOST_HUMANS};
+use super::compare::classed;
 use super::rules::{Allow, Require};
 use super::selector::{Glob, HostPattern, Who};
 use super::{Policy, Wish};
@@ -133,18 +134,16 @@ pub struct Unreached {
 impl Policy {
     /// Counts the approvers that there are: each rule and its floors, on every host, for everybody who may ask.
     pub fn unreached(&self, people: &[Person], hosts: &[Host]) -> Vec<Unreached> {
+        let kinds = Channels::all_built();
         let mut judged: BTreeMap<(RuleId, String), (BoundRule, BTreeSet<User>)> = BTreeMap::new();
-        for person in people {
-            for host in hosts {
-                for login in &host.logins {
-                    for kind in Channels::all_built().iter() {
-                        let channels = Some([kind.clone()].into_iter().collect());
-                        let Some(verdict) = self.covering(person, host, &Wish { channels, ..Wish::of(login.clone()) }) else { continue };
-                        let key = (verdict.rule.id.clone(), verdict.rule.approver_words());
-                        let (_, askers) = judged.entry(key).or_insert_with(|| (verdict.rule, BTreeSet::new()));
-                        askers.insert(person.user.clone());
-                    }
-                }
+        let (askers, places) = classed([self, self], people, hosts);
+        for (person, host) in askers.iter().flat_map(|person| places.iter().map(move |host| (person, host))) {
+            for (login, kind) in host.one.logins.iter().flat_map(|login| kinds.iter().map(move |kind| (login, kind))) {
+                let channels = Some([kind.clone()].into_iter().collect());
+                let Some(verdict) = self.covering(person.one, host.one, &Wish { channels, ..Wish::of(login.clone()) }) else { continue };
+                let key = (verdict.rule.id.clone(), verdict.rule.approver_words());
+                let (_, askers) = judged.entry(key).or_insert_with(|| (verdict.rule, BTreeSet::new()));
+                askers.extend(person.all.iter().map(|person| person.user.clone()));
             }
         }
         judged.into_values().filter_map(|(rule, askers)| in_vain(&rule, &askers, people)).collect()

@@ -196,19 +196,6 @@ fn lacking(floor: &Require, unmet: Unmet, host: &Host, wish: &Wish) -> Refusal {
     }
 }
 
-impl Policy {
-    /// Do the floors of now leave a request standing that was filed before them? Asked at every approval, for what is left of it.
-    pub fn floors_now(&self, who: &Person, host: &Host, wish: &Wish, channels: &Channels) -> Result<(), Refusal> {
-        let ground = self.ground(who, host, &wish.login);
-        let Some((floor, unmet)) = ground.first_unmet(channels, wish.length, wish.why) else { return Ok(()) };
-        let refusal = lacking(floor, unmet, host, wish);
-        Err(match unmet {
-            Unmet::TooLong(max) => refusal.hint(format!("the floor is new; say yes to less of it, with --for {max}")),
-            Unmet::Reason(_) | Unmet::Ticket => refusal.hint("the floor is new; deny the request, and it can be asked again so"),
-        })
-    }
-}
-
 pub(super) fn list(logins: &[Login]) -> String {
     logins.iter().map(Login::as_str).collect::<Vec<_>>().join(", ")
 }

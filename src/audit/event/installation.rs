@@ -53,6 +53,18 @@ macro_rules! installation {
         policy: Digest,
         /// How many rules it has.
         rules: u64,
+        /// How many users gain by it.
+        #[serde(default)]
+        gain: u64,
+        /// How many users lose by it.
+        #[serde(default)]
+        lose: u64,
+        /// For how many users terms change that are neither.
+        #[serde(default)]
+        change: u64,
+        /// Who gains what and who loses what, a line each.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        diff: Option<Commitment>,
     }
     /// A policy was refused; the one before stays.
     PolicyRefused = "policy-refused" {

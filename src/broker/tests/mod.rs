@@ -7,6 +7,7 @@ mod hosts;
 mod lasting;
 mod losing;
 mod moments;
+mod laws;
 mod people;
 mod recovering;
 mod watching;

@@ -5,6 +5,7 @@ mod floors;
 mod keys;
 mod laws;
 mod quorum;
+mod reading;
 mod reference;
 
 use std::collections::BTreeMap;
