@@ -110,6 +110,11 @@ pub enum Finding {
         /// Where the second comes from.
         source: String,
     },
+    /// What the store itself keeps of the log's head is not what the entries give: the next entry would be signed wrongly.
+    Belief {
+        /// Entries that it believes there are.
+        size: u64,
+    },
     /// There are entries, and no head at all vouches for them.
     NoHead,
     /// And so many more.
@@ -136,6 +141,7 @@ impl fmt::Display for Finding {
                 write!(f, "the log has {entries} entries, but a checkpoint over {size} was signed ({source}): it was cut off")
             }
             Self::Split { size, source } => write!(f, "two checkpoints over {size} entries name different roots ({source})"),
+            Self::Belief { size } => write!(f, "the store keeps a head over {size} entries, and the entries do not give it"),
             Self::NoHead => f.write_str("no checkpoint vouches for these entries"),
             Self::More(more) => write!(f, "and {more} more findings"),
         }
@@ -162,6 +168,8 @@ pub struct LogCheck<'a> {
     key: &'a NoteKey,
     /// Heads that are signed by the key and not reached yet: size, then root and source.
     heads: BTreeMap<u64, (Digest, String)>,
+    /// What the store keeps of the log's head, not reached yet.
+    believed: Option<(u64, Digest)>,
     edge: Frontier,
     next: u64,
     time: Option<Timestamp>,
@@ -177,6 +185,7 @@ impl<'a> LogCheck<'a> {
         let mut check = Self {
             key,
             heads: BTreeMap::new(),
+            believed: None,
             edge: Frontier::new(),
             next: 0,
             time: None,
@@ -188,6 +197,11 @@ impl<'a> LogCheck<'a> {
         heads.into_iter().for_each(|head| check.head(head));
         check.reached();
         check
+    }
+
+    /// What the store keeps of the log's head; nobody has signed it. Before the first row.
+    pub fn believes(&mut self, size: u64, root: Digest) {
+        self.believed = Some((size, root));
     }
 
     /// The next entry.
@@ -212,6 +226,9 @@ impl<'a> LogCheck<'a> {
     pub fn finish(mut self) -> Verdict {
         let entries = self.edge.size();
         let left: Vec<_> = std::mem::take(&mut self.heads).into_iter().collect();
+        if let Some((size, _)) = self.believed.take() {
+            self.found(Finding::Belief { size });
+        }
         let none = self.fitting == 0 && left.is_empty() && self.findings.is_empty();
         for (size, (_, source)) in left {
             self.found(Finding::Truncated { size, entries, source });
@@ -242,6 +259,11 @@ impl<'a> LogCheck<'a> {
     /// Compares the root with the head over exactly the entries so far, if there is one.
     fn reached(&mut self) {
         let size = self.edge.size();
+        if let Some((_, root)) = self.believed.take_if(|(believed, _)| *believed == size)
+            && root != self.edge.root()
+        {
+            self.found(Finding::Belief { size });
+        }
         let Some((root, source)) = self.heads.remove(&size) else { return };
         if root == self.edge.root() {
             self.vouched = size;
@@ -383,6 +405,22 @@ mod tests {
         let forged = Head { source: "x".into(), note: log(6).1[1].note.replace("\n6\n", "\n5\n") };
         let found = findings(rows, vec![forged]);
         assert_eq!(found, [Finding::Head { source: "x".into(), why: NoteError::Forged("bastion-1".into()) }]);
+    }
+
+    #[test]
+    fn a_head_that_the_store_keeps_wrongly_is_found() {
+        let (pair, heads) = (pair().1, log(4).1);
+        let with = |size: u64, root: Digest| {
+            let mut check = LogCheck::new(&pair, heads.clone());
+            check.believes(size, root);
+            log(4).0.iter().for_each(|row| check.row(row));
+            check.finish().findings
+        };
+        let root = verify(&pair, log(4).0, heads.clone()).root;
+        assert_eq!(with(4, root), []);
+        assert_eq!(with(3, verify(&pair, log(3).0, []).root), [], "the log has grown since");
+        assert_eq!(with(4, Digest::of(b"x")), [Finding::Belief { size: 4 }]);
+        assert_eq!(with(5, root), [Finding::Belief { size: 5 }]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod admit;
 mod apply;
 mod approve;
+mod backup;
 mod certified;
 mod extend;
 mod fault;

@@ -1,5 +1,6 @@
 //! The words of the local command line, as clap reads them.
 
+mod backup;
 mod host;
 mod policy;
 mod user;
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(super) use backup::Backup;
 pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
 pub(super) use user::{AddUser, KeyCommand, KeyWords, RoleWords, UserCommand};
 pub(super) use policy::PolicyCommand;
@@ -54,6 +56,8 @@ pub(super) enum Command {
     Policy(PolicyCommand),
     /// Prove that the log and the recordings are as they were written
     Verify(Verify),
+    /// Copy the running bastion into a new folder, to be put back from there
+    Backup(Backup),
     /// Print a completion script
     Completion {
         /// For which shell
@@ -100,4 +104,7 @@ pub(super) struct Verify {
     /// The public checkpoint key as somebody kept it elsewhere [default: the installation's own]
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Checkpoints of the log as somebody kept them elsewhere: a copy of the file `checkpoints` in the state folder
+    #[arg(long, value_name = "FILE", conflicts_with = "recordings")]
+    pub checkpoints: Option<PathBuf>,
 }

@@ -123,11 +123,11 @@ fn beside(config: &Config, found: &mut Findings) {
 
 /// Opens the store if it is there; `check` makes nothing.
 async fn store(config: &Config, found: &mut Findings) -> Option<Store> {
-    if let Some(file) = config.store.file().filter(|file| !file.exists()) {
-        found.wrong("store", format!("{} is not there\nhint: `jit-bastion init` makes it", file.display()));
-        return None;
-    }
-    match open::store(config).await {
+    let opened = match open::is_whole(config).await {
+        Ok(()) => open::store(config).await,
+        Err(failure) => Err(failure),
+    };
+    match opened {
         Ok(store) => {
             found.good("store", config.store.to_string());
             Some(store)

@@ -44,6 +44,7 @@ pub(super) fn run(named: Option<&Path>) -> Outcome {
 /// Serves until SIGTERM or SIGINT, reads the policy again at SIGHUP; calls `ready` when the door is open.
 pub(super) async fn until_stopped(config: &Config, listening: Vec<TcpListener>, ready: impl FnOnce()) -> Result<(), Failure> {
     let _only = only_one(config)?;
+    open::is_whole(config).await?;
     let store = open::store(config).await?;
     let keys = open::keyring(config, &store.reader()).await?;
     let (reloads, reload) = mpsc::channel(1);

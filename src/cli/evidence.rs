@@ -44,7 +44,7 @@ pub(super) fn run(verify: &Verify, named: Option<&Path>) -> Outcome {
         return Ok(said(&[folder_alone(folder, key)?]));
     }
     let config = place::config(named)?;
-    let parts = open::block_on(installation(&config, kept))?;
+    let parts = open::block_on(installation(&config, kept, verify.checkpoints.as_deref()))?;
     Ok(said(&parts))
 }
 
@@ -75,7 +75,7 @@ fn kept_key(file: &Path) -> Result<NoteKey, Failure> {
     text.trim().parse().map_err(|error| Failure::refused("bad-key", format!("{shown}: {error}"), next))
 }
 
-async fn installation(config: &Config, kept: Option<NoteKey>) -> Result<Vec<Part>, Failure> {
+async fn installation(config: &Config, kept: Option<NoteKey>, elsewhere: Option<&Path>) -> Result<Vec<Part>, Failure> {
     let store = open::store(config).await?;
     let reader = store.reader();
     let key = match kept {
@@ -85,7 +85,7 @@ async fn installation(config: &Config, kept: Option<NoteKey>) -> Result<Vec<Part
             NoteKey::new(signer.name(), *signer.public_key()).context("the checkpoint key cannot be used")?
         }
     };
-    let read = log(config, &reader, &key).await;
+    let read = log(config, &reader, &key, elsewhere).await;
     store.close().await;
     let (log, sessions) = read?;
     Ok(vec![log, recordings(&config.recordings, &key, &sessions)])
@@ -119,11 +119,25 @@ impl Sessions {
     }
 }
 
-async fn log(config: &Config, reader: &Reader, key: &NoteKey) -> anyhow::Result<(Part, Sessions)> {
+async fn log(config: &Config, reader: &Reader, key: &NoteKey, elsewhere: Option<&Path>) -> anyhow::Result<(Part, Sessions)> {
     let outside = CheckpointFile::in_folder(&config.state);
     let mut heads = outside.heads().with_context(|| format!("cannot read {}", outside.path().display()))?;
+    if let Some(file) = elsewhere {
+        // A name that was mistyped must not look like a log that is as it was.
+        std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+        heads.extend(CheckpointFile::at(file).heads().with_context(|| format!("cannot read {}", file.display()))?);
+    }
     heads.extend(reader.checkpoints().await?);
     let mut check = LogCheck::new(key, heads);
+    // Read before the entries: a running bastion adds to both.
+    let nonsense = match reader.head().await {
+        Ok(Some(head)) => {
+            check.believes(head.size, head.root);
+            None
+        }
+        Ok(None) => None,
+        Err(error) => Some(format!("what the store keeps of the log's head makes no sense: {error}")),
+    };
     let mut sessions = Sessions::default();
     let mut from = 0;
     loop {
@@ -137,10 +151,11 @@ async fn log(config: &Config, reader: &Reader, key: &NoteKey) -> anyhow::Result<
     }
     let verdict = check.finish();
     let (entries, vouched, heads) = (verdict.entries, verdict.vouched, verdict.heads);
+    let findings: Vec<String> = nonsense.into_iter().chain(verdict.findings.iter().map(ToString::to_string)).collect();
     let part = Part {
         what: "log",
         summary: format!("{entries} entries, {vouched} of them under {heads} signed heads of {}", key.name()),
-        findings: verdict.findings.iter().map(ToString::to_string).collect(),
+        findings,
         json: json!({ "origin": key.name(), "entries": entries, "vouched": vouched, "heads": heads, "root": verdict.root.to_string() }),
     };
     Ok((part, sessions))

@@ -105,7 +105,7 @@ pub(super) async fn install(config: &Config, node: &str, made: &mut Vec<PathBuf>
     if !config.node_file().exists() {
         place::new_file(&config.node_file(), 0o644, &format!("{node}\n"))?;
     }
-    let store = open::store(config).await?;
+    let store = open::new_store(config).await?;
     let keys = keys(config, &store, made).await;
     store.close().await;
     keys

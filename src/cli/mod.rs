@@ -2,6 +2,7 @@
 //! work here too. Everything goes through the same broker and the same store as over SSH, beside a running bastion as well.
 
 mod args;
+mod backup;
 mod check;
 mod daemon;
 mod demo;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Host(command) => administer(named, async |config, broker| machines::run(config, broker, &command).await),
         Command::Policy(command) => policy::run(&command, named),
         Command::Verify(verify) => evidence::run(&verify, named),
+        Command::Backup(backup) => backup::run(&backup, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),
         Command::Man { dir } => manual::man(dir.as_deref()),
         Command::Verb(words) => verb::run(words, named, json),

@@ -32,12 +32,34 @@ pub(super) fn passphrase(config: &Config) -> Result<Passphrase, Failure> {
 
 /// The store of this installation, which `init` has made.
 pub(super) async fn store(config: &Config) -> Result<Store, Failure> {
+    is_there(config)?;
+    new_store(config).await
+}
+
+/// The same; where it is not there it is made.
+pub(super) async fn new_store(config: &Config) -> Result<Store, Failure> {
     let node = config.node()?;
     Store::open(&config.store.secret(), &node).await.map_err(|error| cannot_open(config, &error))
 }
 
+/// A file that is missing was moved or lost: an empty one in its place would only hide that.
+pub(super) fn is_there(config: &Config) -> Result<(), Failure> {
+    let missing = |file: &Path| {
+        let next = "put it back where it was, or restore a backup; for a new installation: `jit-bastion init`";
+        Failure::refused("store", format!("{} is not there", file.display()), next)
+    };
+    config.store.file().filter(|file| !file.exists()).map_or(Ok(()), |file| Err(missing(file)))
+}
+
+/// Reads a store that is a file from end to end, and refuses one that is damaged.
+pub(super) async fn is_whole(config: &Config) -> Result<(), Failure> {
+    let Some(file) = config.store.file() else { return Ok(()) };
+    is_there(config)?;
+    crate::store::is_whole(file).await.map_err(|error| cannot_open(config, &error))
+}
+
 /// A store that cannot be opened, with the next step that its error knows, or the usual one.
-fn cannot_open(config: &Config, error: &StoreError) -> Failure {
+pub(super) fn cannot_open(config: &Config, error: &StoreError) -> Failure {
     let said = format!("cannot open {}: {error}", config.store);
     if said.contains("\nhint: ") {
         return Failure::from_text("store", &said);

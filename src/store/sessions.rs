@@ -177,6 +177,13 @@ impl Reader {
             .collect()
     }
 
+    /// Where the recordings of every sealed session lie, below the recordings' root.
+    pub async fn sealed_folders(&self) -> Result<Vec<String>, StoreError> {
+        let rows: Vec<(String,)> =
+            sql("SELECT folder FROM sessions WHERE manifest IS NOT NULL AND folder IS NOT NULL ORDER BY id").fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(|(folder,)| folder).collect())
+    }
+
     /// How the rights of this node's live sessions stand at `now`.
     pub async fn live(&self, now: Timestamp) -> Result<Vec<LiveRow>, StoreError> {
         let mut conn = self.moment().await?;

@@ -14,6 +14,7 @@ mod idle;
 mod multiplex;
 mod refusals;
 mod road;
+mod store;
 mod terminal;
 mod transfer;
 mod verbs;

@@ -47,6 +47,11 @@ macro_rules! installation {
         /// How many events were written late.
         written: u64,
     }
+    /// The entry's actor has made a backup.
+    BackupMade = "backup-made" {
+        /// SHA-256 of its list of digests, `SHA256SUMS`.
+        sums: Digest,
+    }
     /// A policy is in force.
     PolicyLoaded = "policy-loaded" {
         /// SHA-256 of its text.

@@ -79,6 +79,11 @@ impl Bastion {
         self.running.as_ref().map(Running::told).unwrap_or_default()
     }
 
+    /// What the bastion wrote to its log file.
+    pub fn log(&self) -> String {
+        logs(&self.dir()).iter().map(|log| fs::read_to_string(log).unwrap_or_default()).collect()
+    }
+
     /// The private key of a user.
     pub fn key(&self, user: &str) -> PathBuf {
         self.dir().join("keys").join(user)
