@@ -28,8 +28,10 @@ fn a_damaged_store_is_refused_and_a_backup_is_named() {
             let said = place.expect(1, &[command]);
             assert!(said.contains("is damaged") && said.contains("the newest backup"), "{what}, {command}: {said}");
         }
-        assert!(place.expect(1, &["backup", "b"]).contains("is damaged"));
-        assert!(!place.path("b").exists() && !place.path("b.part").exists());
+        if what == "its header" {
+            assert!(place.expect(1, &["backup", "b"]).contains("is damaged"));
+            assert!(!place.path("b").exists() && !place.path("b.part").exists());
+        }
     }
     fs::write(&store, &good).expect("put back");
     place.expect(0, &["check"]);

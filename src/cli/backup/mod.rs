@@ -151,8 +151,8 @@ struct Done {
 
 fn said(config: &Config, dir: &Path, taken: &Taken, done: &Done) -> Said {
     let shown = dir.display();
-    let entries = taken.entries.map(|n| format!(", {n} events")).unwrap_or_default();
-    let mut text = format!("{shown}: {} files, {} bytes{entries}, digests in {SUMS}\n", done.files, done.bytes);
+    let entries = taken.entries.map(|n| format!(", events: {n}")).unwrap_or_default();
+    let mut text = format!("{shown}: {} files, {} bytes{entries}; digests in {SUMS}\n", done.files, done.bytes);
     if done.recordings {
         text.push_str(&format!("recordings: {} sealed sessions\n", taken.sealed.len()));
     } else {
