@@ -65,7 +65,8 @@ fn a_destroyed_bastion_comes_back_from_the_backup_of_a_running_one() {
     let passphrase = fs::read_to_string(bastion.dir().join("passphrase")).expect("the passphrase");
     let found = run(Command::new("grep").args(["-rlF", passphrase.trim(), &dir]), b"");
     assert_eq!(found.text(), "", "the passphrase is in no file of it");
-    inside.write(b"two\n").until("got two").finish().expect(0);
+    inside.write(b"two\n").until("got two");
+    inside.close_stdin().finish().expect(0);
     bastion.settled();
     bastion.stop();
 
