@@ -6,6 +6,7 @@ pub mod channels;
 pub mod date;
 pub mod grant;
 pub mod host;
+pub mod invite;
 pub mod names;
 pub mod person;
 pub mod policy;

@@ -180,6 +180,15 @@ fn free(text: &str, longest: usize) -> Option<String> {
 
 const CROCKFORD: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// A character of Crockford's base32, read in any case, O as 0, I and L as 1.
+pub(super) fn crockford(c: char) -> Option<char> {
+    match c.to_ascii_lowercase() {
+        'o' => Some('0'),
+        'i' | 'l' => Some('1'),
+        c => u8::try_from(c).ok().filter(|byte| CROCKFORD.contains(byte)).map(char::from),
+    }
+}
+
 fn id_body(prefix: char, text: &str) -> Option<String> {
     let mut lowered = text.trim().to_ascii_lowercase();
     if lowered.get(..2) != Some(&format!("{prefix}-")) {
@@ -189,15 +198,7 @@ fn id_body(prefix: char, text: &str) -> Option<String> {
     if body.chars().count() != 6 {
         return None;
     }
-    let read: Option<String> = body
-        .chars()
-        .map(|c| match c {
-            'o' => Some('0'),
-            'i' | 'l' => Some('1'),
-            c if c.is_ascii() && CROCKFORD.contains(&(c as u8)) => Some(c),
-            _ => None,
-        })
-        .collect();
+    let read: Option<String> = body.chars().map(crockford).collect();
     read.map(|body| format!("{prefix}-{body}"))
 }
 
@@ -225,6 +226,7 @@ macro_rules! id {
 
 id!(RequestId, 'r', "request id", "it looks like r-7k2m9q");
 id!(GrantId, 'g', "grant id", "it looks like g-7k2m9q");
+id!(InviteId, 'i', "invite id", "it looks like i-7k2m9q");
 id!(SessionId, 's', "session id", "it looks like s-7k2m9q");
 
 /// One channel of a session, and its recording: `s-7k2m9q.2`. Numbers begin at 1.

@@ -18,7 +18,7 @@ use super::commitment::Commitment;
 use super::digest::Digest;
 use super::words::events;
 pub use super::words::{Begin, Cause, CertificateKind, list};
-use crate::access::names::{GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+use crate::access::names::{GrantId, HostName, InviteId, Login, RequestId, RuleId, SessionId, User};
 use crate::access::time::Timestamp;
 
 use installation::installation;

@@ -14,12 +14,14 @@ mod fault;
 mod floors;
 mod hosts;
 mod identity;
+mod invites;
 mod laws;
 mod loss;
 mod notices;
 mod people;
 mod proof;
 mod recover;
+mod redeem;
 mod request;
 mod rights;
 mod turned_away;
@@ -56,6 +58,7 @@ pub use extend::Extended;
 pub use fault::{Error, Fault};
 pub use hosts::{Removed, Trusting};
 pub use identity::{Identity, KnownHosts};
+pub use invites::{Inviting, Offered};
 pub use proof::{AccessPass, Proof};
 pub use request::{Asking, Filed};
 pub use turned_away::Meant;
@@ -142,6 +145,8 @@ pub struct Broker {
     loss: loss::Loss,
     /// Rung after each act of ours, and when the watcher saw one of another process.
     changes: bell::Sender<u64>,
+    /// What codes of invitations can cost.
+    gate: redeem::Gate,
 }
 
 impl Broker {
@@ -167,6 +172,7 @@ impl Broker {
             checkpoints,
             loss,
             changes: bell::Sender::new(0),
+            gate: redeem::Gate::default(),
         }))
     }
 

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod authority;
 pub mod certificate;
+pub mod code;
 pub mod envelope;
 pub mod keyring;
 pub mod note;

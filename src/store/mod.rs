@@ -12,6 +12,7 @@ mod channels;
 mod checkpoints;
 mod grants;
 mod hosts;
+mod invites;
 mod keys;
 mod log;
 mod loss;
