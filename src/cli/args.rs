@@ -11,8 +11,8 @@ use clap::{Args, Parser, Subcommand};
 
 pub(super) use backup::Backup;
 pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
-pub(super) use user::{AddUser, KeyCommand, KeyWords, RoleWords, UserCommand};
 pub(super) use policy::PolicyCommand;
+pub(super) use user::{AddUser, InviteWords, KeyCommand, KeyWords, RoleWords, UserCommand};
 
 /// An SSH bastion that grants access just in time, records it, and cuts it to the second.
 #[derive(Debug, Parser)]

@@ -1,5 +1,6 @@
 //! `user ..`: makes people known, gives and takes roles and keys, shows who may what.
 
+mod invite;
 mod show;
 
 use std::path::PathBuf;
@@ -44,6 +45,9 @@ pub(super) async fn run(config: &Config, broker: &Broker, command: &UserCommand)
             broker.enable_user(&by, &user).await?;
             show::line(broker, &user).await
         }
+        UserCommand::Invite(words) => invite::invite(broker, words, zone).await,
+        UserCommand::Confirm { name, fingerprint } => invite::confirm(broker, &name.parse()?, fingerprint.as_deref()).await,
+        UserCommand::Refuse { name, note } => invite::refuse(broker, &name.parse()?, note.as_deref().map(Note::parse).transpose()?).await,
     }
 }
 

@@ -2,8 +2,9 @@
 //! local command line; never imports either, and changes nothing but through the broker.
 
 mod decide;
-mod extend;
 mod explain;
+mod extend;
+mod invites;
 mod json;
 mod limited;
 mod notices;

@@ -3,7 +3,7 @@
 use super::request::{Side, queue, table as requests_table};
 use super::rights::table as grants_table;
 use super::text::Tone;
-use super::{Caller, limited, notices, read, whereto};
+use super::{Caller, invites, limited, notices, read, whereto};
 use crate::access::person::Person;
 use crate::broker::{Broker, Error, GrantFilter};
 
@@ -36,6 +36,10 @@ pub async fn page(broker: &Broker, caller: &Caller) -> Result<String, Error> {
         out.push_str(&title("waits for me"));
         out.push_str(&requests_table(&for_me, now).print(look));
         out.push_str("read with: ssh jit-bastion show ID; say: approve ID, or deny ID --note WHY\n");
+    }
+    if let Some(keys) = invites::waiting(broker, caller).await? {
+        out.push_str(&title("keys to confirm"));
+        out.push_str(&keys);
     }
     if let Some(notices) = notices::shown(broker, caller, look).await {
         out.push_str(&title("news"));

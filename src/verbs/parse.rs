@@ -2,6 +2,7 @@
 
 mod asking;
 mod explain;
+mod inviting;
 
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::access::time::Timestamp;
 
 pub use asking::{ApproveWords, ExtendWords, RequestWords, ShowWords};
 pub use explain::ExplainWords;
+pub use inviting::{ConfirmWords, RefuseWords};
 
 /// Where the words were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,6 +154,10 @@ pub enum Verb {
         #[arg(long)]
         live: bool,
     },
+    /// The key that an invited user has offered is theirs; without a name: which wait for me
+    Confirm(ConfirmWords),
+    /// The key that an invited user has offered is not theirs
+    Refuse(RefuseWords),
     /// Find recordings
     Recordings(RecordingWords),
     /// Play a recording in this terminal

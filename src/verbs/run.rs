@@ -2,7 +2,9 @@
 
 use super::parse::{Parsed, Usage, Verb};
 use super::sink::Sink;
-use super::{Answer, Caller, decide, explain, extend, json, limited, notices, recordings, replay, request, rights, sessions, show, whereto};
+use super::{
+    Answer, Caller, decide, explain, extend, invites, json, limited, notices, recordings, replay, request, rights, sessions, show, whereto,
+};
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error};
 use crate::recording::Pace;
@@ -57,6 +59,8 @@ async fn answer(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dy
         Verb::Withdraw { id } => request::withdraw(broker, caller, id).await,
         Verb::Approve(words) => decide::approve(broker, caller, words, sink).await,
         Verb::Deny { id, note } => decide::deny(broker, caller, id, note).await,
+        Verb::Confirm(words) => invites::confirm(broker, caller, words).await,
+        Verb::Refuse(words) => invites::refuse(broker, caller, words).await,
         Verb::Grants => rights::list(broker, caller).await,
         Verb::Cert { grant } => limited::cert(broker, caller, grant).await,
         Verb::Extend(words) => extend::extend(broker, caller, words).await,

@@ -44,6 +44,23 @@ pub(in crate::cli) enum UserCommand {
         /// Whose
         name: String,
     },
+    /// Make a code, shown once, with which somebody brings a key of theirs; it opens nothing until it is confirmed
+    Invite(InviteWords),
+    /// The key that an invited user has offered is theirs: from now on it opens what they may
+    Confirm {
+        /// Whose
+        name: String,
+        /// The key's fingerprint, as they read it to you; left out: it is shown
+        fingerprint: Option<String>,
+    },
+    /// The key that an invited user has offered is not theirs
+    Refuse {
+        /// Whose
+        name: String,
+        /// Why
+        #[arg(long, value_name = "TEXT")]
+        note: Option<String>,
+    },
 }
 
 /// `user add`.
@@ -125,4 +142,29 @@ pub(in crate::cli) enum KeyCommand {
         /// Whose
         name: String,
     },
+}
+
+/// `user invite`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InviteWords {
+    /// Whom; somebody who is known already brings one more key
+    pub name: String,
+    /// A role of a new user, as the policy names it
+    #[arg(long, value_name = "ROLE", conflicts_with = "withdraw")]
+    pub role: Vec<String>,
+    /// The firm that a new user comes from, if they are not staff
+    #[arg(long, value_name = "FIRM", conflicts_with = "withdraw")]
+    pub vendor: Option<String>,
+    /// When a new user's contract, and with it the account, ends: 2026-12-31 (the whole day), or a time
+    #[arg(long, value_name = "T", conflicts_with = "withdraw")]
+    pub until: Option<String>,
+    /// A user who may confirm the key too
+    #[arg(long, value_name = "USER", conflicts_with = "withdraw")]
+    pub sponsor: Option<String>,
+    /// How long the code is good
+    #[arg(long = "for", value_name = "D", default_value = "24h", conflicts_with = "withdraw")]
+    pub length: String,
+    /// Take the invitation back
+    #[arg(long)]
+    pub withdraw: bool,
 }

@@ -4,6 +4,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::access::grant::Grant;
+use crate::access::invite::Invite;
 use crate::access::names::{RuleId, User, escaped};
 use crate::access::person::Held;
 use crate::access::time::Timestamp;
@@ -42,13 +43,15 @@ pub(super) async fn user(broker: &Broker, user: &User) -> Outcome {
     let filter = GrantFilter { user: Some(user.clone()), open_at: Some(now), ..GrantFilter::default() };
     let grants = broker.reader().grants(&filter).await.context("cannot read the grants")?;
     let approves: Vec<&RuleId> = policy.approves(&known.person).collect();
+    let invite = broker.invite_of(user).await?;
     let mut json = as_json(&known, now);
+    json["invite"] = invite.as_ref().map_or(Value::Null, invite_json);
     json["grants"] = grants.iter().map(|grant| grant_json(grant, now)).collect();
     json["approves"] = json!(approves);
-    Ok(Said::done(whole(&known, &grants, &approves, now), json))
+    Ok(Said::done(whole(&known, &grants, &approves, invite.as_ref(), now), json))
 }
 
-fn whole(user: &UserRow, grants: &[Grant], approves: &[&RuleId], now: Timestamp) -> String {
+fn whole(user: &UserRow, grants: &[Grant], approves: &[&RuleId], invite: Option<&Invite>, now: Timestamp) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut part = |title: &str, lines: Vec<Vec<String>>| {
         let lines = if lines.is_empty() { vec![vec!["-".to_owned()]] } else { lines };
@@ -73,6 +76,9 @@ fn whole(user: &UserRow, grants: &[Grant], approves: &[&RuleId], now: Timestamp)
     part("since", vec![vec![user.added_at.to_string()]]);
     part("roles", account.roles.iter().map(|held| vec![format!("{held}{}", not_now(held, now))]).collect());
     part("keys", user.keys.iter().map(key_line).collect());
+    if let Some(invite) = invite {
+        part("invited", vec![vec![invited(invite)]]);
+    }
     part("may approve", approves.iter().map(|rule| vec![format!("rule {rule}")]).collect());
     let grant = |grant: &Grant| vec![format!("{} {} as {} until {}", grant.id, grant.host, grant.login, grant.ends)];
     part("open grants", grants.iter().map(grant).collect());
@@ -86,6 +92,26 @@ fn not_now(held: &Held, now: Timestamp) -> &'static str {
         Some(from) if now < from => " (not yet)",
         _ => " (over)",
     }
+}
+
+fn invited(invite: &Invite) -> String {
+    let sponsor = invite.sponsor.as_ref().map(|sponsor| format!(", sponsor {sponsor}")).unwrap_or_default();
+    match &invite.offer {
+        Some(offer) => format!("{} is to be confirmed, offered {} from {}{sponsor}", offer.fingerprint, offer.at, offer.client),
+        None => format!("until {}, no key yet{sponsor}", invite.ends_at),
+    }
+}
+
+fn invite_json(invite: &Invite) -> Value {
+    json!({
+        "invite": invite.id,
+        "state": invite.state.as_str(),
+        "sponsor": invite.sponsor,
+        "ends_at": invite.ends_at.to_string(),
+        "fingerprint": invite.offer.as_ref().map(|offer| &offer.fingerprint),
+        "offered_at": invite.offer.as_ref().map(|offer| offer.at.to_string()),
+        "client": invite.offer.as_ref().map(|offer| &offer.client),
+    })
 }
 
 fn key_line(key: &KeyRow) -> Vec<String> {

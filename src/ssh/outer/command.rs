@@ -41,6 +41,16 @@ pub(super) async fn run(wing: Arc<Wing>, proof: Proof, waiting: Waiting, command
     drop(outer);
 }
 
+/// Says one thing and closes the channel.
+pub(super) async fn say(waiting: Waiting, text: String) {
+    let Waiting { write, left, input, terminal, outer } = waiting;
+    let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
+    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), input, left, line_end };
+    let status = written(answer.out(text.as_bytes()).await, 0);
+    finish(&write, status).await;
+    drop(outer);
+}
+
 async fn verb(wing: &Wing, caller: &Caller, command: &[u8], answer: &mut Answer) -> u8 {
     let Ok(line) = std::str::from_utf8(command) else { return usage(answer).await };
     match verbs::from_line(line, caller.look.columns) {

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::Certificate;
+use russh::keys::ssh_key::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, Pty};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::Wing;
 use super::super::tunnel::{Outer, Use};
-use super::command;
+use super::{command, welcome};
+use crate::access::invite::InviteCode;
 use crate::access::person::Person;
-use crate::broker::{Error, Proof};
+use crate::broker::{Error, Offered, Proof};
 use crate::verbs;
 
 /// A tunnel that was asked for and not yet looked at.
@@ -102,6 +104,8 @@ pub(super) struct Door {
     openings: mpsc::Sender<Opening>,
     proven: Option<oneshot::Sender<()>>,
     proof: Option<Proof>,
+    /// Whoever came with the code of an invitation instead: they are told what happens next, and nothing else.
+    invited: Option<Offered>,
     offers: u32,
     waiting: HashMap<ChannelId, Waiting>,
 }
@@ -114,14 +118,18 @@ impl Door {
         openings: mpsc::Sender<Opening>,
         proven: oneshot::Sender<()>,
     ) -> Self {
-        Self { wing, peer, outer, openings, proven: Some(proven), proof: None, offers: 0, waiting: HashMap::new() }
+        Self { wing, peer, outer, openings, proven: Some(proven), proof: None, invited: None, offers: 0, waiting: HashMap::new() }
     }
 
     /// Runs `command` on a waiting session channel, on a task of its own: verbs may wait for people.
     fn start(&mut self, id: ChannelId, command: Option<&[u8]>, session: &mut Session) -> Result<(), russh::Error> {
-        let (Some(waiting), Some(proof)) = (self.waiting.remove(&id), self.proof.clone()) else {
-            return session.channel_failure(id);
-        };
+        let Some(waiting) = self.waiting.remove(&id) else { return session.channel_failure(id) };
+        if let Some(invited) = &self.invited {
+            session.channel_success(id)?;
+            self.wing.tasks.spawn(command::say(waiting, welcome::text(invited)));
+            return Ok(());
+        }
+        let Some(proof) = self.proof.clone() else { return session.channel_failure(id) };
         session.channel_success(id)?;
         let command = command.map(<[u8]>::to_vec);
         self.wing.tasks.spawn(command::run(Arc::clone(&self.wing), proof, waiting, command));
@@ -135,6 +143,24 @@ impl Door {
             tracing::warn!(peer = %self.peer, "a login from a registered host was refused");
         }
         refused
+    }
+
+    /// A key that is nobody's: with the code of an open invitation it is kept until somebody confirms it. Whatever is wrong with a code
+    /// costs the same time as none.
+    async fn stranger(&mut self, user: &str, key: &PublicKey) -> Auth {
+        let redeemed = async {
+            match InviteCode::parse(user) {
+                Some(code) => welcome::redeem(&self.wing, code, key, self.peer).await,
+                None => None,
+            }
+        };
+        let (invited, ()) = tokio::join!(redeemed, tokio::time::sleep(WRONG_SIGNATURE));
+        if invited.is_none() {
+            self.wing.tally.wrong_key();
+            return Auth::reject();
+        }
+        self.invited = invited;
+        Auth::Accept
     }
 
     async fn recognised(&mut self, person: &Person, hint: &str, proof: Proof) -> Auth {
@@ -157,14 +183,16 @@ impl Handler for Door {
         Ok(fault.map(|fault| format!("{fault}\n").replace('\n', "\r\n")))
     }
 
-    async fn auth_publickey_offered(&mut self, _user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
         self.offers += 1;
         if self.offers > OFFERS_AT_MOST {
             return Err(russh::Error::Disconnect);
         }
         // Of an access certificate this is the key; what the certificate says is looked at when it is proven.
         let offered = Proof::plain(offer.public_key.clone());
-        Ok(if still_known(&self.wing, &offered).await.is_some() { Auth::Accept } else { Auth::reject() })
+        // Who comes with a code, right or wrong, must prove the key first: only then is the code looked at.
+        let opens = still_known(&self.wing, &offered).await.is_some() || InviteCode::parse(user).is_some();
+        Ok(if opens { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
@@ -172,11 +200,7 @@ impl Handler for Door {
             return Ok(Auth::reject());
         }
         let proof = Proof::plain(key.public_key.clone());
-        let Some(person) = still_known(&self.wing, &proof).await else {
-            self.wing.tally.wrong_key();
-            tokio::time::sleep(WRONG_SIGNATURE).await;
-            return Ok(Auth::reject());
-        };
+        let Some(person) = still_known(&self.wing, &proof).await else { return Ok(self.stranger(user, key.public_key).await) };
         Ok(self.recognised(&person, user, proof).await)
     }
 

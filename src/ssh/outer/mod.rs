@@ -6,6 +6,7 @@ mod command;
 mod door;
 mod offer;
 mod pump;
+mod welcome;
 
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
