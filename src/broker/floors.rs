@@ -13,7 +13,7 @@ impl Broker {
     pub async fn rule_now(&self, request: &Request) -> Result<BoundRule, Fault> {
         let ask = &request.asked;
         let reader = self.reader();
-        let read = async { Ok((reader.user(&ask.user).await?, reader.host(&ask.host).await?)) };
+        let read = async { Ok((reader.user(&ask.user, self.now()).await?, reader.host(&ask.host).await?)) };
         let (user, host) = read.await.map_err(|e: crate::store::StoreError| self.fault(&e))?;
         Ok(tightened(&self.policy(), request, user.map(|user| user.person).as_ref(), host.as_ref()))
     }

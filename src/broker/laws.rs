@@ -74,10 +74,10 @@ impl Broker {
     /// What `policy` changes for the users and hosts that there are, after the one in force; in a new process, after the last one that
     /// this node had in force.
     async fn difference(&self, policy: &Arc<Policy>) -> Result<Difference, Error> {
-        let reader = self.reader();
-        let read = async { Ok::<_, StoreError>((reader.users().await?, reader.hosts().await?, reader.last_policy().await?)) };
+        let (reader, now) = (self.reader(), self.now());
+        let read = async { Ok::<_, StoreError>((reader.users(now).await?, reader.hosts().await?, reader.last_policy().await?)) };
         let (users, hosts, last) = read.await.map_err(|e| self.fault(&e))?;
-        let people: Vec<Person> = users.into_iter().filter(|user| user.disabled_at.is_none()).map(|user| user.person).collect();
+        let people: Vec<Person> = users.into_iter().filter(|user| user.in_force(now)).map(|user| user.person).collect();
         let before = match self.policy() {
             none if none.text().is_empty() => Arc::new(last.and_then(|text| Policy::parse(&text, "").ok()).unwrap_or_else(Policy::empty)),
             policy => policy,

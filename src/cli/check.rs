@@ -10,6 +10,7 @@ use super::policy::{Known, in_vain};
 use super::said::{Outcome, Said};
 use super::{open, place};
 use crate::access::policy::Policy;
+use crate::access::time::{Clock as _, SystemClock};
 use crate::config::Config;
 use crate::store::Store;
 
@@ -91,9 +92,10 @@ async fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
     let known = match store(config, found).await {
         Some(store) => {
             keys(config, &store, found).await;
-            let (users, hosts) = (store.reader().users().await.unwrap_or_default(), store.reader().hosts().await.unwrap_or_default());
+            let (reader, now) = (store.reader(), SystemClock.now());
+            let (users, hosts) = (reader.users(now).await.unwrap_or_default(), reader.hosts().await.unwrap_or_default());
             store.close().await;
-            Known { people: users.into_iter().filter(|user| user.disabled_at.is_none()).map(|user| user.person).collect(), hosts }
+            Known { people: users.into_iter().filter(|user| user.in_force(now)).map(|user| user.person).collect(), hosts }
         }
         None => Known::default(),
     };

@@ -13,6 +13,7 @@ use crate::access::host::Host;
 use crate::access::names::{HostName, Login, User};
 use crate::access::person::Person;
 use crate::access::policy::{Act, Change, Direction, Policy, PolicyError, Right, Terms, Unreached};
+use crate::access::time::{Clock as _, SystemClock};
 use crate::config::Config;
 
 /// `policy ..`.
@@ -41,11 +42,11 @@ pub(super) struct Known {
 
 async fn known(config: &Config) -> Result<Known, Failure> {
     let store = open::store(config).await?;
-    let reader = store.reader();
-    let users = reader.users().await.context("cannot read the users")?;
+    let (reader, now) = (store.reader(), SystemClock.now());
+    let users = reader.users(now).await.context("cannot read the users")?;
     let hosts = reader.hosts().await.context("cannot read the hosts")?;
     store.close().await;
-    let people = users.into_iter().filter(|user| user.disabled_at.is_none()).map(|user| user.person).collect();
+    let people = users.into_iter().filter(|user| user.in_force(now)).map(|user| user.person).collect();
     Ok(Known { people, hosts })
 }
 

@@ -46,7 +46,7 @@ async fn whom(broker: &Broker, caller: &Caller, words: &ExplainWords) -> Result<
             .hint("leave it out: over SSH it is about you")
             .into()),
         (None, Some(user)) => {
-            let known = read(broker, broker.reader().user(user).await)?;
+            let known = read(broker, broker.reader().user(user, broker.now()).await)?;
             let none = || Refusal::new("no-such-user", format!("no user \"{user}\"")).hint("`jit-bastion user list`");
             Ok(known.ok_or_else(none)?.person)
         }
@@ -59,8 +59,8 @@ async fn approvers(broker: &Broker, rule: &BoundRule, asker: &Person) -> Result<
     if asker.vendor.is_some() {
         return Ok(rule.named().iter().map(ToString::to_string).collect());
     }
-    let users = read(broker, broker.reader().users().await)?;
-    let can = users.iter().filter(|user| user.disabled_at.is_none() && rule.may_decide(&user.person, &asker.user).is_ok());
+    let users = read(broker, broker.reader().users(broker.now()).await)?;
+    let can = users.iter().filter(|user| user.in_force(broker.now()) && rule.may_decide(&user.person, &asker.user).is_ok());
     Ok(can.map(|user| user.person.user.to_string()).collect())
 }
 

@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn wrong_usage_is_one_line() {
         for (line, has) in [
-            ("", "no verb; there are: whoami, hosts, request"),
+            ("", "no verb; there are: whoami, hosts, explain, request"),
             ("bash -i", "\"bash\" is not a verb"),
             ("x\u{1b}[2J", "\"x\\u{1b}[2J\" is not a verb"),
             ("request phi-db", "--reason <TEXT> (usage: ssh jit-bastion request"),

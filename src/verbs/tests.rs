@@ -1,5 +1,7 @@
 //! The verbs against a broker on a real store in a temporary folder, with a clock that the test moves.
 
+mod explaining;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -310,7 +312,7 @@ async fn refusals_have_a_reason_a_next_step_and_a_status() {
             "alice",
             "shell",
             2,
-            "\"shell\" is not a verb; there are: whoami, hosts, request, requests, show, approve, deny, withdraw, grants, cert, extend, close, revoke, kill, known-hosts, sessions, confirm, refuse, recordings, replay, help\n",
+            "\"shell\" is not a verb; there are: whoami, hosts, explain, request, requests, show, approve, deny, withdraw, grants, cert, extend, close, revoke, kill, known-hosts, sessions, confirm, refuse, recordings, replay, help\n",
         ),
     ] {
         let said = world.say(who, line).await;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Policy;
 use super::bound::{Approvers, BoundRule, Floor, MOST_HUMANS};
 use super::compare::classed;
 use super::rules::{Allow, Require};
 use super::selector::{Glob, HostPattern, Who};
-use super::{Policy, Wish};
 use crate::access::channels::Channels;
 use crate::access::host::Host;
 use crate::access::names::{Role, RuleId, User, Vendor};
@@ -139,11 +139,10 @@ impl Policy {
         let (askers, places) = classed([self, self], people, hosts);
         for (person, host) in askers.iter().flat_map(|person| places.iter().map(move |host| (person, host))) {
             for (login, kind) in host.one.logins.iter().flat_map(|login| kinds.iter().map(move |kind| (login, kind))) {
-                let channels = Some([kind.clone()].into_iter().collect());
-                let Some(verdict) = self.covering(person.one, host.one, &Wish { channels, ..Wish::of(login.clone()) }) else { continue };
-                let key = (verdict.rule.id.clone(), verdict.rule.approver_words());
-                let (_, askers) = judged.entry(key).or_insert_with(|| (verdict.rule, BTreeSet::new()));
-                askers.extend(person.all.iter().map(|person| person.user.clone()));
+                for rule in self.binding(person.one, host.one, login, kind) {
+                    let (_, askers) = judged.entry((rule.id.clone(), rule.approver_words())).or_insert_with(|| (rule, BTreeSet::new()));
+                    askers.extend(person.all.iter().map(|person| person.user.clone()));
+                }
             }
         }
         judged.into_values().filter_map(|(rule, askers)| in_vain(&rule, &askers, people)).collect()
@@ -152,8 +151,11 @@ impl Policy {
 
 fn in_vain(rule: &BoundRule, askers: &BTreeSet<User>, people: &[Person]) -> Option<Unreached> {
     let able: Vec<Person> = people.iter().filter(|person| rule.named().iter().any(|who| who.matches(person))).cloned().collect();
-    let missing: Vec<(&User, u32)> =
-        askers.iter().map(|asker| (asker, rule.missing(asker, &able))).filter(|(_, missing)| *missing > 0).collect();
+    // Whoever could not say yes anyway takes no yes away by asking: one count is good for all of them.
+    let names: BTreeSet<&User> = able.iter().map(|person| &person.user).collect();
+    let outside = askers.iter().find(|asker| !names.contains(asker)).map(|asker| rule.missing(asker, &able));
+    let count = |asker: &User| outside.filter(|_| !names.contains(asker)).unwrap_or_else(|| rule.missing(asker, &able));
+    let missing: Vec<(&User, u32)> = askers.iter().map(|asker| (asker, count(asker))).filter(|(_, missing)| *missing > 0).collect();
     let most = missing.iter().map(|(_, missing)| *missing).max()?;
     Some(Unreached {
         rule: rule.id.clone(),

@@ -134,19 +134,24 @@ impl Policy {
             return all;
         }
         for kind in Channels::all_built().iter() {
-            let mut steps: Vec<Terms> = Vec::new();
-            let named = Wish { channels: Some([kind.clone()].into_iter().collect()), ..Wish::of(login.clone()) };
-            let mut next = self.covering(who, host, &named);
-            while let Some(verdict) = next {
-                let terms = Terms::of(&verdict.rule);
-                let longer = Span::seconds(terms.longest.as_seconds() + 1);
-                steps.push(terms);
-                next = self.covering(who, host, &Wish { length: Some(longer), ..named.clone() });
-            }
+            let steps: Vec<Terms> = self.binding(who, host, login, kind).iter().map(Terms::of).collect();
             if !steps.is_empty() {
                 all.insert(kind.clone(), steps);
             }
         }
         all
+    }
+
+    /// The rules that bind asks for this one kind: the first for short ones, each next for those that are too long for all before it.
+    pub(super) fn binding(&self, who: &Person, host: &Host, login: &Login, kind: &Kind) -> Vec<BoundRule> {
+        let mut rules: Vec<BoundRule> = Vec::new();
+        let named = Wish { channels: Some([kind.clone()].into_iter().collect()), ..Wish::of(login.clone()) };
+        let mut next = self.covering(who, host, &named);
+        while let Some(verdict) = next {
+            let longer = Span::seconds(verdict.rule.max_duration.as_seconds() + 1);
+            rules.push(verdict.rule);
+            next = self.covering(who, host, &Wish { length: Some(longer), ..named.clone() });
+        }
+        rules
     }
 }

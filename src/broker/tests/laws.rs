@@ -117,7 +117,7 @@ async fn a_new_floor_names_approvers_for_what_waits() {
     let carol = world.who("carol").await;
     let queue = || async {
         let filter = RequestFilter { decider: Some(carol.user.clone()), pending: true, ..RequestFilter::default() };
-        world.broker.reader().requests(&filter, world.broker.now()).await.unwrap().len()
+        world.broker.reader().requests(&filter).await.unwrap().len()
     };
     assert_eq!(queue().await, 0);
     world.reload(&with("[[require]]\nid = \"security\"\nhosts = [\"phi-*\"]\napprove = { by = [\"role:auditor\"] }\n")).await.unwrap();

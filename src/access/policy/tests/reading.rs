@@ -69,9 +69,9 @@ fn a_difference_says_who_gains_and_who_loses() {
     let longer = BEFORE.replace("max-duration = \"1h\"", "max-duration = \"2h\"");
     assert_eq!(
         difference(BEFORE, &longer),
-        "+ alice, anna: shell as postgres on phi-app, phi-db: was up to 1h, granted at once, or up to 4h, approved by 1 of role:owner; \
-         is up to 2h, granted at once, or up to 4h, approved by 1 of role:owner\n\
-         + alice, anna: exec as postgres on phi-app, phi-db: was up to 1h, granted at once; is up to 2h, granted at once\n"
+        "+ alice, anna: exec as postgres on phi-app, phi-db: was up to 1h, granted at once; is up to 2h, granted at once\n\
+         + alice, anna: shell as postgres on phi-app, phi-db: was up to 1h, granted at once, or up to 4h, approved by 1 of role:owner; \
+         is up to 2h, granted at once, or up to 4h, approved by 1 of role:owner\n"
     );
     let other = BEFORE.replace("role:owner", "role:chief");
     assert!(difference(BEFORE, &other).starts_with("~ alice, anna: shell as postgres"), "{}", difference(BEFORE, &other));
