@@ -360,7 +360,7 @@ async fn who_and_where() {
     assert_eq!(world.json("local", "whoami").await["actor"], "local:root");
     assert_eq!(
         world.say("alice", "hosts").await.out,
-        "host     logins    aliases  labels\nphi-app  postgres           phi\nphi-db   postgres  db       phi\n"
+        "host     logins    aliases  address              labels\nphi-app  postgres           phi-app.internal:22  phi\nphi-db   postgres  db       phi-db.internal:22   phi\n"
     );
     assert_eq!(world.say("vera", "hosts").await.out, "there is no host that you may ask for\n");
     assert_eq!(world.json("dave", "hosts").await.as_array().unwrap().len(), 3, "a rule shows every host");

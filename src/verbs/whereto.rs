@@ -56,15 +56,16 @@ pub(super) async fn hosts(broker: &Broker, caller: &Caller) -> Result<Answer, Er
     if let Some(grant) = caller.limited_to(broker).await? {
         all.retain(|host| host.name == grant.host);
     }
-    let mut table = Table::new(["host", "logins", "aliases", "labels"]);
+    let mut table = Table::new(["host", "logins", "aliases", "address", "labels"]);
     let mut rows = Vec::new();
     for host in &all {
         let logins = logins(&policy, caller.person.as_ref(), host);
         let words = |list: Vec<String>| list.join(",");
-        let labels = host.labels.iter().map(|(key, value)| if value.is_empty() { key.clone() } else { format!("{key}={value}") }).collect();
+        let address = host.address.to_string();
         let aliases: Vec<String> = host.aliases.iter().map(ToString::to_string).collect();
-        table.row([host.name.to_string(), words(logins.iter().map(ToString::to_string).collect()), words(aliases.clone()), words(labels)]);
-        rows.push(json!({ "host": host.name.as_str(), "logins": logins, "aliases": aliases, "labels": host.labels }));
+        let names: Vec<String> = logins.iter().map(ToString::to_string).collect();
+        table.row([host.name.to_string(), words(names), words(aliases.clone()), address.clone(), words(host.label_words().collect())]);
+        rows.push(json!({ "host": host.name.as_str(), "logins": logins, "aliases": aliases, "address": address, "labels": host.labels }));
     }
     let human = if table.is_empty() { "there is no host that you may ask for\n".into() } else { table.print(caller.look) };
     Ok(Answer::done(human, Value::Array(rows)))

@@ -10,6 +10,7 @@ mod crash;
 mod cutoff;
 mod exit_status;
 mod files;
+mod hosts;
 mod idle;
 mod multiplex;
 mod refusals;

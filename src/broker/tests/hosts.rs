@@ -161,3 +161,41 @@ async fn a_host_that_a_file_drops_ends_its_visits() {
     assert_eq!(open.cutoff.reason(), Some(Ending::Revoked));
     world.leave(open, Ending::Revoked).await;
 }
+
+#[tokio::test]
+async fn a_look_is_for_the_bastions_own_command_line_and_runs_one_script() {
+    let world = World::new().await;
+    let broker = &world.broker;
+    let by_user = Actor::User(User::parse("dave").unwrap());
+    assert_eq!(refused(broker.admit_audit(&by_user, &name("phi-db"), None, None).await).code, "local-only");
+    assert_eq!(refused(broker.admit_audit(&local(), &name("nowhere"), None, None).await).code, "no-such-host");
+    let wrong = broker.admit_audit(&local(), &name("phi-db"), Some("root".parse().unwrap()), None).await;
+    assert!(refused(wrong).next.is_some_and(|next| next.contains("postgres, admin")));
+
+    let admission = broker.admit_audit(&local(), &name("phi-db"), None, Some(note("the yearly look"))).await.unwrap();
+    assert_eq!((admission.login().as_str(), world.events(1).await), ("postgres", vec!["host-audit-begun".to_owned()]));
+    let id = admission.meta().session.clone();
+    let key = PrivateKey::random(&mut StdRng::seed_from_u64(3), Algorithm::Ed25519).unwrap();
+    let certificate = broker.certify_audit(&admission, key.public_key(), "192.0.2.9".parse().unwrap()).await.unwrap();
+    let option = |name: &str| certificate.critical_options().get(name).cloned();
+    assert_eq!(option("force-command").as_deref(), Some(admission.command()));
+    assert_eq!(option("source-address").as_deref(), Some("192.0.2.9"));
+    assert_eq!((certificate.extensions().len(), certificate.valid_principals()), (0, &["postgres".to_owned()][..]));
+    assert_eq!(certificate.key_id(), format!("audit/local:root/{id}"));
+    assert!(certificate.valid_before() <= u64::try_from(NOON.seconds()).unwrap() + 180);
+
+    // It has no place on the list of who is inside, and no grant; it is looked at nowhere but here.
+    assert!(broker.live().is_empty() && broker.reader().session(&id).await.unwrap().is_none());
+    broker.close_audit(admission, Ending::Left, None, Some(Standing { keys: 3, unread: 1 })).await.unwrap();
+    assert_eq!(world.events(1).await, ["host-audited"]);
+    let last = broker.reader().last_audit(&name("phi-db")).await.unwrap().unwrap();
+    assert_eq!((last.id, last.keys, last.unread, last.actor), (id, Some(3), Some(1), local()));
+    assert!(world.verify().await.findings.is_empty());
+}
+
+#[tokio::test]
+async fn nobody_looks_while_the_clock_was_set_back() {
+    let world = World::new().await;
+    world.clock.set_wall(NOON.minus(Span::minutes(10)));
+    assert_eq!(refused(world.broker.admit_audit(&local(), &name("phi-db"), None, None).await).code, "clock");
+}

@@ -86,3 +86,21 @@ async fn what_could_not_be_sealed_then_is_sealed_at_the_next_start() {
     assert_eq!(world.events(2).await, ["bastion-started", "session-recovered"]);
     assert!(found(&world).is_empty());
 }
+
+#[tokio::test]
+async fn a_killed_look_at_a_host_is_sealed_at_the_next_start() {
+    let world = World::new().await;
+    let admission = world.broker.admit_audit(&local(), &"phi-db".parse().unwrap(), None, None).await.unwrap();
+    let id = admission.meta().session.clone();
+    let mut journal = Journal::create(&world.dir.path().join("journal"), admission.meta(), Level::Process).unwrap();
+    let exec = Body::Open(ChannelMeta { kind: ChannelKind::Exec, command: Some("look".into()), terminal: None });
+    journal.keep(&[Frame { channel: 1, at: 0, body: exec }, Frame { channel: 1, at: 9, body: Body::Out(b"seen\n") }]).unwrap();
+    drop((journal, admission));
+    let broker = next(&world).await;
+    broker.recover(found(&world)).await.unwrap();
+    broker.recover(found(&world)).await.unwrap();
+    assert_eq!(world.events(2).await, ["bastion-started", "session-recovered"]);
+    let row = broker.reader().audit(&id).await.unwrap().unwrap();
+    assert_eq!((row.recordings, row.sealed.is_some(), row.ended.map(|(_, why)| why)), (1, true, Some(Ending::Shutdown)));
+    assert!(found(&world).is_empty() && world.verify().await.findings.is_empty());
+}
