@@ -126,7 +126,7 @@ fn listed(what: &str, files: &[(String, Vec<String>)], out: &mut String) {
 }
 
 fn none(text: &str) -> &str {
-    if text.is_empty() { "nobody" } else { text }
+    if text.is_empty() { "(none)" } else { text }
 }
 
 /// For a program, the same; control characters are JSON's business.

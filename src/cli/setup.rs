@@ -99,7 +99,7 @@ fn enforce(logins: &[Login], sources: &[String]) -> String {
     }
     let _ = write!(
         out,
-        "\n# These logins open by the bastion's certificates alone: no standing keys, no passwords.\nMatch User {names}\n    AuthorizedKeysFile none\n    AuthorizedKeysCommand none\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n    AuthenticationMethods publickey\n"
+        "\n# These logins open by the bastion's certificates alone: no standing keys, no passwords.\nMatch User {names}\n    AuthorizedKeysFile none\n    AuthorizedKeysCommand none\n    AuthorizedPrincipalsFile none\n    AuthorizedPrincipalsCommand none\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n    AuthenticationMethods publickey\n"
     );
     if has_root(logins) {
         out.push_str("\nMatch User root\n    PermitRootLogin prohibit-password\n");
@@ -121,6 +121,7 @@ fn notes(stage: Stage, logins: &[Login], authorities: usize, sources: &[String])
         format!(
             "sshd 9.8 and newer: failed handshakes of one user would lock out the bastion's address for all. There, add\nPerSourcePenaltyExemptList {addresses}"
         ),
+        "sshd takes the first TrustedUserCAKeys that it reads. Where this host trusts another CA already, add our line to that CA's file\ninstead; and where it has an AuthorizedPrincipalsFile, each login's file must name the login.".to_owned(),
         "Many sessions that begin at once: a line `MaxStartups 100:30:300` (and no PerSourceMaxStartups for the bastion).".to_owned(),
     ];
     if authorities > 1 {
@@ -191,7 +192,7 @@ mod tests {
     fn enforce_leaves_certificates_from_the_bastion_alone() {
         let setup = Setup::new(&host(), Stage::Enforce, &[CA.into()], &["192.0.2.7".into(), "2001:db8::/64".into()]);
         let from_bastion = effective(&setup, "postgres", "192.0.2.7");
-        for line in ["pubkeyauthentication yes", "passwordauthentication no", "kbdinteractiveauthentication no", "authorizedkeysfile none"]
+        for line in ["authorizedprincipalsfile none", "pubkeyauthentication yes", "passwordauthentication no", "kbdinteractiveauthentication no", "authorizedkeysfile none"]
         {
             assert!(from_bastion.contains(&format!("\n{line}\n")), "{line} in\n{from_bastion}");
         }

@@ -42,7 +42,7 @@ pub(crate) enum DialError {
     #[error("{host} did not answer within {seconds} s")]
     Slow { host: String, seconds: u64 },
     #[error(
-        "the key of {host} is not the registered one: {why}\nhint: an administrator compares the key at the console and registers it with `host add`"
+        "the key of {host} is not the registered one: {why}\nhint: an administrator compares the key at the console and registers it with `jit-bastion host key {host} --scan`"
     )]
     HostKey { host: String, why: String },
     #[error(
