@@ -1,9 +1,11 @@
 //! All keys of an installation, and their one form at rest.
 
+use std::collections::BTreeMap;
+
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
-use ssh_key::PrivateKey;
 use ssh_key::private::{Ed25519Keypair, KeypairData};
+use ssh_key::{PrivateKey, PublicKey};
 use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -12,9 +14,10 @@ use super::authority::{HostAuthority, SessionAuthority};
 use super::envelope::{self, Cost, EnvelopeError};
 use super::note::{NoteKeyError, NoteSigner};
 use super::secret::Passphrase;
+use super::turning::{KeyRole, Other};
 
-/// The largest opened keyring in bytes; the real one has less than 1 KiB.
-const ROOM: usize = 8 * 1024;
+/// The largest opened keyring in bytes; the real one has less than 1 KiB, and a little for each key that was replaced.
+const ROOM: usize = 32 * 1024;
 
 /// Keys that cannot be made, sealed or opened.
 #[derive(Debug, Error)]
@@ -42,13 +45,15 @@ pub struct Keyring {
     pub hosts: HostAuthority,
     /// Only the bastion trusts it.
     pub access: AccessAuthority,
-    seeds: Seeds,
+    /// The checkpoint key's public half.
+    pub(super) checkpoint: PublicKey,
+    pub(super) seeds: Seeds,
 }
 
 /// What is sealed: 32 random bytes each. The field says what of; a later version may add kinds beside Ed25519 under new names.
-#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Seeds {
+pub(super) struct Seeds {
     outer_host_key_ed25519: [u8; 32],
     inner_host_key_ed25519: [u8; 32],
     session_ca_ed25519: [u8; 32],
@@ -56,6 +61,26 @@ struct Seeds {
     access_ca_ed25519: [u8; 32],
     checkpoint_key_ed25519: [u8; 32],
     store_secret: [u8; 32],
+    /// Keys that will sign, and keys that did.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) others: Vec<Other>,
+    /// Since when the keys above sign, where they are not those that `init` made. Microseconds.
+    #[zeroize(skip)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) since: BTreeMap<KeyRole, i64>,
+}
+
+impl Seeds {
+    pub(super) fn place(&mut self, role: KeyRole) -> &mut [u8; 32] {
+        match role {
+            KeyRole::Session => &mut self.session_ca_ed25519,
+            KeyRole::Host => &mut self.host_ca_ed25519,
+            KeyRole::Access => &mut self.access_ca_ed25519,
+            KeyRole::HostKeyOuter => &mut self.outer_host_key_ed25519,
+            KeyRole::HostKeyInner => &mut self.inner_host_key_ed25519,
+            KeyRole::Checkpoint => &mut self.checkpoint_key_ed25519,
+        }
+    }
 }
 
 impl Keyring {
@@ -74,6 +99,8 @@ impl Keyring {
             access_ca_ed25519: draw(),
             checkpoint_key_ed25519: draw(),
             store_secret: draw(),
+            others: Vec::new(),
+            since: BTreeMap::new(),
         })
     }
 
@@ -98,25 +125,26 @@ impl Keyring {
         &self.seeds.store_secret
     }
 
-    fn seal_at<R: CryptoRng + ?Sized>(&self, passphrase: &Passphrase, cost: Cost, rng: &mut R) -> Result<String, KeyringError> {
+    pub(super) fn seal_at<R: CryptoRng + ?Sized>(&self, passphrase: &Passphrase, cost: Cost, rng: &mut R) -> Result<String, KeyringError> {
         let mut plain = Zeroizing::new(Vec::with_capacity(ROOM));
         serde_json::to_writer(&mut *plain, &self.seeds).map_err(|_| KeyringError::Content)?;
         Ok(envelope::seal(&plain, passphrase, cost, rng)?)
     }
 
-    fn from_seeds(seeds: Seeds) -> Result<Self, KeyringError> {
+    pub(super) fn from_seeds(seeds: Seeds) -> Result<Self, KeyringError> {
         Ok(Self {
             outer_host_key: ed25519(&seeds.outer_host_key_ed25519, "jit-bastion outer")?,
             inner_host_key: ed25519(&seeds.inner_host_key_ed25519, "jit-bastion inner")?,
             sessions: SessionAuthority::new(ed25519(&seeds.session_ca_ed25519, "jit-bastion session CA")?),
             hosts: HostAuthority::new(ed25519(&seeds.host_ca_ed25519, "jit-bastion host CA")?),
             access: AccessAuthority::new(ed25519(&seeds.access_ca_ed25519, "jit-bastion access CA")?),
+            checkpoint: ed25519(&seeds.checkpoint_key_ed25519, "jit-bastion checkpoint key")?.public_key().clone(),
             seeds,
         })
     }
 }
 
-fn ed25519(seed: &[u8; 32], comment: &str) -> Result<PrivateKey, ssh_key::Error> {
+pub(super) fn ed25519(seed: &[u8; 32], comment: &str) -> Result<PrivateKey, ssh_key::Error> {
     PrivateKey::new(KeypairData::Ed25519(Ed25519Keypair::from_seed(seed)), comment)
 }
 

@@ -11,3 +11,4 @@ pub mod envelope;
 pub mod keyring;
 pub mod note;
 pub mod secret;
+pub mod turning;
