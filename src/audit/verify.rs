@@ -1,7 +1,8 @@
 //! Reads a log again, offline, and tells everything that does not fit: a missing, doubled or changed entry, a wrong order, a head that
 //! was signed over something else, a log that is shorter than a head that left the machine.
 //!
-//! Trust comes from the [`NoteKey`] and from checkpoints that were kept somewhere else; everything else may be lies.
+//! Trust comes from the [`NoteKey`] and from checkpoints that were kept somewhere else; everything else may be lies. Where the log names
+//! another key (`checkpoint-key-changed`) and a head by a trusted key covers that entry, the other key is trusted from there on.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,6 +15,8 @@ use super::digest::Digest;
 use super::tree::{Frontier, leaf_hash};
 use crate::access::time::Timestamp;
 
+/// The event with which a log names another key.
+const KEY_CHANGED: &str = "checkpoint-key-changed";
 /// The most findings that are told one by one; a log that is wrong everywhere needs no list of it.
 const MOST_FINDINGS: usize = 100;
 
@@ -103,6 +106,13 @@ pub enum Finding {
         /// Where the head comes from.
         source: String,
     },
+    /// A head by a key that another had replaced before.
+    Replaced {
+        /// Entries under it.
+        size: u64,
+        /// Where it comes from.
+        source: String,
+    },
     /// Two trusted heads over the same number of entries name different roots: somebody signed two histories.
     Split {
         /// Entries under both.
@@ -140,6 +150,9 @@ impl fmt::Display for Finding {
             Self::Truncated { size, entries, source } => {
                 write!(f, "the log has {entries} entries, but a checkpoint over {size} was signed ({source}): it was cut off")
             }
+            Self::Replaced { size, source } => {
+                write!(f, "the checkpoint over {size} entries is signed by a key that was replaced before ({source})")
+            }
             Self::Split { size, source } => write!(f, "two checkpoints over {size} entries name different roots ({source})"),
             Self::Belief { size } => write!(f, "the store keeps a head over {size} entries, and the entries do not give it"),
             Self::NoHead => f.write_str("no checkpoint vouches for these entries"),
@@ -164,10 +177,17 @@ pub struct Verdict {
 }
 
 /// A verification in progress: feed it the rows in their stored order, then [`finish`](Self::finish). Memory does not grow with the log.
-pub struct LogCheck<'a> {
-    key: &'a NoteKey,
-    /// Heads that are signed by the key and not reached yet: size, then root and source.
-    heads: BTreeMap<u64, (Digest, String)>,
+pub struct LogCheck {
+    /// Whom we trust, the oldest first.
+    keys: Vec<NoteKey>,
+    /// The newest of them that has signed a head which fits.
+    newest: usize,
+    /// Heads that a trusted key signed and that are not reached yet, by size.
+    heads: BTreeMap<u64, Signed>,
+    /// Heads that nobody whom we trust so far has signed.
+    strange: Vec<Head>,
+    /// Keys that an entry names, and its number; trusted once a head covers it.
+    named: Vec<(u64, NoteKey)>,
     /// What the store keeps of the log's head, not reached yet.
     believed: Option<(u64, Digest)>,
     edge: Frontier,
@@ -179,13 +199,29 @@ pub struct LogCheck<'a> {
     fitting: usize,
 }
 
-impl<'a> LogCheck<'a> {
+/// A head by a trusted key.
+struct Signed {
+    root: Digest,
+    source: String,
+    /// Which of the trusted keys.
+    by: usize,
+}
+
+impl LogCheck {
     /// Begins the log whose name is `key`'s, against `heads` in any order.
-    pub fn new(key: &'a NoteKey, heads: impl IntoIterator<Item = Head>) -> Self {
+    pub fn new(key: &NoteKey, heads: impl IntoIterator<Item = Head>) -> Self {
+        Self::trusting(std::slice::from_ref(key), heads)
+    }
+
+    /// The same with several keys that are trusted from the begin, the oldest first; without one, no head counts.
+    pub fn trusting(keys: &[NoteKey], heads: impl IntoIterator<Item = Head>) -> Self {
         let mut check = Self {
-            key,
+            keys: keys.to_vec(),
+            newest: 0,
             heads: BTreeMap::new(),
             believed: None,
+            strange: Vec::new(),
+            named: Vec::new(),
             edge: Frontier::new(),
             next: 0,
             time: None,
@@ -222,15 +258,25 @@ impl<'a> LogCheck<'a> {
         self.reached();
     }
 
+    /// The keys that are trusted by now, the oldest first.
+    pub fn keys(&self) -> &[NoteKey] {
+        &self.keys
+    }
+
     /// All entries were fed.
     pub fn finish(mut self) -> Verdict {
         let entries = self.edge.size();
+        for Head { source, note } in std::mem::take(&mut self.strange) {
+            if let Err(why) = self.opened(&note) {
+                self.found(Finding::Head { source, why });
+            }
+        }
         let left: Vec<_> = std::mem::take(&mut self.heads).into_iter().collect();
         if let Some((size, _)) = self.believed.take() {
             self.found(Finding::Belief { size });
         }
         let none = self.fitting == 0 && left.is_empty() && self.findings.is_empty();
-        for (size, (_, source)) in left {
+        for (size, Signed { source, .. }) in left {
             self.found(Finding::Truncated { size, entries, source });
         }
         if none && entries > 0 {
@@ -242,15 +288,30 @@ impl<'a> LogCheck<'a> {
         Verdict { findings: self.findings, entries, vouched: self.vouched, heads: self.fitting, root: self.edge.root() }
     }
 
+    /// The checkpoint in `note` and which trusted key signed it.
+    fn opened(&self, note: &str) -> Result<(Checkpoint, usize), NoteError> {
+        let mut last = Err(NoteError::Key);
+        for (by, key) in self.keys.iter().enumerate().rev() {
+            match Checkpoint::open(note, key) {
+                Ok(head) => return Ok((head, by)),
+                // Another of the keys may have signed it.
+                Err(why @ NoteError::Unsigned(_)) => last = Err(why),
+                Err(why) => return Err(why),
+            }
+        }
+        last
+    }
+
     fn head(&mut self, head: Head) {
-        let source = head.source;
-        match Checkpoint::open(&head.note, self.key) {
-            Err(why) => self.found(Finding::Head { source, why }),
-            Ok(Checkpoint { size, root, .. }) => match self.heads.get(&size) {
-                Some((other, _)) if *other != root => self.found(Finding::Split { size, source }),
+        match self.opened(&head.note) {
+            // Perhaps the log itself names who signed it.
+            Err(NoteError::Unsigned(_)) => self.strange.push(head),
+            Err(why) => self.found(Finding::Head { source: head.source, why }),
+            Ok((Checkpoint { size, root, .. }, by)) => match self.heads.get(&size) {
+                Some(other) if other.root != root => self.found(Finding::Split { size, source: head.source }),
                 Some(_) => {}
                 None => {
-                    self.heads.insert(size, (root, source));
+                    self.heads.insert(size, Signed { root, source: head.source, by });
                 }
             },
         }
@@ -264,12 +325,49 @@ impl<'a> LogCheck<'a> {
         {
             self.found(Finding::Belief { size });
         }
-        let Some((root, source)) = self.heads.remove(&size) else { return };
-        if root == self.edge.root() {
-            self.vouched = size;
-            self.fitting += 1;
-        } else {
-            self.found(Finding::Root { size, since: self.vouched, source });
+        let Some(Signed { root, source, by }) = self.heads.remove(&size) else { return };
+        if root != self.edge.root() {
+            return self.found(Finding::Root { size, since: self.vouched, source });
+        }
+        if by < self.newest {
+            return self.found(Finding::Replaced { size, source });
+        }
+        self.newest = by;
+        self.vouched = size;
+        self.fitting += 1;
+        self.follow(size);
+    }
+
+    /// Trusts the keys that are named in the entries under a head that fits, and looks at the heads that they signed.
+    fn follow(&mut self, size: u64) {
+        let (covered, later) = std::mem::take(&mut self.named).into_iter().partition(|(seq, _)| *seq < size);
+        self.named = later;
+        let covered: Vec<(u64, NoteKey)> = covered;
+        if covered.is_empty() {
+            return;
+        }
+        self.keys.extend(covered.into_iter().map(|(_, key)| key));
+        let reached = self.edge.size();
+        for head in std::mem::take(&mut self.strange) {
+            // A head that this key signed over fewer entries came before anybody could trust it.
+            let late = self.opened(&head.note).is_ok_and(|(checkpoint, _)| checkpoint.size < reached);
+            if late {
+                let source = head.source;
+                self.found(Finding::Head { source, why: NoteError::Unsigned("a key that was trusted then".into()) });
+            } else {
+                self.head(head);
+            }
+        }
+    }
+
+    /// The log names the key that signs from here on.
+    fn names(&mut self, seq: u64, key: &str) {
+        if let Ok(key) = key.parse::<NoteKey>()
+            && self.keys.first().is_some_and(|first| first.name() == key.name())
+            && !self.keys.contains(&key)
+            && self.named.iter().all(|(_, named)| *named != key)
+        {
+            self.named.push((seq, key));
         }
     }
 
@@ -283,7 +381,7 @@ impl<'a> LogCheck<'a> {
         let (Some(number), Some(node)) = (number, node) else {
             return self.found(Finding::Unreadable { seq, why: "it has no number or no node".into() });
         };
-        if number != seq || node != self.key.name() {
+        if number != seq || self.keys.first().is_none_or(|key| key.name() != node) {
             let node = crate::access::names::escaped(node);
             self.found(Finding::Misplaced { seq, says: format!("entry {number} of {node}") });
         }
@@ -294,6 +392,11 @@ impl<'a> LogCheck<'a> {
             self.found(Finding::Time { seq });
         }
         self.time = Some(time);
+        if value.get("event").and_then(Value::as_str) == Some(KEY_CHANGED)
+            && let Some(key) = value.get("data").and_then(|data| data.get("checkpoint_key")).and_then(Value::as_str)
+        {
+            self.names(seq, key);
+        }
     }
 
     fn found(&mut self, finding: Finding) {

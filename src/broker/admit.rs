@@ -159,8 +159,7 @@ impl Broker {
             extensions: if runs_programs(&grant.channels) { [Extension::Pty].into() } else { Default::default() },
             force_command: files_only(&grant.channels),
         };
-        let sessions = &self.serving()?.keys.sessions;
-        Ok(sessions.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?)
+        Ok(self.keys()?.sessions.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?)
     }
 
     /// The grant for a login: the named one, or the one that ends last (the newest among equals).

@@ -12,6 +12,8 @@ use super::{Broker, Error, Fault};
 use crate::access::host::Host;
 use crate::access::time::Span;
 use crate::ca::certificate::{HostCert, KeyId, Serial, Validity};
+use crate::ca::keyring::Keyring;
+use crate::ca::turning::KeyRole;
 
 /// A host key with its certificate, if there is one.
 #[derive(Debug, Clone)]
@@ -37,47 +39,53 @@ pub(super) type Shown = HashMap<Vec<String>, (Certificate, Validity)>;
 impl Broker {
     /// What the outer hop shows.
     pub fn outer_identity(&self) -> Result<Identity, Fault> {
-        let key = self.serving()?.keys.outer_host_key.clone();
-        let certificate = self.shown(&key, self.settings.names.clone(), "outer")?;
+        let ring = self.keys()?;
+        let key = ring.outer_host_key.clone();
+        let certificate = self.shown(&ring, &key, self.settings.names.clone(), "outer")?;
         Ok(Identity { key, certificate })
     }
 
     /// What the inner hop shows in the host's place, the best first.
     pub fn inner_identities(&self, host: &Host) -> Result<Vec<Identity>, Fault> {
-        let key = self.serving()?.keys.inner_host_key.clone();
+        let ring = self.keys()?;
+        let key = ring.inner_host_key.clone();
         // People may dial the registered address too, and OpenSSH looks for what they typed.
         let mut names: Vec<String> = host.names().map(ToString::to_string).collect();
         names.push(host.address.host.clone());
-        let certificate = self.shown(&key, names, host.name.as_str())?;
+        let certificate = self.shown(&ring, &key, names, host.name.as_str())?;
         Ok(vec![Identity { key, certificate }])
     }
 
-    /// The public key, in base64, that the manifests of sealed recordings are signed with.
+    /// The public keys, in base64 with a blank between them, that the manifests of sealed recordings are or were signed with.
     pub fn manifest_key(&self) -> Result<String, Fault> {
-        let signer = self.signer.as_ref().ok_or_else(|| self.fault("this process has not opened the keys"))?;
-        Ok(STANDARD.encode(signer.public_key()))
+        let keys: Vec<String> = self.keys()?.checkpoint_keys().iter().map(|key| STANDARD.encode(key)).collect();
+        Ok(keys.join(" "))
     }
 
     /// The lines for known_hosts.
     pub fn known_hosts(&self, form: KnownHosts) -> Result<Vec<String>, Error> {
-        let keys = &self.serving()?.keys;
+        let (keys, now) = (self.keys()?, self.now());
         let pattern = &self.settings.known_hosts_pattern;
         let text = |key: &ssh_key::PublicKey| {
             let mut bare = key.clone();
             bare.set_comment("");
             bare.to_openssh().map(|line| line.trim_end().to_owned()).map_err(|e| self.fault(&e))
         };
+        // Several while one is replaced: people take the next one before it is shown.
+        let lines = |role: KeyRole, before: &str| {
+            keys.trusted(role, now).iter().map(|key| Ok(format!("{before} {}", text(key)?))).collect::<Result<Vec<_>, Fault>>()
+        };
         Ok(match form {
-            KnownHosts::Authority => vec![format!("@cert-authority {pattern} {}", text(keys.hosts.public_key())?)],
-            KnownHosts::Plain => vec![
-                format!("{} {}", self.settings.names.join(","), text(keys.outer_host_key.public_key())?),
-                format!("{pattern} {}", text(keys.inner_host_key.public_key())?),
-            ],
+            KnownHosts::Authority => lines(KeyRole::Host, &format!("@cert-authority {pattern}"))?,
+            KnownHosts::Plain => {
+                [lines(KeyRole::HostKeyOuter, &self.settings.names.join(","))?, lines(KeyRole::HostKeyInner, pattern)?].concat()
+            }
         })
     }
 
-    /// A certificate over `key` for `names`: the one in use, or a new one when half of its life is over. None without names.
-    fn shown(&self, key: &PrivateKey, mut names: Vec<String>, whose: &str) -> Result<Option<Certificate>, Fault> {
+    /// A certificate over `key` for `names`: the one in use, or a new one when half of its life is over or a key was replaced. None without
+    /// names.
+    fn shown(&self, ring: &Keyring, key: &PrivateKey, mut names: Vec<String>, whose: &str) -> Result<Option<Certificate>, Fault> {
         names.retain(|name| !name.is_empty());
         names.sort();
         names.dedup();
@@ -86,7 +94,7 @@ impl Broker {
         }
         let now = self.now();
         let in_use = self.shown.read().unwrap_or_else(PoisonError::into_inner).get(&names).cloned();
-        if let Some((certificate, _)) = in_use.filter(|(_, validity)| !validity.half_spent(now)) {
+        if let Some((certificate, _)) = in_use.filter(|(shown, validity)| !validity.half_spent(now) && of(shown, ring, key)) {
             return Ok(Some(certificate));
         }
         let ask = HostCert {
@@ -97,13 +105,18 @@ impl Broker {
             validity: Validity::new(now, now.plus(LIFE)).map_err(|e| self.fault(&e))?,
         };
         let validity = ask.validity;
-        let signed = self.serving()?.keys.hosts.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?;
+        let signed = ring.hosts.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?;
         let mut shown = self.shown.write().unwrap_or_else(PoisonError::into_inner);
         // Hosts come and go: what nobody was shown for its whole life is forgotten.
         shown.retain(|_, (_, validity)| i64::try_from(validity.until).is_ok_and(|until| until > now.seconds()));
         shown.insert(names, (signed.clone(), validity));
         Ok(Some(signed))
     }
+}
+
+/// Is this certificate by the authority of now, over the key of now?
+fn of(shown: &Certificate, ring: &Keyring, key: &PrivateKey) -> bool {
+    shown.signature_key() == ring.hosts.public_key().key_data() && shown.public_key() == key.public_key().key_data()
 }
 
 /// How long a host certificate is good; it is renewed at half of it.

@@ -15,6 +15,7 @@ mod floors;
 mod hosts;
 mod identity;
 mod invites;
+mod keys;
 mod laws;
 mod loss;
 mod notices;
@@ -44,7 +45,7 @@ use crate::access::zone::Zone;
 use crate::audit::commitment::Salt;
 use crate::ca::certificate::SourceAddress;
 use crate::ca::keyring::Keyring;
-use crate::ca::note::{NoteKeyError, NoteSigner};
+use crate::ca::note::NoteKeyError;
 use crate::session::{Knife, Live};
 use crate::store::{Act, CheckpointFile, Spool, Store, StoreError, Tx, Urgency};
 
@@ -59,6 +60,7 @@ pub use fault::{Error, Fault};
 pub use hosts::{Removed, Trusting};
 pub use identity::{Identity, KnownHosts};
 pub use invites::{Inviting, Offered};
+pub use keys::Reopen;
 pub use proof::{AccessPass, Proof};
 pub use request::{Asking, Filed};
 pub use turned_away::Meant;
@@ -135,8 +137,7 @@ pub struct Broker {
     settings: Settings,
     policy: RwLock<Arc<Policy>>,
     live: Live,
-    serving: Option<Serving>,
-    signer: Option<NoteSigner>,
+    opened: Option<keys::Opened>,
     shown: RwLock<Shown>,
     turned_away: RwLock<turned_away::Tally>,
     /// Addresses of registered hosts, as the watcher last saw them.
@@ -154,7 +155,7 @@ impl Broker {
     /// the name of a log.
     pub fn new(parts: Parts) -> Result<Arc<Self>, NoteKeyError> {
         let Parts { store, clock, chance, settings, serving } = parts;
-        let signer = serving.as_ref().map(|serving| serving.keys.note_signer(store.node())).transpose()?;
+        let opened = serving.map(|serving| keys::Opened::new(serving, store.node())).transpose()?;
         let checkpoints = CheckpointFile::in_folder(&settings.state);
         let loss = loss::Loss::new(Spool::in_folder(&settings.state));
         Ok(Arc::new(Self {
@@ -164,8 +165,7 @@ impl Broker {
             settings,
             policy: RwLock::new(Arc::new(Policy::empty())),
             live: Live::new(),
-            serving,
-            signer,
+            opened,
             shown: RwLock::default(),
             turned_away: RwLock::default(),
             host_addresses: RwLock::default(),
@@ -257,10 +257,6 @@ impl Broker {
             Stop::Store(StoreError::Moved(what)) => Error::Refused(fault::overtaken(&what)),
             Stop::Store(error) => Error::Fault(self.fault(&error)),
         }
-    }
-
-    fn serving(&self) -> Result<&Serving, Fault> {
-        self.serving.as_ref().ok_or_else(|| self.fault("this process has not opened the keys"))
     }
 
     fn salt(&self) -> Salt {

@@ -1,7 +1,5 @@
 //! How a connection was proven: by a user's key, or by that key under an access certificate, which sees its grant alone.
 
-use std::slice;
-
 use ssh_key::{Certificate, PublicKey};
 
 use super::fault::Stop;
@@ -16,6 +14,7 @@ use crate::access::time::Timestamp;
 use crate::audit::event::{CertificateKind, Event};
 use crate::ca::access::{AccessCert, AccessClaim, PRINCIPAL};
 use crate::ca::certificate::{KeyId, Serial, Validity};
+use crate::ca::turning::KeyRole;
 use crate::store::{IssuedCertificate, Outcome, Tx, Urgency};
 
 /// What proved a user. Made by the door alone, from a signature that was right.
@@ -127,7 +126,7 @@ impl Broker {
 
     /// The authorities whose access certificates count now.
     fn access_authorities(&self) -> Result<Vec<PublicKey>, Fault> {
-        Ok(slice::from_ref(self.serving()?.keys.access.public_key()).to_vec())
+        Ok(self.keys()?.trusted(KeyRole::Access, self.now()))
     }
 
     /// Signs an access certificate for the key of `proof`, for the time of a grant that `who` holds: from its begin to its end.
@@ -140,15 +139,15 @@ impl Broker {
         let key_id = KeyId::of_access(&who.user, id);
         let serial = Serial::random(&mut *self.chance.rng());
         let ask = AccessCert { key: proof.key(), grant: id, key_id: key_id.clone(), serial, validity };
-        let authority = &self.serving()?.keys.access;
-        let certificate = authority.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?;
+        let keys = self.keys()?;
+        let certificate = keys.access.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?;
         let seconds = |at: u64| Timestamp::from_micros(i64::try_from(at).unwrap_or(i64::MAX).saturating_mul(1_000_000));
         let issued = IssuedCertificate {
             serial: serial.get(),
             grant: id.clone(),
             user: who.user.clone(),
             key: fingerprint(proof.key()),
-            authority: fingerprint(authority.public_key()),
+            authority: fingerprint(keys.access.public_key()),
             begins: seconds(validity.from),
             ends: seconds(validity.until),
         };

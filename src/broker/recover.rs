@@ -14,7 +14,7 @@ use crate::store::{ClosedSession, Outcome, Urgency, Waiting};
 impl Broker {
     /// The bastion begins to serve: an event with the key that signs its log.
     pub async fn started(&self) -> Result<(), Error> {
-        let checkpoint_key = self.signer.as_ref().map(crate::ca::note::NoteSigner::verifier).unwrap_or_default();
+        let checkpoint_key = self.note_signer().map(|signer| signer.verifier()).unwrap_or_default();
         self.tell(&Actor::System, Event::BastionStarted { version: VERSION.into(), checkpoint_key }).await
     }
 

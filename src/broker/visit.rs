@@ -45,7 +45,7 @@ pub struct OpenSession {
 impl Broker {
     /// The visit begins: its row and its event, the cutoff armed, its place on the list. Asks once more whether the grant admits it.
     pub async fn open_session(&self, admission: Admission, client: SocketAddr) -> Result<OpenSession, Error> {
-        let serving = self.serving()?;
+        let opened_keys = self.opened()?;
         let node = self.store.node().to_owned();
         let (key_id, pass) = (admission.key_id(), admission.pass);
         let by = Actor::User(admission.person.user.clone());
@@ -64,7 +64,7 @@ impl Broker {
                 })
             })
             .await?;
-        let cutoff = Cutoff::new(&serving.knife, ends, self.clock.clone());
+        let cutoff = Cutoff::new(&opened_keys.knife, ends, self.clock.clone());
         let id = meta.session.clone();
         let presence = self.live.enter(LiveSession {
             id: id.clone(),

@@ -12,7 +12,6 @@ use super::{Broker, Error, Fault};
 use crate::access::names::Actor;
 use crate::access::policy::Policy;
 use crate::access::time::{Span, Timestamp};
-use crate::audit::checkpoint::{Checkpoint, NoteError, NoteKey};
 use crate::audit::event::Event;
 use crate::session::Ending;
 use crate::store::{LiveRow, Outcome, StoreError, Urgency};
@@ -26,6 +25,7 @@ impl Broker {
             biased;
             () = stop => {}
             () = self.look_out() => {}
+            () = self.keep_keys() => {}
             () = self.tidy() => {}
         }
     }
@@ -165,20 +165,6 @@ impl Broker {
             .await?;
         }
         Ok(())
-    }
-
-    /// Signs the head of this node's log, if there is anything new; in the store and in the file of checkpoints.
-    pub async fn checkpoint(&self) -> Result<(), Fault> {
-        let Some(signer) = &self.signer else { return Ok(()) };
-        if self.store_lost().is_some() {
-            // What is new then waits itself.
-            return Ok(());
-        }
-        let sign = |head: &Checkpoint| -> Result<crate::audit::checkpoint::Note, NoteError> {
-            let key = NoteKey::new(signer.name(), *signer.public_key())?;
-            head.sign(&key, |bytes| signer.sign(bytes))
-        };
-        self.store.checkpoint(self.now(), &self.checkpoints, sign).await.map(drop).map_err(|e| self.fault(&e))
     }
 }
 

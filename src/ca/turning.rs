@@ -14,7 +14,7 @@ use thiserror::Error;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::keyring::{Keyring, KeyringError, Seeds, ed25519};
-use super::note::{NoteKeyError, NoteSigner};
+use super::note::NoteSigner;
 use crate::access::time::Timestamp;
 
 /// What a key of the ring is for.
@@ -216,12 +216,12 @@ impl Keyring {
         keys
     }
 
-    /// Signs as the log `name` with a checkpoint key that was replaced and may still hand over to the one of now; the newest such.
-    pub fn note_signer_before(&self, name: &str, now: Timestamp) -> Option<Result<NoteSigner, NoteKeyError>> {
-        let retiring =
-            self.seeds.others.iter().filter(|other| other.role == KeyRole::Checkpoint && other.stage(now) == Some(KeyStage::Retiring));
-        let newest = retiring.max_by_key(|other| other.since_us)?;
-        newest.seed.as_ref().map(|seed| NoteSigner::new(name, seed))
+    /// Sign as the log `name` with checkpoint keys that were replaced by plan and may still hand over to the one of now, the newest first.
+    pub fn note_signers_before(&self, name: &str, now: Timestamp) -> Vec<NoteSigner> {
+        let retiring = |other: &&Other| other.role == KeyRole::Checkpoint && other.stage(now) == Some(KeyStage::Retiring);
+        let mut retiring: Vec<&Other> = self.seeds.others.iter().filter(retiring).collect();
+        retiring.sort_by_key(|other| std::cmp::Reverse(other.since_us));
+        retiring.into_iter().filter_map(|other| NoteSigner::new(name, other.seed.as_ref()?).ok()).collect()
     }
 
     /// The next key of `role`, drawn now; the one before stays trusted until `until`. Where nobody else must learn it first it signs at once.
@@ -435,8 +435,8 @@ mod tests {
     fn checkpoint_keys_are_never_forgotten_and_their_secrets_are() {
         let (ring, mut rng) = ring();
         let (first, _) = ring.rotated(KeyRole::Checkpoint, NOW, later(1), &mut rng).unwrap();
-        assert!(first.note_signer_before("n", NOW).is_some_and(|signer| signer.is_ok()));
-        assert!(first.note_signer_before("n", later(1)).is_none(), "after its date it hands nothing over");
+        assert_eq!(first.note_signers_before("n", NOW).len(), 1);
+        assert!(first.note_signers_before("n", later(1)).is_empty(), "after its date it hands nothing over");
         let (second, _) = resealed(&first).rotated(KeyRole::Checkpoint, later(2), later(3), &mut rng).unwrap();
         let (third, _) = resealed(&second).replaced(KeyRole::Checkpoint, later(4), &mut rng).unwrap();
         let all = third.checkpoint_keys();

@@ -1,6 +1,7 @@
 //! The words of the local command line, as clap reads them.
 
 mod backup;
+mod ca;
 mod host;
 mod policy;
 mod user;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(super) use backup::Backup;
+pub(super) use ca::{CaCommand, KeyWord, Overlap};
 pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
 pub(super) use policy::PolicyCommand;
 pub(super) use user::{AddUser, InviteWords, KeyCommand, KeyWords, RoleWords, UserCommand};
@@ -54,6 +56,9 @@ pub(super) enum Command {
     /// The rules: test them, ask them who can do what, compare two
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// The bastion's keys: what they are, and how they are replaced
+    #[command(subcommand)]
+    Ca(CaCommand),
     /// Prove that the log and the recordings are as they were written
     Verify(Verify),
     /// Copy the running bastion into a new folder, to be put back from there

@@ -46,7 +46,7 @@ pub(super) async fn until_stopped(config: &Config, listening: Vec<TcpListener>, 
     let _only = only_one(config)?;
     open::is_whole(config).await?;
     let store = open::store(config).await?;
-    let keys = open::keyring(config, &store.reader()).await?;
+    let keys = open::unsealed(config, &store.reader()).await?;
     let (reloads, reload) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let told = told(stop.clone(), reloads)?;

@@ -39,9 +39,9 @@ struct Part {
 
 /// `verify`: 0 if everything fits, 1 if something does not.
 pub(super) fn run(verify: &Verify, named: Option<&Path>) -> Outcome {
-    let kept = verify.key.as_deref().map(kept_key).transpose()?;
-    if let (Some(folder), Some(key)) = (&verify.recordings, &kept) {
-        return Ok(said(&[folder_alone(folder, key)?]));
+    let kept = verify.key.as_deref().map(kept_keys).transpose()?;
+    if let (Some(folder), Some(keys)) = (&verify.recordings, &kept) {
+        return Ok(said(&[folder_alone(folder, keys)?]));
     }
     let config = place::config(named)?;
     let parts = open::block_on(installation(&config, kept, verify.checkpoints.as_deref()))?;
@@ -66,29 +66,36 @@ fn said(parts: &[Part]) -> Said {
     Said { text, json, status: if clean { 0 } else { REFUSED } }
 }
 
-/// The key that an auditor kept: C2SP's verifier form, as `init` printed it.
-fn kept_key(file: &Path) -> Result<NoteKey, Failure> {
+/// The key that an auditor kept: C2SP's verifier form, as `init` printed it; several on lines of their own, the oldest first.
+fn kept_keys(file: &Path) -> Result<Vec<NoteKey>, Failure> {
     let shown = file.display();
     let next = "name the file with the checkpoint key as `init` printed it: NAME+HASH+BASE64";
     let text =
         std::fs::read_to_string(file).map_err(|error| Failure::refused("unreadable", format!("cannot read {shown}: {error}"), next))?;
-    text.trim().parse().map_err(|error| Failure::refused("bad-key", format!("{shown}: {error}"), next))
+    let bad = |error: &dyn std::fmt::Display| Failure::refused("bad-key", format!("{shown}: {error}"), next);
+    let keys: Result<Vec<NoteKey>, _> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse).collect();
+    let keys = keys.map_err(|error| bad(&error))?;
+    if keys.is_empty() || keys.iter().any(|key| keys.first().is_some_and(|first| first.name() != key.name())) {
+        return Err(bad(&"it holds no key, or keys of several logs"));
+    }
+    Ok(keys)
 }
 
-async fn installation(config: &Config, kept: Option<NoteKey>, elsewhere: Option<&Path>) -> Result<Vec<Part>, Failure> {
+async fn installation(config: &Config, kept: Option<Vec<NoteKey>>, elsewhere: Option<&Path>) -> Result<Vec<Part>, Failure> {
     let store = open::store(config).await?;
     let reader = store.reader();
-    let key = match kept {
-        Some(key) => key,
+    let keys = match kept {
+        Some(keys) => keys,
         None => {
-            let signer = open::keyring(config, &reader).await?.note_signer(store.node()).context("the log cannot have this name")?;
-            NoteKey::new(signer.name(), *signer.public_key()).context("the checkpoint key cannot be used")?
+            let ring = open::keyring(config, &reader).await?;
+            let keys = ring.checkpoint_keys().into_iter().map(|key| NoteKey::new(store.node(), key)).collect::<Result<Vec<_>, _>>();
+            keys.context("the checkpoint key cannot be used")?
         }
     };
-    let read = log(config, &reader, &key, elsewhere).await;
+    let read = log(config, &reader, &keys, elsewhere).await;
     store.close().await;
-    let (log, sessions) = read?;
-    Ok(vec![log, recordings(&config.recordings, &key, &sessions)])
+    let (log, sessions, keys) = read?;
+    Ok(vec![log, recordings(&config.recordings, &keys, &sessions)])
 }
 
 /// What the log says of sessions: those that were opened, and the manifest of each that is over and left recordings.
@@ -119,7 +126,13 @@ impl Sessions {
     }
 }
 
-async fn log(config: &Config, reader: &Reader, key: &NoteKey, elsewhere: Option<&Path>) -> anyhow::Result<(Part, Sessions)> {
+/// The log, what it says of sessions, and the keys that are trusted at its end.
+async fn log(
+    config: &Config,
+    reader: &Reader,
+    keys: &[NoteKey],
+    elsewhere: Option<&Path>,
+) -> anyhow::Result<(Part, Sessions, Vec<NoteKey>)> {
     let outside = CheckpointFile::in_folder(&config.state);
     let mut heads = outside.heads().with_context(|| format!("cannot read {}", outside.path().display()))?;
     if let Some(file) = elsewhere {
@@ -128,7 +141,7 @@ async fn log(config: &Config, reader: &Reader, key: &NoteKey, elsewhere: Option<
         heads.extend(CheckpointFile::at(file).heads().with_context(|| format!("cannot read {}", file.display()))?);
     }
     heads.extend(reader.checkpoints().await?);
-    let mut check = LogCheck::new(key, heads);
+    let mut check = LogCheck::trusting(keys, heads);
     // Read before the entries: a running bastion adds to both.
     let nonsense = match reader.head().await {
         Ok(Some(head)) => {
@@ -149,26 +162,28 @@ async fn log(config: &Config, reader: &Reader, key: &NoteKey, elsewhere: Option<
             sessions.read(row);
         }
     }
+    let keys = check.keys().to_vec();
     let verdict = check.finish();
+    let name = keys.first().map(NoteKey::name).unwrap_or_default();
     let (entries, vouched, heads) = (verdict.entries, verdict.vouched, verdict.heads);
     let findings: Vec<String> = nonsense.into_iter().chain(verdict.findings.iter().map(ToString::to_string)).collect();
     let part = Part {
         what: "log",
-        summary: format!("{entries} entries, {vouched} of them under {heads} signed heads of {}", key.name()),
+        summary: format!("{entries} entries, {vouched} of them under {heads} signed heads of {name}"),
         findings,
-        json: json!({ "origin": key.name(), "entries": entries, "vouched": vouched, "heads": heads, "root": verdict.root.to_string() }),
+        json: json!({ "origin": name, "entries": entries, "vouched": vouched, "heads": heads, "root": verdict.root.to_string() }),
     };
-    Ok((part, sessions))
+    Ok((part, sessions, keys))
 }
 
 /// Compares the folder with what the log says of every session.
-fn recordings(root: &Path, key: &NoteKey, sessions: &Sessions) -> Part {
+fn recordings(root: &Path, keys: &[NoteKey], sessions: &Sessions) -> Part {
     let seen = RefCell::new(BTreeSet::new());
     let known = |id: &SessionId| {
         seen.borrow_mut().insert(id.clone());
         sessions.sealed.get(id).copied()
     };
-    let found = verify_folder(root, &public(key), known);
+    let found = verify_folder(root, &public(keys), known);
     // A session that goes on is not sealed yet, and nothing is wrong with it.
     let goes_on = |path: &Path| {
         let id = path.file_name().and_then(|name| SessionId::parse(&name.to_string_lossy()).ok());
@@ -188,7 +203,7 @@ fn recordings(root: &Path, key: &NoteKey, sessions: &Sessions) -> Part {
 }
 
 /// A folder without its log: whether what lies there is as it was signed. That nothing is missing, only the log could tell.
-fn folder_alone(root: &Path, key: &NoteKey) -> Result<Part, Failure> {
+fn folder_alone(root: &Path, keys: &[NoteKey]) -> Result<Part, Failure> {
     if !root.is_dir() {
         let next = "name the folder that holds the years, as `recordings` in the config does";
         return Err(Failure::refused("unreadable", format!("{} is not a folder", root.display()), next));
@@ -198,7 +213,7 @@ fn folder_alone(root: &Path, key: &NoteKey) -> Result<Part, Failure> {
         *sealed.borrow_mut() += 1;
         None
     };
-    let found = verify_folder(root, &public(key), known);
+    let found = verify_folder(root, &public(keys), known);
     let findings = found.iter().filter(|finding| !matches!(finding, Finding::Unlogged(_))).map(ToString::to_string).collect();
     let sealed = sealed.into_inner();
     Ok(Part {
@@ -209,6 +224,6 @@ fn folder_alone(root: &Path, key: &NoteKey) -> Result<Part, Failure> {
     })
 }
 
-fn public(key: &NoteKey) -> String {
-    BASE64.encode(key.public())
+fn public(keys: &[NoteKey]) -> String {
+    keys.iter().map(|key| BASE64.encode(key.public())).collect::<Vec<_>>().join(" ")
 }

@@ -3,6 +3,7 @@
 
 mod args;
 mod backup;
+mod ca;
 mod check;
 mod daemon;
 mod demo;
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Host(args::HostCommand::Audit(words)) => inspection::run(&words, named),
         Command::Host(command) => administer(named, async |config, broker| machines::run(config, broker, &command).await),
         Command::Policy(command) => policy::run(&command, named),
+        Command::Ca(command) => administer(named, async |config, broker| ca::run(config, broker, &command).await),
         Command::Verify(verify) => evidence::run(&verify, named),
         Command::Backup(backup) => backup::run(&backup, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),

@@ -1,6 +1,5 @@
 //! Opens what an installation consists of: store, passphrase, keys, and a broker over them. Each says what to do when it cannot.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -10,8 +9,8 @@ use crate::access::time::SystemClock;
 use crate::broker::{Broker, Parts, Serving, SystemChance};
 use crate::ca::keyring::Keyring;
 use crate::ca::secret::Passphrase;
-use crate::config::{Config, Keys};
-use crate::serve::settings;
+use crate::config::Config;
+use crate::serve::{self, Unsealed, settings};
 use crate::session::Knife;
 use crate::store::{Reader, Store, StoreError};
 
@@ -20,14 +19,7 @@ const INIT: &str = "`jit-bastion init` makes keys and store";
 
 /// The passphrase, from where the config says.
 pub(super) fn passphrase(config: &Config) -> Result<Passphrase, Failure> {
-    let read = match &config.keys {
-        Keys::PassphraseFile(file) => Passphrase::from_file(file),
-        Keys::Credential(name) => {
-            let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
-            Passphrase::from_credential(name, folder.as_deref().map(Path::new))
-        }
-    };
-    read.map_err(|error| Failure::from_text("passphrase", &error.to_string()))
+    serve::passphrase(&config.keys).map_err(|error| Failure::from_text("passphrase", &error.to_string()))
 }
 
 /// The store of this installation, which `init` has made.
@@ -69,11 +61,17 @@ pub(super) fn cannot_open(config: &Config, error: &StoreError) -> Failure {
 
 /// The keys that lie sealed in the store.
 pub(super) async fn keyring(config: &Config, reader: &Reader) -> Result<Keyring, Failure> {
-    let sealed = reader.sealed_keys().await.context("cannot read the keys from the store")?;
-    let sealed = sealed.ok_or_else(|| Failure::refused("no-keys", "the store holds no keys yet", INIT))?;
+    Ok(unsealed(config, reader).await?.ring)
+}
+
+/// The keys, and the version of the sealed ring that they are.
+pub(super) async fn unsealed(config: &Config, reader: &Reader) -> Result<Unsealed, Failure> {
+    let sealed = reader.sealed_ring().await.context("cannot read the keys from the store")?;
+    let (sealed, version) = sealed.ok_or_else(|| Failure::refused("no-keys", "the store holds no keys yet", INIT))?;
     let passphrase = passphrase(config)?;
     let opened = tokio::task::spawn_blocking(move || Keyring::open(&sealed, &passphrase)).await.context("the keys could not be opened")?;
-    opened.map_err(|error| Failure::from_text("keys", &error.to_string()))
+    let ring = opened.map_err(|error| Failure::from_text("keys", &error.to_string()))?;
+    Ok(Unsealed { ring, version })
 }
 
 /// A broker for one local command. It may work beside a running bastion, which sees what it changes within a second. Without keys:

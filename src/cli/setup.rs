@@ -13,6 +13,8 @@ use super::open;
 use super::said::{Outcome, Said};
 use crate::access::host::Host;
 use crate::access::names::Login;
+use crate::access::time::{Clock, SystemClock};
+use crate::ca::turning::KeyRole;
 use crate::config::Config;
 use crate::store::Reader;
 
@@ -23,7 +25,9 @@ const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-jit-bastion.conf";
 pub(super) async fn print(config: &Config, reader: &Reader, host: &Host, stage: Stage) -> Outcome {
     let ring = open::keyring(config, reader).await?;
     let line = |key: &ssh_key::PublicKey| key.to_openssh().context("the session CA cannot be written").map_err(Failure::from);
-    let authorities = vec![line(ring.sessions.public_key())?];
+    // Several while the session CA is replaced: a host trusts the next one before it signs.
+    let trusted = ring.trusted(KeyRole::Session, SystemClock.now());
+    let authorities = trusted.iter().map(line).collect::<Result<Vec<_>, _>>()?;
     let sources: Vec<String> = config.source_addresses.iter().map(ToString::to_string).collect();
     let setup = Setup::new(host, stage, &authorities, &sources);
     Ok(Said::done(setup.text(), setup.json()))

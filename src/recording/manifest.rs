@@ -179,9 +179,9 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Whether `bytes`, which this was parsed from, are signed by `public_key` (base64).
+    /// Whether `bytes`, which this was parsed from, are signed by `public_key` (base64), or by one of several, with blanks between them.
     pub fn check(&self, bytes: &[u8], public_key: &str) -> Result<(), String> {
-        if self.key != public_key {
+        if !public_key.split(' ').any(|key| key == self.key) {
             return Err("it is signed with another key".into());
         }
         let Ok(Value::Object(mut members)) = serde_json::from_slice(bytes) else { return Err("it is not an object".into()) };
@@ -192,7 +192,7 @@ impl Manifest {
             return Err("it is not in canonical form".into());
         }
         let decode = |text: &str| STANDARD.decode(text).map_err(|_| "a key or signature that is not base64".to_owned());
-        let (key, signature) = (decode(public_key)?, decode(&self.signature)?);
+        let (key, signature) = (decode(&self.key)?, decode(&self.signature)?);
         let signed = signed_bytes(&mut members);
         UnparsedPublicKey::new(&ED25519, key).verify(&signed, &signature).map_err(|_| "its signature is wrong".into())
     }

@@ -5,6 +5,7 @@ mod scrape;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -16,11 +17,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::names::Actor;
 use crate::access::time::{Clock, SystemClock};
-use crate::broker::{Broker, Parts, Serving, Settings, SystemChance};
+use crate::broker::{Broker, Parts, Reopen, Serving, Settings, SystemChance};
 use crate::ca::certificate::SourceAddress;
 use crate::ca::keyring::Keyring;
 use crate::ca::note::NoteSigner;
-use crate::config::Config;
+use crate::ca::secret::{Passphrase, SecretError};
+use crate::config::{Config, Keys};
 use crate::metrics::Tally;
 use crate::recording::{self, ManifestSigner, RecordError};
 use crate::session::Knife;
@@ -36,7 +38,7 @@ pub struct Signals {
 }
 
 /// Signs manifests with the checkpoint key.
-pub struct Signer(pub NoteSigner);
+pub struct Signer(pub Arc<NoteSigner>);
 
 impl ManifestSigner for Signer {
     fn sign(&self, bytes: &[u8]) -> Result<String, RecordError> {
@@ -53,21 +55,23 @@ impl ManifestSigner for Signer {
 pub async fn serve(
     config: &Config,
     store: Store,
-    keys: Keyring,
+    keys: Unsealed,
     listeners: Vec<TcpListener>,
     signals: Signals,
     ready: impl FnOnce(),
 ) -> anyhow::Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let knife = Knife::start(Arc::clone(&clock)).context("cannot start the thread that ends sessions")?;
-    let signer = Arc::new(Signer(keys.note_signer(store.node())?));
-    let serving = Some(Serving { keys, knife });
+    let Unsealed { ring, version } = keys;
+    let serving = Some(Serving { keys: ring, knife });
     let parts =
         Parts { store: store.clone(), clock: Arc::clone(&clock), chance: Arc::new(SystemChance), settings: settings(config)?, serving };
     let broker = Broker::new(parts)?;
     broker.write_what_waited().await?;
     broker.load_policy(&Actor::System).await?;
-    let archive = Archive { journals: config.state.join("journal"), recordings: config.recordings.clone(), signer };
+    broker.follow_keys(version, reopen(config.keys.clone()));
+    broker.take_over_log().await?;
+    let archive = Archive { journals: config.state.join("journal"), recordings: config.recordings.clone(), signer: signer(&broker)? };
     recover(&broker, &archive).await?;
     broker.started().await?;
     let limits = Bounds {
@@ -142,6 +146,39 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
+/// The keys as they were opened, and which version of the sealed ring they are.
+pub struct Unsealed {
+    /// The keys.
+    pub ring: Keyring,
+    /// Counts up with each change.
+    pub version: i64,
+}
+
+/// The passphrase, from where the config says.
+pub fn passphrase(keys: &Keys) -> Result<Passphrase, SecretError> {
+    match keys {
+        Keys::PassphraseFile(file) => Passphrase::from_file(file),
+        Keys::Credential(name) => {
+            let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
+            Passphrase::from_credential(name, folder.as_deref().map(Path::new))
+        }
+    }
+}
+
+/// Opens a ring that was sealed anew, with the passphrase of that moment: it may have changed too.
+fn reopen(keys: Keys) -> Reopen {
+    Arc::new(move |sealed| {
+        let passphrase = passphrase(&keys).map_err(|error| error.to_string())?;
+        Keyring::open(sealed, &passphrase).map_err(|error| error.to_string())
+    })
+}
+
+/// Who signs manifests: whoever signs the log at that moment.
+fn signer(broker: &Arc<Broker>) -> anyhow::Result<Arc<dyn Fn() -> Arc<dyn ManifestSigner> + Send + Sync>> {
+    let (broker, first) = (Arc::clone(broker), broker.note_signer().context("the keys are not open")?);
+    Ok(Arc::new(move || Arc::new(Signer(broker.note_signer().unwrap_or_else(|| Arc::clone(&first))))))
+}
+
 /// What the broker needs to know of the config.
 pub fn settings(config: &Config) -> anyhow::Result<Settings> {
     // Two rooms, one form: the config has checked it already.
@@ -160,7 +197,7 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
 
 /// Seals what a killed bastion left behind, and says so in the log.
 async fn recover(broker: &Broker, archive: &Archive) -> anyhow::Result<()> {
-    let (journals, recordings, signer) = (archive.journals.clone(), archive.recordings.clone(), Arc::clone(&archive.signer));
+    let (journals, recordings, signer) = (archive.journals.clone(), archive.recordings.clone(), (archive.signer)());
     let found = tokio::task::spawn_blocking(move || recording::recover(&journals, &recordings, signer.as_ref())).await?;
     let found = found.context("cannot look at the journals that are left")?;
     if !found.is_empty() {

@@ -17,8 +17,9 @@ pub struct Archive {
     pub journals: PathBuf,
     /// The recordings' root.
     pub recordings: PathBuf,
-    /// Signs manifests.
-    pub signer: Arc<dyn ManifestSigner>,
+    /// Who signs manifests at this moment. Asked once for each: a key that is replaced while one is made must not end up beside the
+    /// other's signature.
+    pub signer: Arc<dyn Fn() -> Arc<dyn ManifestSigner> + Send + Sync>,
 }
 
 /// A session's journal and the recorder that follows it.
@@ -44,7 +45,7 @@ impl Keeping {
         if let Err(error) = self.journal.finish(ending.as_str(), at) {
             tracing::error!(session = %self.journal.meta().session, %error, "a journal could not be finished");
         }
-        match self.recorder.seal(ending.as_str(), Arc::clone(&self.archive.signer)).await {
+        match self.recorder.seal(ending.as_str(), (self.archive.signer)()).await {
             Ok(sealed) => Some(sealed),
             Err(error) => {
                 tracing::error!(session = %self.journal.meta().session, %error, "a recording is not sealed; the next start seals it");

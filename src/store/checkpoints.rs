@@ -123,6 +123,15 @@ impl Store {
 }
 
 impl Reader {
+    /// The newest checkpoint of this node's log in the store.
+    pub async fn last_checkpoint(&self) -> Result<Option<String>, StoreError> {
+        let row: Option<(String,)> = sql("SELECT note FROM checkpoints WHERE node = $1 ORDER BY size DESC LIMIT 1")
+            .bind(&self.node)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.map(|(note,)| note))
+    }
+
     /// Every checkpoint in the store of this node's log, as heads to verify it against.
     pub async fn checkpoints(&self) -> Result<Vec<Head>, StoreError> {
         let rows: Vec<(i64, String)> =

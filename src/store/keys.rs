@@ -10,6 +10,17 @@ impl Reader {
         Ok(row.map(|(sealed,)| sealed))
     }
 
+    /// The sealed key ring and its version, which counts up with each change.
+    pub async fn sealed_ring(&self) -> Result<Option<(String, i64)>, StoreError> {
+        sql("SELECT sealed, version FROM sealed_keys WHERE name = $1").bind(RING).fetch_optional(&self.pool).await
+    }
+
+    /// The version of the sealed key ring.
+    pub async fn keys_version(&self) -> Result<Option<i64>, StoreError> {
+        let row: Option<(i64,)> = sql("SELECT version FROM sealed_keys WHERE name = $1").bind(RING).fetch_optional(&self.pool).await?;
+        Ok(row.map(|(version,)| version))
+    }
+
     /// This store's own id: drawn when it was made, the same for ever.
     pub async fn instance(&self) -> Result<String, StoreError> {
         let (value,): (String,) = sql("SELECT value FROM meta WHERE name = $1").bind("instance").fetch_one(&self.pool).await?;
@@ -24,6 +35,19 @@ impl Tx {
         let done = sql("INSERT INTO sealed_keys (name, sealed, version, changed_at) VALUES ($1, $2, 1, $3) ON CONFLICT DO NOTHING")
             .bind(RING)
             .bind(sealed)
+            .bind(now)
+            .execute(self.conn())
+            .await?;
+        one(done, "the key ring")
+    }
+
+    /// Puts another sealed key ring in the place of the one with `version`.
+    pub async fn replace_sealed_keys(&mut self, sealed: &str, version: i64) -> Result<(), StoreError> {
+        let now = self.now.micros();
+        let done = sql("UPDATE sealed_keys SET sealed = $2, version = version + 1, changed_at = $4 WHERE name = $1 AND version = $3")
+            .bind(RING)
+            .bind(sealed)
+            .bind(version)
             .bind(now)
             .execute(self.conn())
             .await?;

@@ -78,6 +78,24 @@ macro_rules! installation {
         /// What was wrong with it.
         error: Commitment,
     }
+    /// A key of the installation was replaced, or will be.
+    KeyTurned = "key-turned" {
+        /// Which: `session`, `host`, `access`, `host-key-outer`, `host-key-inner`, `checkpoint`.
+        key: String,
+        /// Where the new key stands: `next` (others learn it) or `active` (it signs).
+        stage: String,
+        /// The new key's fingerprint.
+        fingerprint: String,
+        /// The fingerprint of the key that signed before, or signs until the new one is active.
+        before: String,
+        /// Until when that one is trusted; left out: no more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        before_until_us: Option<Timestamp>,
+        /// `planned`, or `emergency`: the key before was stolen.
+        how: String,
+    }
+    /// The keys are sealed under another passphrase.
+    PassphraseChanged = "passphrase-changed" {}
     /// A certificate was signed that is not part of `session-opened`.
     CertificateIssued = "certificate-issued" {
         /// What for.

@@ -8,13 +8,13 @@ use crate::access::grant::Grant;
 use crate::ca::access::{GRANT_OPTION, PRINCIPAL};
 
 impl World {
-    async fn certificate(&self, name: &str, grant: &Grant) -> Result<Certificate, Error> {
+    pub(super) async fn certificate(&self, name: &str, grant: &Grant) -> Result<Certificate, Error> {
         let proof = Proof::plain(self.key(name).clone());
         Ok(self.broker.access_certificate(&self.who(name).await, &proof, &grant.id).await?.certificate)
     }
 
     /// What the door says of `certificate`: its proof, or why not.
-    async fn shows(&self, certificate: &Certificate) -> Result<Proof, String> {
+    pub(super) async fn shows(&self, certificate: &Certificate) -> Result<Proof, String> {
         match self.broker.recognise_certificate(certificate).await {
             Ok((_, proof)) => Ok(proof),
             Err(Error::Refused(refusal)) => Err(refusal.message),

@@ -3,6 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::*;
 use crate::access::names::{ChannelId, SessionId};
+use crate::ca::note::NoteSigner;
 use crate::recording::{Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, RecoveredSession, recover};
 
 struct Signs(NoteSigner);

@@ -101,7 +101,7 @@ async fn time_is_up_on_time() {
     world.granted("postgres").await;
     let open = world.enter("postgres").await;
     world.clock.advance(Span::seconds(3600));
-    world.broker.serving().unwrap().knife.wake();
+    world.broker.opened().unwrap().knife.wake();
     assert_eq!(falls(&open).await, Ending::TimeUp);
     world.leave(open, Ending::TimeUp).await;
 }

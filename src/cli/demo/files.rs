@@ -53,9 +53,12 @@ fn in_dir(dir: &str, name: &str) -> std::path::PathBuf {
     Path::new(&dir.replace("%%", "%")).join(name)
 }
 
-/// Writes `DIR/known_hosts`: one line for the bastion and every host behind it.
-pub(super) fn known_hosts(dir: &Path, pattern: &str, host_ca: &str) -> anyhow::Result<()> {
-    replace(&dir.join("known_hosts"), &format!("@cert-authority {pattern} {}\n", host_ca.trim_end()))
+/// Writes `DIR/known_hosts`: for each authority one line for the bastion and every host behind it.
+pub(super) fn known_hosts(dir: &Path, pattern: &str, host_cas: &[String]) -> anyhow::Result<()> {
+    replace(
+        &dir.join("known_hosts"),
+        &host_cas.iter().map(|ca| format!("@cert-authority {pattern} {}\n", ca.trim_end())).collect::<String>(),
+    )
 }
 
 /// The handful of commands to try.

@@ -18,7 +18,9 @@ use super::{daemon, init, local, open, place};
 use crate::access::host::{Address, Host, HostTrust};
 use crate::access::names::{Login, User};
 use crate::access::person::Person;
+use crate::access::time::{Clock, SystemClock};
 use crate::broker::{Broker, NewKey, Trusting};
+use crate::ca::turning::KeyRole;
 use crate::config::Config;
 use machine::{Machine, Running};
 
@@ -97,9 +99,14 @@ fn port(asked: Option<u16>, config: &Path) -> Result<u16, Failure> {
 async fn hosts_and_people(config: &Config, dir: &Path, machines: [(&str, PathBuf); 2], login: &Login) -> Result<Vec<Running>, Failure> {
     let store = open::store(config).await?;
     let ring = open::keyring(config, &store.reader()).await?;
+    let mut known = Vec::new();
     let line = |key: &ssh_key::PublicKey| key.to_openssh().context("a public key cannot be written");
-    files::known_hosts(dir, &config.known_hosts_pattern, &line(ring.hosts.public_key())?)?;
-    let session_ca = line(ring.sessions.public_key())?;
+    let now = SystemClock.now();
+    for key in ring.trusted(KeyRole::Host, now) {
+        known.push(line(&key)?);
+    }
+    files::known_hosts(dir, &config.known_hosts_pattern, &known)?;
+    let session_ca = ring.trusted(KeyRole::Session, now).iter().map(line).collect::<Result<Vec<_>, _>>()?.join("\n");
     let broker = open::broker(config, store.clone())?;
     let mut running = Vec::new();
     for (name, folder) in machines {
