@@ -122,7 +122,11 @@ impl Broker {
         *opened.ring.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
         if after.public_key() != before.public_key() {
             let signing = opened.signing.lock().await;
-            self.hand_over(&after, vouches.then_some(&*before)).await?;
+            // A local command on this node may have been quicker.
+            let last = self.reader().last_checkpoint().await.map_err(|e| self.fault(&e))?;
+            if !last.is_some_and(|last| signed(&last, &after)) {
+                self.hand_over(&after, vouches.then_some(&*before)).await?;
+            }
             *opened.signer.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(after);
             drop(signing);
             self.checkpoint().await?;
@@ -136,12 +140,11 @@ impl Broker {
     pub async fn take_over_log(&self) -> Result<(), Error> {
         let (ring, name) = (self.keys()?, self.store.node().to_owned());
         let Some(last) = self.reader().last_checkpoint().await.map_err(|e| self.fault(&e))? else { return Ok(()) };
-        let signed = |signer: &NoteSigner| NoteKey::new(&name, *signer.public_key()).is_ok_and(|key| Checkpoint::open(&last, &key).is_ok());
         let current = self.opened()?.signer();
-        if signed(&current) {
+        if signed(&last, &current) {
             return Ok(());
         }
-        let old = ring.note_signers_before(&name, self.now()).into_iter().find(|old| signed(old));
+        let old = ring.note_signers_before(&name, self.now()).into_iter().find(|old| signed(&last, old));
         self.hand_over(&current, old.as_ref()).await
     }
 
@@ -183,6 +186,11 @@ impl Broker {
         })
         .await
     }
+}
+
+/// Is this the head of `signer`'s log, signed by it?
+fn signed(note: &str, signer: &NoteSigner) -> bool {
+    NoteKey::new(signer.name(), *signer.public_key()).is_ok_and(|key| Checkpoint::open(note, &key).is_ok())
 }
 
 /// Between two looks: somebody who changes much must not keep the store busy with this.

@@ -120,7 +120,7 @@ impl Broker {
         }
         let fault = self.lost_fault(why);
         let now = self.now();
-        if self.serving.is_none() {
+        if self.opened.is_none() {
             return fault;
         }
         if let Some(answered) = self.loss.begin(now, self.clock.since_boot(), deaf) {

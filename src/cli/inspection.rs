@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use serde_json::{Value, json};
 
 use super::args::HostAudit;
@@ -13,7 +12,7 @@ use super::said::{Outcome, Said};
 use super::{local, machines, open, place};
 use crate::access::names::{Note, escaped};
 use crate::access::time::{Clock, SystemClock};
-use crate::serve::Signer;
+use crate::serve::signer;
 use crate::ssh::Archive;
 use crate::ssh::inspect::report::{KeyFile, Report, StandingKey};
 use crate::ssh::inspect::{InspectError, inspect};
@@ -27,12 +26,9 @@ pub(super) fn run(words: &HostAudit, named: Option<&Path>) -> Outcome {
         let store = open::store(&config).await?;
         let broker = open::broker_with_keys(&config, store.clone()).await?;
         let host = machines::registered(&broker.reader(), &words.name).await?;
-        let signer = open::keyring(&config, &store.reader()).await?.note_signer(store.node()).context("the log cannot have this name")?;
-        let archive = Arc::new(Archive {
-            journals: config.state.join("journal"),
-            recordings: config.recordings.clone(),
-            signer: Arc::new(Signer(signer)),
-        });
+        broker.take_over_log().await?;
+        let archive =
+            Arc::new(Archive { journals: config.state.join("journal"), recordings: config.recordings.clone(), signer: signer(&broker)? });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let admission = broker.admit_audit(&local::actor(), &host.name, login, note).await?;
         let (session, login) = (admission.meta().session.clone(), admission.login().clone());

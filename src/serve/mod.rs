@@ -174,7 +174,7 @@ fn reopen(keys: Keys) -> Reopen {
 }
 
 /// Who signs manifests: whoever signs the log at that moment.
-fn signer(broker: &Arc<Broker>) -> anyhow::Result<Arc<dyn Fn() -> Arc<dyn ManifestSigner> + Send + Sync>> {
+pub fn signer(broker: &Arc<Broker>) -> anyhow::Result<Arc<dyn Fn() -> Arc<dyn ManifestSigner> + Send + Sync>> {
     let (broker, first) = (Arc::clone(broker), broker.note_signer().context("the keys are not open")?);
     Ok(Arc::new(move || Arc::new(Signer(broker.note_signer().unwrap_or_else(|| Arc::clone(&first))))))
 }

@@ -136,7 +136,7 @@ impl Broker {
             extensions: Default::default(),
             force_command: Some(admission.command()),
         };
-        Ok(self.serving()?.keys.sessions.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?)
+        Ok(self.keys()?.sessions.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?)
     }
 
     /// The look is over, and what was seen is sealed, or could not be. `found` is none where the answer could not be read.

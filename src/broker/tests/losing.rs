@@ -35,7 +35,7 @@ impl World {
 
     fn later(&self, span: Span) {
         self.clock.advance(span);
-        self.broker.serving().unwrap().knife.wake();
+        self.broker.opened().unwrap().knife.wake();
     }
 
     fn spool(&self) -> Spool {
