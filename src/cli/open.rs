@@ -1,5 +1,6 @@
 //! Opens what an installation consists of: store, passphrase, keys, and a broker over them. Each says what to do when it cannot.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
