@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::world::{Bastion, files, run, wait_for};
+use serde_json::Value;
+
+use crate::world::{Bastion, Stopped, descendants, files, run, wait_for};
 
 /// The store's file.
 fn store(bastion: &Bastion) -> PathBuf {
@@ -97,4 +99,78 @@ fn a_destroyed_bastion_comes_back_from_the_backup_of_a_running_one() {
     let old = ruins.join("state/checkpoints").display().to_string();
     let forked = bastion.local(&["verify", "--checkpoints", &old]).expect(1);
     assert!(forked.told().contains("NOT OK"), "{}", forked.told());
+}
+
+/// A PostgreSQL server of this test alone.
+struct Server {
+    dir: PathBuf,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let parent = tempfile::Builder::new().prefix("jit-pg-").tempdir().expect("a folder").keep();
+        let dir = parent.with_extension("d");
+        fs::remove_dir(&parent).expect("ours");
+        let url = Self::script("start", &dir).trim().to_owned();
+        Self { dir, url }
+    }
+
+    fn script(what: &str, dir: &std::path::Path) -> String {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/postgres.sh");
+        run(Command::new(script).arg(what).arg(dir), b"").expect(0).text()
+    }
+
+    /// The server's processes, its own first.
+    fn processes(&self) -> Vec<u32> {
+        let file = fs::read_to_string(self.dir.join("data/postmaster.pid")).expect("it runs");
+        let own = file.lines().next().and_then(|line| line.parse().ok()).expect("its number");
+        [vec![own], descendants(own)].concat()
+    }
+
+    fn events(&self) -> Vec<Value> {
+        let query = "SELECT convert_from(body, 'UTF8') FROM events ORDER BY seq";
+        let output = run(Command::new("psql").arg(&self.url).args(["-Atc", query]), b"").expect(0);
+        output.text().lines().map(|line| serde_json::from_str(line).expect("canonical JSON")).collect()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        Self::script("stop", &self.dir);
+    }
+}
+
+#[test]
+fn a_server_that_is_stopped_is_a_lost_store_and_one_that_crashed_comes_back() {
+    let server = Server::start();
+    let mut bastion = Bastion::start();
+    bastion.stop();
+    let config = bastion.dir().join("jit-bastion.toml");
+    let text = fs::read_to_string(&config).expect("the config");
+    fs::write(&config, format!("store = \"{}\"\n{text}\n[limits]\nstore-grace = \"12s\"\n", server.url)).expect("written");
+    bastion.begin();
+    bastion.grant("alice", "phi-db", "1h");
+    let mut inside = bastion.ssh().jump("phi-db").spawn("while read line; do echo got $line; done");
+    inside.write(b"one\n").until("got one");
+
+    let stopped = Stopped::stop(server.processes());
+    wait_for("the loss to be noticed", || bastion.log().contains("the store is lost").then_some(()));
+    inside.write(b"two\n").until("got two");
+    let refused = bastion.ssh().jump("phi-db").run("true").expect(255);
+    assert!(refused.told().contains("store does not answer"), "{}", refused.told());
+    assert!(inside.finish().expect(255).told().contains("the bastion lost its store"));
+    drop(stopped);
+    let named = |name: &str| server.events().into_iter().rev().find(|event| event["event"] == name);
+    wait_for("the store to be back", || named("store-back"));
+    let closed = named("session-closed").expect("the end was written");
+    assert_eq!(closed["data"]["ending"], "store-lost", "{closed}");
+    assert!(closed["data"]["happened_us"].as_u64().is_some_and(|at| at < closed["time_us"].as_u64().unwrap_or(0)), "{closed}");
+    bastion.ssh().jump("phi-db").run("true").expect(0);
+
+    // Killed as a crash kills it: every connection falls, and it recovers by itself.
+    let backend = server.processes().pop().expect("a backend");
+    rustix::process::kill_process(crate::world::pid(backend), rustix::process::Signal::KILL).expect("ours");
+    wait_for("a visit to work again", || (bastion.ssh().jump("phi-db").run("true").code == Some(0)).then_some(()));
+    bastion.local(&["verify"]).expect(0);
 }
