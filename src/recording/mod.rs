@@ -10,6 +10,7 @@ pub mod cast;
 mod channel;
 pub mod command;
 pub mod exact;
+pub mod files;
 pub mod frames;
 pub mod journal;
 mod lines;

@@ -1,0 +1,162 @@
+//! File transfers as an account: which file, which way, how much, with what digest. The bytes are looked at on the way and never changed.
+
+pub mod hashed;
+mod packets;
+pub mod sftp;
+
+use serde::{Deserialize, Serialize};
+
+pub use hashed::{Hashed, Range};
+
+/// Something that was done to a file, complete: told when its outcome is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct FileAct {
+    /// What was done.
+    pub act: Act,
+    /// The path as the client wrote it, with bytes that are no text escaped.
+    pub path: String,
+    /// The other path: of a rename the new name, of a link what it points to, of a copy where it went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// What was read of it, towards the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Moved>,
+    /// What was written to it, from the client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<Moved>,
+    /// New mode, owner, size or times, as words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// `ok`, or the host's word for why not.
+    pub outcome: String,
+}
+
+/// What was done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Act {
+    /// Opened, read or written, closed.
+    Transfer,
+    /// A directory's names were read.
+    List,
+    /// Got another name.
+    Rename,
+    /// Removed.
+    Remove,
+    /// A directory was made.
+    MakeDirectory,
+    /// A directory was removed.
+    RemoveDirectory,
+    /// A symbolic link was made.
+    SymbolicLink,
+    /// A hard link was made.
+    HardLink,
+    /// Mode, owner, size or times were set.
+    SetAttributes,
+    /// Copied on the host itself.
+    Copy,
+    /// An extension of the protocol that has no word here.
+    Extension,
+}
+
+/// Bytes that went one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Moved {
+    /// How many, ranges that went twice counted twice.
+    pub bytes: u64,
+    /// SHA-256 of the whole file, when it went in sequence from its first byte to its last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+    /// Else each range that went in sequence, with its SHA-256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ranges: Vec<Range>,
+    /// Bytes beyond the ranges that could be told apart: counted, not hashed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unhashed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// The client, or the host, did not keep to the protocol; or did what the grant does not give. The transfer ends there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{who} broke the file protocol: {what}")]
+pub struct Violation {
+    /// `the client` or `the host`.
+    pub who: &'static str,
+    /// How.
+    pub what: String,
+}
+
+/// A path for people and for JSON: text as it is, every other byte as `\xNN`, a backslash doubled. Exact: it can be read back.
+pub fn path_text(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' => out.push_str("\\\\"),
+                c if c.is_control() => c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}"))),
+                c => out.push(c),
+            }
+        }
+        chunk.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
+    }
+    out
+}
+
+impl FileAct {
+    /// One readable line: `read /etc/hosts 412 bytes sha256:..`.
+    pub fn line(&self) -> String {
+        let word = match self.act {
+            Act::Transfer => "open",
+            Act::List => "list",
+            Act::Rename => "rename",
+            Act::Remove => "remove",
+            Act::MakeDirectory => "mkdir",
+            Act::RemoveDirectory => "rmdir",
+            Act::SymbolicLink => "symlink",
+            Act::HardLink => "link",
+            Act::SetAttributes => "set",
+            Act::Copy => "copy",
+            Act::Extension => "extension",
+        };
+        let moved = |word: &str, moved: &Option<Moved>| moved.as_ref().map(|moved| format!("{word} {} {}", self.path, moved.words()));
+        let moves: Vec<String> = [moved("read", &self.read), moved("write", &self.written)].into_iter().flatten().collect();
+        let mut line = if moves.is_empty() { format!("{word} {}", self.path) } else { moves.join("; ") };
+        if let Some(to) = &self.to {
+            line.push_str(&format!(" -> {to}"));
+        }
+        if let Some(change) = &self.change {
+            line.push_str(&format!(" {change}"));
+        }
+        if self.outcome != "ok" {
+            line.push_str(&format!(" ({})", self.outcome));
+        }
+        line
+    }
+}
+
+impl Moved {
+    fn words(&self) -> String {
+        match (&self.sha256, self.ranges.len()) {
+            (Some(sha256), _) => format!("{} bytes sha256:{sha256}", self.bytes),
+            (None, 0) => format!("{} bytes", self.bytes),
+            (None, n) => format!("{} bytes in {n} ranges", self.bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_exact_and_harmless() {
+        assert_eq!(path_text("/tmp/ä b".as_bytes()), "/tmp/ä b");
+        assert_eq!(path_text(b"a\\b\x1b[2J\xff\n"), "a\\\\b\\x1b[2J\\xff\\x0a");
+    }
+}

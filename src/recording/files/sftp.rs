@@ -1,0 +1,569 @@
+//! Looks at an SFTP channel (version 3, with OpenSSH's extensions) and tells each act when its outcome is known. Never changes a byte; the
+//! first thing that does not fit the protocol, or the grant, ends it.
+//!
+//! Sources: draft-ietf-secsh-filexfer-02; OpenSSH's PROTOCOL, section 4 (extensions; `symlink` has its arguments the other way round).
+
+use std::collections::HashMap;
+
+use super::packets::{Fields, Packets};
+use super::{Act, FileAct, Hashed, Violation, path_text};
+
+/// What the grant gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileRights {
+    /// Files may be read.
+    pub read: bool,
+    /// Files may be written, removed, renamed.
+    pub write: bool,
+}
+
+/// One SFTP channel as it goes by.
+#[derive(Debug)]
+pub struct Sftp {
+    rights: FileRights,
+    up: Packets,
+    down: Packets,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    began: bool,
+    open: HashMap<Vec<u8>, Open>,
+    asked: HashMap<u32, Asked>,
+    told: Vec<FileAct>,
+}
+
+/// A handle that the host gave.
+#[derive(Debug)]
+struct Open {
+    path: String,
+    directory: bool,
+    /// Written from nothing: what was written in sequence is the whole file.
+    fresh: bool,
+    read: Hashed,
+    written: Hashed,
+    end: u64,
+    /// The lowest offset at which a reading met the end.
+    eof: Option<u64>,
+    failed: Option<String>,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug)]
+enum Asked {
+    Open { path: String, directory: bool, fresh: bool },
+    Close { handle: Vec<u8> },
+    Read { handle: Vec<u8>, offset: u64, length: u32 },
+    Write { handle: Vec<u8> },
+    Done(Box<FileAct>),
+    Other,
+}
+
+impl Sftp {
+    /// A channel that begins.
+    pub fn new(rights: FileRights) -> Self {
+        Self { rights, up: Packets::of(CLIENT), down: Packets::of(HOST), state: State::default() }
+    }
+
+    /// Bytes from the client. What they complete is told by [`Sftp::told`].
+    pub fn client(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let (state, rights) = (&mut self.state, self.rights);
+        self.up.feed(bytes, |packet| state.request(packet, rights))
+    }
+
+    /// Bytes from the host.
+    pub fn host(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        let state = &mut self.state;
+        self.down.feed(bytes, |packet| state.answer(packet))
+    }
+
+    /// What was told since the last call.
+    pub fn told(&mut self) -> Vec<FileAct> {
+        std::mem::take(&mut self.state.told)
+    }
+
+    /// The channel is over: what is still open or unanswered, and whether both directions ended with a whole packet.
+    pub fn finish(mut self) -> (Vec<FileAct>, bool) {
+        for (_, asked) in self.state.asked.drain() {
+            if let Asked::Done(act) = asked {
+                self.state.told.push(FileAct { outcome: "not answered".into(), ..*act });
+            }
+        }
+        let mut left: Vec<Open> = self.state.open.drain().map(|(_, open)| open).collect();
+        left.sort_by(|a, b| a.path.cmp(&b.path));
+        self.state.told.extend(left.into_iter().map(|open| open.told("not closed")));
+        (self.state.told, self.up.is_whole() && self.down.is_whole())
+    }
+}
+
+impl Open {
+    fn told(self, unless_failed: &str) -> FileAct {
+        let size = self.eof;
+        let written = if self.fresh { Some(self.end) } else { None };
+        FileAct {
+            act: if self.directory { Act::List } else { Act::Transfer },
+            path: self.path,
+            to: None,
+            read: (!self.read.is_empty() || size == Some(0)).then(|| self.read.told(size)),
+            written: (!self.written.is_empty()).then(|| self.written.told(written)),
+            change: None,
+            outcome: self.failed.unwrap_or_else(|| unless_failed.to_owned()),
+        }
+    }
+}
+
+impl State {
+    fn request(&mut self, packet: &[u8], rights: FileRights) -> Result<(), Violation> {
+        let mut fields = Fields(packet);
+        let kind = fields.byte().ok_or_else(|| client("an empty packet"))?;
+        if kind == INIT {
+            return match std::mem::replace(&mut self.began, true) {
+                true => Err(client("it began twice")),
+                false => Ok(()),
+            };
+        }
+        if !self.began {
+            return Err(client("a request before the beginning"));
+        }
+        let id = fields.u32().ok_or_else(|| client("a request without a number"))?;
+        if self.asked.len() >= ASKED_AT_MOST {
+            return Err(client("too many requests at the same time"));
+        }
+        let asked = self.asked(kind, fields, rights)?;
+        match self.asked.insert(id, asked) {
+            Some(_) => Err(client(format!("two requests with the number {id}"))),
+            None => Ok(()),
+        }
+    }
+
+    fn asked(&mut self, kind: u8, mut fields: Fields<'_>, rights: FileRights) -> Result<Asked, Violation> {
+        let short = || client(format!("a request of type {kind} that is too short"));
+        let path = |fields: &mut Fields<'_>| fields.string().map(path_text).ok_or_else(short);
+        let handle = |fields: &mut Fields<'_>| fields.string().map(<[u8]>::to_vec).ok_or_else(short);
+        if WRITES.contains(&kind) {
+            allowed(rights.write, "writing")?;
+        }
+        let done = |act: FileAct| Ok(Asked::Done(Box::new(act)));
+        match kind {
+            3 => {
+                let path = path(&mut fields)?;
+                let flags = fields.u32().ok_or_else(short)?;
+                allowed(rights.read || flags & READ == 0, "reading")?;
+                allowed(rights.write || flags & !READ == 0, "writing")?;
+                Ok(Asked::Open { path, directory: false, fresh: flags & (TRUNCATE | EXCLUSIVE) != 0 && flags & APPEND == 0 })
+            }
+            4 => Ok(Asked::Close { handle: handle(&mut fields)? }),
+            5 => {
+                let handle = handle(&mut fields)?;
+                let (offset, length) = fields.u64().zip(fields.u32()).ok_or_else(short)?;
+                Ok(Asked::Read { handle, offset, length })
+            }
+            6 => {
+                let handle = handle(&mut fields)?;
+                let (offset, data) = fields.u64().zip(fields.string()).ok_or_else(short)?;
+                if let Some(open) = self.open.get_mut(&handle) {
+                    open.written.add(offset, data);
+                    open.end = open.end.max(offset.saturating_add(data.len() as u64));
+                }
+                Ok(Asked::Write { handle })
+            }
+            9 => done(self.set(path(&mut fields)?, fields.attributes().ok_or_else(short)?.words())),
+            10 => {
+                let handle = handle(&mut fields)?;
+                let change = fields.attributes().ok_or_else(short)?;
+                let open = self.open.get_mut(&handle);
+                // A file that is cut or stretched is no longer what was written in sequence.
+                let path = open.map_or_else(
+                    || "?".to_owned(),
+                    |open| {
+                        open.fresh &= change.size.is_none_or(|size| size == open.end);
+                        open.path.clone()
+                    },
+                );
+                done(self.set(path, change.words()))
+            }
+            11 => Ok(Asked::Open { path: path(&mut fields)?, directory: true, fresh: false }),
+            13 => done(plain(Act::Remove, path(&mut fields)?)),
+            14 => done(plain(Act::MakeDirectory, path(&mut fields)?)),
+            15 => done(plain(Act::RemoveDirectory, path(&mut fields)?)),
+            18 => done(FileAct { to: None, ..plain(Act::Rename, path(&mut fields)?) }.towards(path(&mut fields)?)),
+            20 => {
+                let target = path(&mut fields)?;
+                done(plain(Act::SymbolicLink, path(&mut fields)?).towards(target))
+            }
+            200 => self.extended(fields, rights),
+            7 | 8 | 12 | 16 | 17 | 19 => Ok(Asked::Other),
+            _ => Err(client(format!("a request of unknown type {kind}"))),
+        }
+    }
+
+    fn set(&self, path: String, change: Option<String>) -> FileAct {
+        FileAct { change, ..plain(Act::SetAttributes, path) }
+    }
+
+    fn extended(&mut self, mut fields: Fields<'_>, rights: FileRights) -> Result<Asked, Violation> {
+        let name = fields.string().ok_or_else(|| client("an extension without a name"))?;
+        let short = || client("an extension that is too short");
+        let path = |fields: &mut Fields<'_>| fields.string().map(path_text).ok_or_else(short);
+        let done = |act: FileAct| Ok(Asked::Done(Box::new(act)));
+        let writes = !READ_ONLY.contains(&name);
+        allowed(rights.write || !writes, "writing")?;
+        match name {
+            b"posix-rename@openssh.com" => done(plain(Act::Rename, path(&mut fields)?).towards(path(&mut fields)?)),
+            b"hardlink@openssh.com" => {
+                let target = path(&mut fields)?;
+                done(plain(Act::HardLink, path(&mut fields)?).towards(target))
+            }
+            b"lsetstat@openssh.com" => done(self.set(path(&mut fields)?, fields.attributes().ok_or_else(short)?.words())),
+            b"copy-data" => {
+                allowed(rights.read, "reading")?;
+                let from = fields.string().ok_or_else(short)?;
+                fields.u64().zip(fields.u64()).ok_or_else(short)?;
+                let to = fields.string().ok_or_else(short)?;
+                let name = |handle: &[u8]| self.open.get(handle).map_or_else(|| "?".to_owned(), |open| open.path.clone());
+                let act = plain(Act::Copy, name(from)).towards(name(to));
+                if let Some(open) = self.open.get_mut(to) {
+                    open.fresh = false;
+                }
+                done(act)
+            }
+            _ if !writes => Ok(Asked::Other),
+            _ => done(plain(Act::Extension, path_text(name))),
+        }
+    }
+
+    fn answer(&mut self, packet: &[u8]) -> Result<(), Violation> {
+        let mut fields = Fields(packet);
+        let kind = fields.byte().ok_or_else(|| host("an empty packet"))?;
+        if kind == VERSION {
+            return if self.began { Ok(()) } else { Err(host("a version that nobody asked for")) };
+        }
+        let id = fields.u32().ok_or_else(|| host("an answer without a number"))?;
+        let asked = self.asked.remove(&id).ok_or_else(|| host(format!("an answer to {id}, which nobody asked")))?;
+        let status = match kind {
+            STATUS => Some(fields.u32().ok_or_else(|| host("a status without a code"))?),
+            HANDLE | DATA | NAME | ATTRIBUTES | EXTENDED => None,
+            _ => return Err(host(format!("an answer of unknown type {kind}"))),
+        };
+        match (asked, status) {
+            (Asked::Open { path, directory, fresh }, None) if kind == HANDLE => self.opened(fields, path, directory, fresh),
+            (Asked::Open { path, directory, .. }, Some(code)) => {
+                let act = if directory { Act::List } else { Act::Transfer };
+                self.told.push(FileAct { outcome: outcome(code), ..plain(act, path) });
+                Ok(())
+            }
+            (Asked::Close { handle }, Some(_)) => {
+                if let Some(open) = self.open.remove(&handle) {
+                    self.told.push(open.told("ok"));
+                }
+                Ok(())
+            }
+            (Asked::Read { handle, offset, length }, None) if kind == DATA => {
+                let data = fields.string().ok_or_else(|| host("data that is too short"))?;
+                if data.len() > length as usize {
+                    return Err(host("more data than was asked for"));
+                }
+                if let Some(open) = self.open.get_mut(&handle) {
+                    open.read.add(offset, data);
+                }
+                Ok(())
+            }
+            (Asked::Read { handle, offset, .. }, Some(code)) => {
+                if let Some(open) = self.open.get_mut(&handle) {
+                    match code {
+                        EOF => open.eof = Some(open.eof.map_or(offset, |eof| eof.min(offset))),
+                        code => open.failed = Some(outcome(code)),
+                    }
+                }
+                Ok(())
+            }
+            (Asked::Write { handle }, Some(code)) => {
+                if let Some(open) = self.open.get_mut(&handle).filter(|_| code != OK) {
+                    open.failed = Some(outcome(code));
+                }
+                Ok(())
+            }
+            (Asked::Done(act), Some(code)) => Ok(self.told.push(FileAct { outcome: outcome(code), ..*act })),
+            (Asked::Done(act), None) => Ok(self.told.push(*act)),
+            (Asked::Other, _) => Ok(()),
+            _ => Err(host(format!("an answer of type {kind} to something else"))),
+        }
+    }
+
+    fn opened(&mut self, mut fields: Fields<'_>, path: String, directory: bool, fresh: bool) -> Result<(), Violation> {
+        let handle = fields.string().filter(|handle| handle.len() <= HANDLE_AT_MOST).ok_or_else(|| host("a handle that is none"))?;
+        if self.open.len() >= OPEN_AT_MOST {
+            return Err(host("too many open files"));
+        }
+        let (read, written) = (Hashed::default(), Hashed::default());
+        let open = Open { path, directory, fresh, read, written, end: 0, eof: None, failed: None };
+        match self.open.insert(handle.to_vec(), open) {
+            Some(_) => Err(host("the same handle for two files")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FileAct {
+    fn towards(self, to: String) -> Self {
+        Self { to: Some(to), ..self }
+    }
+}
+
+fn plain(act: Act, path: String) -> FileAct {
+    FileAct { act, path, to: None, read: None, written: None, change: None, outcome: "ok".into() }
+}
+
+fn allowed(yes: bool, what: &str) -> Result<(), Violation> {
+    if yes { Ok(()) } else { Err(client(format!("{what} is not in your grant"))) }
+}
+
+fn client(what: impl Into<String>) -> Violation {
+    Violation { who: CLIENT, what: what.into() }
+}
+
+fn host(what: impl Into<String>) -> Violation {
+    Violation { who: HOST, what: what.into() }
+}
+
+/// The word for a status code (section 7).
+fn outcome(code: u32) -> String {
+    match code {
+        OK => "ok".into(),
+        EOF => "end of file".into(),
+        2 => "no such file".into(),
+        3 => "permission denied".into(),
+        4 => "failure".into(),
+        8 => "not supported".into(),
+        code => format!("status {code}"),
+    }
+}
+
+const CLIENT: &str = "the client";
+const HOST: &str = "the host";
+
+const INIT: u8 = 1;
+const VERSION: u8 = 2;
+const STATUS: u8 = 101;
+const HANDLE: u8 = 102;
+const DATA: u8 = 103;
+const NAME: u8 = 104;
+const ATTRIBUTES: u8 = 105;
+const EXTENDED: u8 = 201;
+
+const OK: u32 = 0;
+const EOF: u32 = 1;
+
+/// Flags of an open (section 6.3).
+const READ: u32 = 0x1;
+const APPEND: u32 = 0x4;
+const TRUNCATE: u32 = 0x10;
+const EXCLUSIVE: u32 = 0x20;
+
+/// Requests that change something: write, setstat, fsetstat, remove, mkdir, rmdir, rename, symlink.
+const WRITES: [u8; 8] = [6, 9, 10, 13, 14, 15, 18, 20];
+
+/// Extensions that change nothing.
+const READ_ONLY: [&[u8]; 7] = [
+    b"statvfs@openssh.com",
+    b"fstatvfs@openssh.com",
+    b"limits@openssh.com",
+    b"expand-path@openssh.com",
+    b"home-directory",
+    b"users-groups-by-id@openssh.com",
+    b"fsync@openssh.com",
+];
+
+/// Requests that wait for their answers; OpenSSH's client has at most 64.
+const ASKED_AT_MOST: usize = 4096;
+/// Handles that are open; OpenSSH's server gives at most 100.
+const OPEN_AT_MOST: usize = 1024;
+/// The longest handle (section 6.3).
+const HANDLE_AT_MOST: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Child, Command, Stdio};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOTH: FileRights = FileRights { read: true, write: true };
+
+    fn string(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+        let bytes = bytes.as_ref();
+        [&u32::try_from(bytes.len()).unwrap().to_be_bytes(), bytes].concat()
+    }
+
+    fn packet(kind: u8, fields: &[&[u8]]) -> Vec<u8> {
+        string([&[kind][..], &fields.concat()].concat())
+    }
+
+    /// OpenSSH's own server, with the watcher between.
+    struct Server {
+        child: Child,
+        sftp: Sftp,
+        next: u32,
+    }
+
+    impl Server {
+        fn start(rights: FileRights) -> Self {
+            let program = ["/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server"];
+            let program = program.into_iter().find(|path| std::path::Path::new(path).exists()).expect("OpenSSH's sftp-server");
+            let child = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut server = Self { child, sftp: Sftp::new(rights), next: 0 };
+            server.exchange(&packet(INIT, &[&3u32.to_be_bytes()]));
+            server
+        }
+
+        /// Sends one packet and gives the answer's type and fields.
+        fn exchange(&mut self, sent: &[u8]) -> (u8, Vec<u8>) {
+            self.sftp.client(sent).unwrap();
+            self.child.stdin.as_mut().unwrap().write_all(sent).unwrap();
+            let out = self.child.stdout.as_mut().unwrap();
+            let mut head = [0; 4];
+            out.read_exact(&mut head).unwrap();
+            let mut body = vec![0; u32::from_be_bytes(head) as usize];
+            out.read_exact(&mut body).unwrap();
+            self.sftp.host(&head).unwrap();
+            self.sftp.host(&body).unwrap();
+            (body[0], body[1..].to_vec())
+        }
+
+        fn ask(&mut self, kind: u8, fields: &[&[u8]]) -> (u8, Vec<u8>) {
+            self.next += 1;
+            let id = self.next.to_be_bytes();
+            self.exchange(&packet(kind, &[&[&id[..]], fields].concat()))
+        }
+
+        fn open(&mut self, path: &str, flags: u32) -> Vec<u8> {
+            let (kind, answer) = self.ask(3, &[&string(path), &flags.to_be_bytes(), &0u32.to_be_bytes()]);
+            assert_eq!(kind, HANDLE, "{path}");
+            answer[4..].to_vec()
+        }
+    }
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+
+    fn sha256(bytes: &[u8]) -> String {
+        let mut hashed = Hashed::default();
+        hashed.add(0, bytes);
+        hashed.told(Some(bytes.len() as u64)).sha256.unwrap()
+    }
+
+    #[test]
+    fn what_openssh_does_is_told_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let text: Vec<u8> = (0..100_000u32).flat_map(u32::to_be_bytes).collect();
+        std::fs::write(at("there"), &text).unwrap();
+        let mut server = Server::start(BOTH);
+        // read in sequence, to the end
+        let handle = server.open(&at("there"), READ);
+        let mut offset = 0u64;
+        while let (DATA, answer) = server.ask(5, &[&handle, &offset.to_be_bytes(), &32_768u32.to_be_bytes()]) {
+            offset += answer.len() as u64 - 8;
+        }
+        server.ask(4, &[&handle]);
+        // written from nothing, then its mode
+        let handle = server.open(&at("new"), 0x2 | 0x8 | TRUNCATE);
+        for (n, part) in text.chunks(30_000).enumerate() {
+            server.ask(6, &[&handle, &(n as u64 * 30_000).to_be_bytes(), &string(part)]);
+        }
+        server.ask(10, &[&handle, &4u32.to_be_bytes(), &0o640u32.to_be_bytes()]);
+        server.ask(4, &[&handle]);
+        server.ask(18, &[&string(at("new")), &string(at("newer"))]);
+        server.ask(13, &[&string(at("nowhere"))]);
+        server.ask(20, &[&string("newer"), &string(at("link"))]);
+        server.ask(200, &[&string("posix-rename@openssh.com"), &string(at("newer")), &string(at("newest"))]);
+        server.ask(3, &[&string(at("nothing")), &READ.to_be_bytes(), &0u32.to_be_bytes()]);
+        let told = server.sftp.told();
+        let lines: Vec<String> = told.iter().map(|act| act.line().replace(&format!("{}/", dir.path().display()), "")).collect();
+        let digest = sha256(&text);
+        assert_eq!(
+            lines,
+            [
+                format!("read there 400000 bytes sha256:{digest}"),
+                "set new mode=0640".into(),
+                format!("write new 400000 bytes sha256:{digest}"),
+                "rename new -> newer".into(),
+                "remove nowhere (no such file)".into(),
+                "symlink link -> newer".into(),
+                "rename newer -> newest".into(),
+                "open nothing (no such file)".into(),
+            ]
+        );
+        assert_eq!(std::fs::read(at("newest")).unwrap(), text, "the file is what was sent");
+        for act in told {
+            let json = serde_json::to_string(&act).unwrap();
+            assert_eq!(serde_json::from_str::<FileAct>(&json).unwrap(), act);
+        }
+    }
+
+    #[test]
+    fn what_is_not_granted_ends_it_before_it_is_passed() {
+        let open = |flags: u32| packet(3, &[&1u32.to_be_bytes(), &string("/x"), &flags.to_be_bytes(), &0u32.to_be_bytes()]);
+        let remove = packet(13, &[&1u32.to_be_bytes(), &string("/x")]);
+        let began = |read, write| {
+            let mut sftp = Sftp::new(FileRights { read, write });
+            sftp.client(&packet(INIT, &[&3u32.to_be_bytes()])).unwrap();
+            sftp
+        };
+        for (read, write, sent, passes) in [
+            (true, false, open(READ), true),
+            (true, false, open(0x2), false),
+            (true, false, open(READ | 0x8), false),
+            (true, false, remove.clone(), false),
+            (false, true, open(0x2 | 0x8 | TRUNCATE), true),
+            (false, true, open(READ), false),
+            (false, true, open(READ | 0x2), false),
+            (false, true, remove, true),
+        ] {
+            assert_eq!(began(read, write).client(&sent).is_ok(), passes, "read {read}, write {write}: {sent:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_open_or_unanswered_is_told() {
+        let mut sftp = Sftp::new(BOTH);
+        sftp.client(&packet(INIT, &[&3u32.to_be_bytes()])).unwrap();
+        sftp.client(&packet(3, &[&1u32.to_be_bytes(), &string("/x"), &0x1au32.to_be_bytes(), &0u32.to_be_bytes()])).unwrap();
+        sftp.host(&packet(HANDLE, &[&1u32.to_be_bytes(), &string("h")])).unwrap();
+        sftp.client(&packet(6, &[&2u32.to_be_bytes(), &string("h"), &0u64.to_be_bytes(), &string("abc")])).unwrap();
+        sftp.client(&packet(13, &[&3u32.to_be_bytes(), &string("/y")])).unwrap();
+        sftp.client(&[0, 0]).unwrap();
+        let (told, whole) = sftp.finish();
+        let lines: Vec<String> = told.iter().map(FileAct::line).collect();
+        assert_eq!(lines[0], "remove /y (not answered)");
+        assert!(lines[1].starts_with("write /x 3 bytes sha256:ba7816bf") && lines[1].ends_with("(not closed)"), "{lines:?}");
+        assert!(!whole);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_bytes_end_it_or_are_told_and_never_more(
+            up in proptest::collection::vec(any::<u8>(), 0..400),
+            kinds in proptest::collection::vec((0u8..22, any::<[u8; 12]>()), 0..20),
+        ) {
+            let mut sftp = Sftp::new(BOTH);
+            let _ = sftp.client(&packet(INIT, &[&3u32.to_be_bytes()]));
+            for (n, (kind, bytes)) in kinds.iter().enumerate() {
+                let id = u32::try_from(n).unwrap().to_be_bytes();
+                let _ = sftp.client(&packet(*kind, &[&id, &string(bytes), &string(bytes)]));
+                let _ = sftp.host(&packet(101 + kind % 5, &[&id, &string(bytes)]));
+            }
+            let _ = sftp.client(&up);
+            let _ = sftp.host(&up);
+            let (told, _) = sftp.finish();
+            prop_assert!(told.len() <= kinds.len() + 40);
+        }
+    }
+}
