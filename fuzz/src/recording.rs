@@ -4,13 +4,14 @@ use std::path::Path;
 
 use jit_bastion::recording::cast::{CastEvent, CastHeader, CastReader, Newline};
 use jit_bastion::recording::exact::Restorer;
+use jit_bastion::recording::files::sftp::{FileRights, Sftp};
 use jit_bastion::recording::frames::{self, Parsed};
 use jit_bastion::recording::{Manifest, Player, transcript::Transcript};
 
 use super::Target;
 
 /// This room's targets.
-pub const ALL: &[Target] = &[("journal", journal), ("cast", cast), ("manifest", manifest)];
+pub const ALL: &[Target] = &[("journal", journal), ("cast", cast), ("manifest", manifest), ("sftp", sftp)];
 
 /// Frames as they come, and one whose checksum is right whatever it holds.
 pub fn journal(bytes: &[u8]) {
@@ -68,4 +69,22 @@ pub fn manifest(bytes: &[u8]) {
             let _ = channel.digest();
         }
     }
+}
+
+/// An SFTP channel after a good beginning: each piece, as one packet and as it is, from one side and then from the other.
+pub fn sftp(bytes: &[u8]) {
+    let mut sftp = Sftp::new(FileRights { read: true, write: bytes.len() % 2 == 0 });
+    let _ = sftp.client(&[0, 0, 0, 5, 1, 0, 0, 0, 3]);
+    for (n, piece) in bytes.chunks(29).enumerate() {
+        let packet = [&(piece.len() as u32).to_be_bytes(), piece].concat();
+        let sent = if n % 3 == 0 { piece } else { &packet };
+        let passed = if n % 2 == 0 { sftp.client(sent) } else { sftp.host(sent) };
+        for act in sftp.told() {
+            assert!(!act.line().contains('\u{1b}'));
+        }
+        if passed.is_err() {
+            break;
+        }
+    }
+    let _ = sftp.finish();
 }

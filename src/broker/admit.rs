@@ -255,11 +255,12 @@ fn runs_programs(channels: &Channels) -> bool {
     channels.covers(&Kind::Shell) || channels.covers(&Kind::Exec)
 }
 
-/// Where only files are granted, the host itself runs nothing else, and refuses writes where they are not granted.
+/// Where only files are granted, the host itself runs nothing else, and refuses to write or to read what is not granted.
 fn files_only(channels: &Channels) -> Option<&'static str> {
     let (reads, writes) = (channels.covers(&Kind::SftpRead), channels.covers(&Kind::SftpWrite));
     match (runs_programs(channels), reads || writes, writes) {
-        (false, true, true) => Some("internal-sftp"),
+        (false, true, true) if reads => Some("internal-sftp"),
+        (false, true, true) => Some("internal-sftp -P read"),
         (false, true, false) => Some("internal-sftp -R"),
         _ => None,
     }

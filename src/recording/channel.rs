@@ -100,6 +100,7 @@ impl ChannelFile {
                 self.teller.other(out, now, 'r', &format!("{cols}x{rows}"));
             }
             Body::Marker(text) => self.teller.other(out, now, 'm', text),
+            Body::File(act) => self.teller.file(out, now, act),
             Body::Count { up, down } => *counted = (up, down),
             Body::Close | Body::Open(_) | Body::End(_) => {}
         }

@@ -6,6 +6,7 @@
 //! * Bytes that are not text come twice: an event `b` with the exact bytes in base64, and right after it the `o` (or `i`) that players
 //!   show in their place. Players ignore `b`.
 //! * stderr is an `o` with an event `e` right before it: empty if the `o` is exact, else the exact bytes in base64.
+//! * What was done to a file is an event `f`, JSON, and right after it a line of the bastion's own.
 //! * What the bastion itself says in a channel is an `o` with an event `j` right before it: no byte of the channel.
 //! * In a channel without a terminal each LF of an exact `o` is told as CR LF ([`Newline::CrLf`]); the `i` never.
 
@@ -17,6 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::cast::{CastEvent, Newline};
 use super::command::cut;
+use super::files::FileAct;
 use super::frames::MAX_MARKER;
 use super::lines::LineWriter;
 
@@ -85,6 +87,14 @@ impl Teller {
     pub fn remark(&mut self, out: &mut Vec<u8>, micros: u64, text: &str) {
         self.lines.other(out, micros, 'j', "");
         self.lines.core(out, micros, EventType::Output, |s| s.push_str(text));
+    }
+
+    /// Appends what was done to a file: for programs as it is, for people as a line of the bastion's own.
+    pub fn file(&mut self, out: &mut Vec<u8>, micros: u64, act: &str) {
+        self.lines.other(out, micros, 'f', act);
+        if let Ok(act) = serde_json::from_str::<FileAct>(act) {
+            self.remark(out, micros, &format!("{}\r\n", act.line()));
+        }
     }
 
     /// Appends a resize, a marker, or another event that carries no bytes of the channel.

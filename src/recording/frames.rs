@@ -67,6 +67,8 @@ pub enum Body<'a> {
         /// To the client.
         down: u64,
     },
+    /// Something was done to a file: a [`super::files::FileAct`] as JSON.
+    File(&'a str),
     /// The channel is over.
     Close,
     /// The session is over, with this ending (`time-up`). The last frame; its channel is 0.
@@ -83,6 +85,7 @@ const MARKER: u8 = 6;
 const COUNT: u8 = 7;
 const CLOSE: u8 = 8;
 const END: u8 = 9;
+const FILE: u8 = 10;
 
 /// A payload as it goes to the file: borrowed where the frame borrows.
 pub(super) enum Payload<'a> {
@@ -112,6 +115,7 @@ impl<'a> Body<'a> {
             Self::Resize { cols, rows } => (RESIZE, Payload::Small((u128::from(cols) | u128::from(rows) << 32).to_le_bytes(), 8)),
             Self::Marker(text) => (MARKER, Payload::Borrowed(cut(text, MAX_MARKER).as_bytes())),
             Self::Count { up, down } => (COUNT, Payload::Small((u128::from(up) | u128::from(down) << 64).to_le_bytes(), 16)),
+            Self::File(act) => (FILE, Payload::Borrowed(act.as_bytes())),
             Self::Close => (CLOSE, Payload::Borrowed(&[])),
             Self::End(ending) => (END, Payload::Borrowed(ending.as_bytes())),
         }
@@ -128,6 +132,7 @@ impl<'a> Body<'a> {
             RESIZE if payload.len() == 8 => Self::Resize { cols: u32_at(payload, 0)?, rows: u32_at(payload, 4)? },
             MARKER => Self::Marker(text()?),
             COUNT if payload.len() == 16 => Self::Count { up: u64_at(payload, 0)?, down: u64_at(payload, 8)? },
+            FILE => Self::File(text()?),
             CLOSE if payload.is_empty() => Self::Close,
             END => Self::End(text()?),
             _ => return None,

@@ -176,6 +176,9 @@ pub enum RecordError {
         /// What is wrong with it.
         why: String,
     },
+    /// What was done to a file has no form in JSON.
+    #[error("what was done to a file cannot be told: {0}")]
+    Act(String),
     /// The manifest could not be signed.
     #[error("cannot sign the manifest: {0}")]
     Sign(String),

@@ -70,6 +70,10 @@ impl Keep for Keeping {
             Kept::In(channel, bytes) => (channel, Body::In(bytes)),
             Kept::Resized { channel, columns, rows } => (channel, Body::Resize { cols: columns, rows }),
             Kept::Carried { channel, up, down } => (channel, Body::Count { up, down }),
+            Kept::File { channel, act } => {
+                words = serde_json::to_string(act).map_err(|error| RecordError::Act(error.to_string()))?;
+                (channel, Body::File(&words))
+            }
             Kept::Exit { channel, status, signal } => {
                 words = match (status, signal) {
                     (Some(status), _) => format!("exit status {status}"),

@@ -2,6 +2,7 @@
 //! of a file transfer.
 
 use crate::recording::RecordError;
+use crate::recording::files::FileAct;
 
 /// What the relay hands to the journal, in the order in which it crossed the bastion. Channels are numbered from 1 within a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub(crate) enum Kept<'a> {
     Resized { channel: u32, columns: u32, rows: u32 },
     /// What an SFTP channel whose bytes are not kept has carried so far, towards the host and towards the user.
     Carried { channel: u32, up: u64, down: u64 },
+    /// Something was done to a file in an SFTP channel.
+    File { channel: u32, act: &'a FileAct },
     /// The host told how it ended: exit status, or the name of a signal.
     Exit { channel: u32, status: Option<u32>, signal: Option<&'a str> },
     /// The bastion's own words in this channel, or a fact that it passed on.

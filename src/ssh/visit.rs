@@ -113,12 +113,14 @@ where
             cutoff.reason().unwrap_or(Ending::RecorderFailed)
         }
         Ok((ending, words)) => {
+            relay.close_accounts();
             relay.part(&words).await;
             return ending;
         }
     };
     relay.end_host(TO_HOST).await;
     cutoff.release(Side::Host);
+    relay.close_accounts();
     let words = farewell(open, ending);
     if relay.end_channels(&words, TO_CLIENT).await == Said::All {
         // It leaves by itself when its channels are closed.
@@ -139,7 +141,7 @@ fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
         End::ClientLeft => (Ending::Left, String::new()),
         End::HostLeft(Some(text)) => (Ending::Left, text),
         End::HostLeft(None) => (Ending::PeerGone, "the host closed the connection without a word".into()),
-        End::Client(_) | End::Host(_) => {
+        End::Client(_) | End::Host(_) | End::Files(_) => {
             tracing::warn!(session = %open.id, reason = %end, "a session was broken off");
             (Ending::PeerGone, end.to_string())
         }
@@ -170,7 +172,7 @@ async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Opt
 
 fn rights(channels: &Channels, record_input: bool) -> Rights {
     let has = |kind: &Kind| channels.covers(kind);
-    Rights { shell: has(&Kind::Shell), exec: has(&Kind::Exec), files: has(&Kind::SftpRead) || has(&Kind::SftpWrite), record_input }
+    Rights { shell: has(&Kind::Shell), exec: has(&Kind::Exec), reads: has(&Kind::SftpRead), writes: has(&Kind::SftpWrite), record_input }
 }
 
 fn welcome(open: &OpenSession) -> String {

@@ -34,17 +34,75 @@ fn scp_both_protocols_both_ways() {
     bastion.local(&["verify"]).expect(0);
 }
 
+/// A grant for files alone: what is asked for, of these kinds.
+fn files_only(bastion: &Bastion, kinds: &str) {
+    let filed = bastion.json("alice", &format!("request phi-db --for 1h --channels {kinds} --reason exchange the export files"));
+    let request = filed["request"].as_str().expect("a request").to_owned();
+    bastion.json("bob", &format!("approve {request}"));
+}
+
+fn sha256(file: &std::path::Path) -> String {
+    let out = run(std::process::Command::new("sha256sum").arg(file), b"").expect(0);
+    out.text().split(' ').next().expect("a digest").to_owned()
+}
+
 #[test]
-fn sftp_batch() {
+fn every_file_is_accounted_for() {
     let bastion = Bastion::start();
-    bastion.grant("alice", "phi-db", "1h");
-    let bytes = noise(3_000_000);
+    files_only(&bastion, "sftp-read,sftp-write");
     let (here, there, back) = (bastion.aside("here"), bastion.aside("there"), bastion.aside("back"));
-    fs::write(&here, &bytes).expect("a file");
+    fs::write(&here, noise(3_000_000)).expect("a file");
+    let digest = sha256(&here);
     let (h, t, b) = (here.display(), there.display(), back.display());
-    let batch = format!("put {h} {t}\nls -l {t}\nrename {t} {t}.2\nget {t}.2 {b}\nrm {t}.2\nmkdir {t}.d\nrmdir {t}.d\n");
+    let batch =
+        format!("put {h} {t}\nls -l {t}\nchmod 600 {t}\nrename {t} {t}.2\nget {t}.2 {b}\n-rm {t}.no\nrm {t}.2\nmkdir {t}.d\nrmdir {t}.d\n");
     let out = run(bastion.ssh().jump("phi-db").program("sftp").args(["-b", "-", "phi-db"]), batch.as_bytes()).expect(0);
     assert!(out.text().contains("3000000"), "{}", out.told());
-    assert!(fs::read(&back).expect("it came back") == bytes);
+    assert_eq!(sha256(&back), digest);
     assert!(!there.exists());
+    bastion.settled();
+    let session = bastion.sessions().pop().expect("a session");
+    let cast = bastion.casts(&session).remove(0);
+    let shown = cast.shown().replace("\r\n", "\n");
+    for line in [
+        format!("write {t} 3000000 bytes sha256:{digest}\n"),
+        format!("set {t} mode=0600\n"),
+        format!("rename {t} -> {t}.2\n"),
+        format!("read {t}.2 3000000 bytes sha256:{digest}\n"),
+        format!("remove {t}.no (no such file)\n"),
+        format!("remove {t}.2\n"),
+        format!("mkdir {t}.d mode=0777\n"),
+        format!("rmdir {t}.d\n"),
+    ] {
+        let said = line.split(" mode=0777").next().expect("a line").trim_end();
+        assert!(shown.contains(said), "{said:?} is not in\n{shown}");
+    }
+    let acts: Vec<serde_json::Value> =
+        cast.events.iter().filter(|e| e.1 == "f").map(|e| serde_json::from_str(&e.2).expect("an act")).collect();
+    assert!(acts.iter().any(|act| act["act"] == "transfer" && act["read"]["sha256"] == digest.as_str()), "{acts:?}");
+    assert!(bastion.verb("carol", &format!("replay {session} --speed 100")).expect(0).text().contains(&digest));
+    bastion.local(&["verify"]).expect(0);
+}
+
+#[test]
+fn reading_alone_and_writing_alone() {
+    let bastion = Bastion::start();
+    let (here, there, back) = (bastion.aside("here"), bastion.aside("there"), bastion.aside("back"));
+    fs::write(&here, b"secret").expect("a file");
+    fs::write(&there, b"there").expect("a file");
+    let (h, t, b) = (here.display(), there.display(), back.display());
+    for (kinds, command, passes) in [
+        ("sftp-read", format!("get {t} {b}\n"), true),
+        ("sftp-read", format!("put {h} {t}\n"), false),
+        ("sftp-read", format!("rm {t}\n"), false),
+        ("sftp-write", format!("put {h} {t}.new\n"), true),
+        ("sftp-write", format!("get {t} {b}\n"), false),
+    ] {
+        files_only(&bastion, kinds);
+        let out = run(bastion.ssh().jump("phi-db").program("sftp").args(["-b", "-", "phi-db"]), command.as_bytes());
+        assert_eq!(out.code == Some(0), passes, "{kinds}: {command}: {}", out.told());
+        let grant = bastion.json("alice", "grants")[0]["grant"].as_str().expect("a grant").to_owned();
+        bastion.verb("alice", &format!("close {grant}")).expect(0);
+    }
+    assert_eq!(fs::read(&there).expect("untouched"), b"there");
 }

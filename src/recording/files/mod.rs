@@ -92,9 +92,11 @@ pub struct Violation {
     pub what: String,
 }
 
-/// A path for people and for JSON: text as it is, every other byte as `\xNN`, a backslash doubled. Exact: it can be read back.
+/// A path for people and for JSON: text as it is, every other byte as `\xNN`, a backslash doubled. Exact, and can be read back, up to the
+/// longest that a host can mean; what is longer ends in `\..`.
 pub fn path_text(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
+    let mut out = String::new();
+    let (bytes, cut) = bytes.split_at_checked(PATH_AT_MOST).map_or((bytes, false), |(head, rest)| (head, !rest.is_empty()));
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
             match c {
@@ -105,8 +107,14 @@ pub fn path_text(bytes: &[u8]) -> String {
         }
         chunk.invalid().iter().for_each(|b| out.push_str(&format!("\\x{b:02x}")));
     }
+    if cut {
+        out.push_str("\\..");
+    }
     out
 }
+
+/// Linux's PATH_MAX: no host opens a longer one.
+const PATH_AT_MOST: usize = 4096;
 
 impl FileAct {
     /// One readable line: `read /etc/hosts 412 bytes sha256:..`.
@@ -158,5 +166,6 @@ mod tests {
     fn paths_are_exact_and_harmless() {
         assert_eq!(path_text("/tmp/ä b".as_bytes()), "/tmp/ä b");
         assert_eq!(path_text(b"a\\b\x1b[2J\xff\n"), "a\\\\b\\x1b[2J\\xff\\x0a");
+        assert!(path_text(&[b'a'; 5000]).ends_with("aa\\..") && path_text(&[b'a'; 4096]).ends_with("aaa"));
     }
 }

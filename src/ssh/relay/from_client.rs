@@ -3,7 +3,7 @@
 use tokio::io::AsyncWrite;
 
 use super::table::{Channel, Prelude, Room, Stage};
-use super::{Judged, Relay, Ruling, words};
+use super::{Judged, Relay, Ruling, Side, words};
 use crate::ssh::tap::{Beginning, Keep, Kept, Purpose, Terminal};
 use crate::wire::channel::{self, Message, Open, Request, RequestKind};
 use crate::wire::codec::{WireError, Writer};
@@ -70,7 +70,7 @@ where
     fn typed(&self, recipient: u32, data: &[u8]) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
-        let Stage::Used { number, purpose, terminal, ref mut up, down } = channel.stage else {
+        let Stage::Used { number, purpose, terminal, ref mut up, down, ref mut files } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
         *up += data.len() as u64;
@@ -81,6 +81,7 @@ where
             Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::In(number, data),
         };
         self.keep(kept)?;
+        self.account(Side::Client, number, files, data)?;
         Ok(Ruling::PASS)
     }
 
@@ -89,7 +90,8 @@ where
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
         channel.client_closed = true;
         let client = channel.client;
-        if let Some(number) = table.forget_closed(client) {
+        if let Some((number, files)) = table.forget_closed(client) {
+            self.close_account(number, files)?;
             self.keep(Kept::Ended(number))?;
         }
         Ok(Ruling::PASS)
@@ -126,7 +128,8 @@ where
             self.keep(Kept::Said(number, &format!("env {variable}")))?;
         }
         if let Some(channel) = table.of_client(client) {
-            channel.stage = Stage::Used { number, purpose: wish, terminal: terminal.is_some(), up: 0, down: 0 };
+            channel.stage =
+                Stage::Used { number, purpose: wish, terminal: terminal.is_some(), up: 0, down: 0, files: self.rights.account(wish) };
         }
         self.pulse.typed();
         self.pulse.turned(&table);
@@ -155,7 +158,7 @@ where
             RequestKind::Shell => begins(self.rights.shell, Purpose::Shell, "a shell"),
             RequestKind::Exec { .. } => begins(self.rights.exec, Purpose::Exec, "exec, a command,"),
             RequestKind::Subsystem { name: b"sftp" } => {
-                begins(self.rights.files || self.rights.exec, Purpose::Sftp, "sftp (sftp-read, sftp-write)")
+                begins(self.rights.reads || self.rights.writes || self.rights.exec, Purpose::Sftp, "sftp (sftp-read, sftp-write)")
             }
             RequestKind::Subsystem { name } => {
                 Wish::Vetoed(format!("the subsystem {} is not relayed; sftp is", printable(&String::from_utf8_lossy(name))))

@@ -4,7 +4,7 @@ use tokio::io::AsyncWrite;
 
 use super::from_client::{MAX_PACKET, NO_CHANNEL, printable, unknown};
 use super::table::Stage;
-use super::{Judged, Relay, Ruling};
+use super::{Judged, Relay, Ruling, Side};
 use crate::ssh::tap::{Keep, Kept, Purpose};
 use crate::wire::channel::{self, Message, Request, RequestKind};
 use crate::wire::codec::WireError;
@@ -65,7 +65,7 @@ where
     fn shown(&self, recipient: u32, data: &[u8], stderr: bool) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
-        let Stage::Used { number, purpose, terminal, up, ref mut down } = channel.stage else {
+        let Stage::Used { number, purpose, terminal, up, ref mut down, ref mut files } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
         *down += data.len() as u64;
@@ -76,6 +76,9 @@ where
             Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::Out(number, data),
         };
         self.keep(kept)?;
+        if !stderr {
+            self.account(Side::Host, number, files, data)?;
+        }
         if terminal {
             channel.shown(data);
         }
@@ -86,7 +89,8 @@ where
         let mut table = self.table.borrow_mut();
         table.of_client(recipient).ok_or(NO_CHANNEL)?.host_closed = true;
         self.pulse.turned(&table);
-        if let Some(number) = table.forget_closed(recipient) {
+        if let Some((number, files)) = table.forget_closed(recipient) {
+            self.close_account(number, files)?;
             self.keep(Kept::Ended(number))?;
         }
         Ok(Ruling::PASS)

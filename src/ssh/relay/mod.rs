@@ -6,6 +6,7 @@
 //! Key exchanges cannot lock the two directions into each other as long as the bastion itself runs at most one at a time: a peer
 //! that began one sends no more data, so whoever reads from it is free to finish it. `rekeying` is that one token.
 
+mod files;
 mod from_client;
 mod from_host;
 mod pulse;
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::leg::{Leg, LegError};
 use super::tap::{Keep, Kept};
 use crate::recording::RecordError;
+use crate::recording::files::Violation;
 use crate::wire::codec::WireError;
 use table::Table;
 
@@ -33,7 +35,10 @@ pub(crate) use words::Said;
 pub(crate) struct Rights {
     pub(crate) shell: bool,
     pub(crate) exec: bool,
-    pub(crate) files: bool,
+    /// Files may be read over SFTP.
+    pub(crate) reads: bool,
+    /// Files may be written over SFTP.
+    pub(crate) writes: bool,
     /// What is typed into a terminal is kept too.
     pub(crate) record_input: bool,
 }
@@ -61,6 +66,9 @@ pub(crate) enum End {
     /// The host broke the protocol, or its connection failed.
     #[error("the connection to the host failed: {0}")]
     Host(LegError),
+    /// A transfer of files that cannot be accounted for.
+    #[error("{0}")]
+    Files(Violation),
     /// What crossed could not be kept.
     #[error("the recording failed: {0}")]
     Recorder(#[from] RecordError),
@@ -214,6 +222,7 @@ where
             let ruled = from.with(|transport| self.rule(side, transport, to)).map_err(|end| match end {
                 Fault::Leg(error) => lost(side, error),
                 Fault::Onward(error) => lost(side.other(), error),
+                Fault::Files(violation) => End::Files(violation),
                 Fault::Record(error) => End::Recorder(error),
             })?;
             let Some(Ruled { back, held, bytes }) = ruled else { break };
@@ -246,6 +255,7 @@ where
                 return Ok(Some(Ruled { back: None, held: None, bytes }));
             }
             Err(Judged::Wire(error)) => return Err(Fault::Leg(error.into())),
+            Err(Judged::Files(violation)) => return Err(Fault::Files(violation)),
             Err(Judged::Record(error)) => return Err(Fault::Record(error)),
         };
         let message = match &onward {
@@ -291,6 +301,7 @@ struct Ruled {
 enum Fault {
     Leg(LegError),
     Onward(LegError),
+    Files(Violation),
     Record(RecordError),
 }
 
@@ -301,6 +312,8 @@ enum Judged {
     Unknown,
     /// It breaks the protocol.
     Wire(WireError),
+    /// It breaks the protocol of files.
+    Files(Violation),
     /// It could not be kept.
     Record(RecordError),
 }

@@ -448,7 +448,7 @@ async fn relay(server: Transport, client: Transport, pipes: [&PipeEnd; 4], kept:
     assert_eq!(inner.receive(&mut client_reader).await.unwrap(), login());
     inner.send(&[number::USERAUTH_SUCCESS]).await.unwrap();
     let keep = RefCell::new(Counter(Rc::clone(kept)));
-    let rights = Rights { shell: true, exec: true, files: true, record_input: false };
+    let rights = Rights { shell: true, exec: true, reads: true, writes: true, record_input: false };
     let relay = Relay::new(&inner, &upstream, &keep, rights, super::Pulse::none());
     let end = relay.run(&mut client_reader, &mut host_reader).await;
     assert!(matches!(end, End::ClientLeft), "{end}");

@@ -1,5 +1,6 @@
 //! The channels of one relayed connection, as both sides number them.
 
+use crate::recording::files::sftp::Sftp;
 use crate::ssh::tap::{Purpose, Terminal};
 
 /// One channel between the client and the host. Each side gave it a number of its own: a message from the client carries the
@@ -22,7 +23,7 @@ pub(super) enum Stage {
     /// No shell, command or subsystem yet.
     Opened(Prelude),
     /// In use and recorded under `number`.
-    Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64 },
+    Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64, files: Option<Box<Sftp>> },
 }
 
 /// What was asked for before a channel was put to use.
@@ -132,11 +133,11 @@ impl Table {
         self.used
     }
 
-    /// Forgets a channel that both sides have closed; returns its recording's number if it was used.
-    pub(super) fn forget_closed(&mut self, client: u32) -> Option<u32> {
+    /// Forgets a channel that both sides have closed; returns its recording's number and its account of files if it was used.
+    pub(super) fn forget_closed(&mut self, client: u32) -> Option<(u32, Option<Box<Sftp>>)> {
         let at = self.channels.iter().position(|c| c.client == client && c.host_closed && c.client_closed)?;
         match self.channels.swap_remove(at).stage {
-            Stage::Used { number, .. } => Some(number),
+            Stage::Used { number, files, .. } => Some((number, files)),
             Stage::Opened(_) => None,
         }
     }

@@ -1,0 +1,61 @@
+//! The account of files: an SFTP channel is looked at in both directions, and what was done to each file is kept.
+
+use tokio::io::AsyncWrite;
+
+use super::table::Stage;
+use super::{Judged, Relay, Rights, Side};
+use crate::recording::files::sftp::{FileRights, Sftp};
+use crate::ssh::tap::{Keep, Kept, Purpose};
+
+impl Rights {
+    /// The account of a channel that is put to use, if it is one of files.
+    pub(super) fn account(self, purpose: Purpose) -> Option<Box<Sftp>> {
+        let all = self.programs();
+        let rights = FileRights { read: self.reads || all, write: self.writes || all };
+        (purpose == Purpose::Sftp).then(|| Box::new(Sftp::new(rights)))
+    }
+}
+
+impl<C, H, K> Relay<'_, C, H, K>
+where
+    C: AsyncWrite + Unpin,
+    H: AsyncWrite + Unpin,
+    K: Keep,
+{
+    /// Looks at bytes of a channel from `side`, before they go on. Where its bytes are not kept, the first one that does not fit the
+    /// protocol ends the session: nobody could tell what it carried. Where they are kept anyway, only the account ends.
+    pub(super) fn account(&self, side: Side, number: u32, files: &mut Option<Box<Sftp>>, data: &[u8]) -> Result<(), Judged> {
+        let Some(sftp) = files else { return Ok(()) };
+        let seen = match side {
+            Side::Client => sftp.client(data),
+            Side::Host => sftp.host(data),
+        };
+        for act in sftp.told() {
+            self.keep(Kept::File { channel: number, act: &act })?;
+        }
+        match seen {
+            Ok(()) => Ok(()),
+            Err(violation) if self.rights.programs() => {
+                *files = None;
+                self.keep(Kept::Said(number, &format!("the account of files ends here: {violation}")))
+            }
+            Err(violation) => Err(Judged::Files(violation)),
+        }
+    }
+
+    /// Tells what an account still holds: its channel is over.
+    pub(super) fn close_account(&self, number: u32, files: Option<Box<Sftp>>) -> Result<(), Judged> {
+        let Some(sftp) = files else { return Ok(()) };
+        let (told, _) = sftp.finish();
+        told.iter().try_for_each(|act| self.keep(Kept::File { channel: number, act }))
+    }
+
+    /// The relay is over: tells what all accounts still hold. A recording that takes no more is known elsewhere.
+    pub(crate) fn close_accounts(&self) {
+        for channel in &mut self.table.borrow_mut().channels {
+            if let Stage::Used { number, files, .. } = &mut channel.stage {
+                let _ = self.close_account(*number, files.take());
+            }
+        }
+    }
+}
