@@ -4,6 +4,8 @@
 mod damage;
 #[path = "cli_parts/hosts.rs"]
 mod hosts;
+#[path = "cli_parts/policy.rs"]
+mod policy;
 
 use std::fs;
 use std::io::{Read, Write};

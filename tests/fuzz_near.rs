@@ -5,7 +5,7 @@
 #[expect(dead_code, reason = "every target runs in fuzz_smoke; here only those whose honest messages are made below")]
 mod fuzz;
 
-use fuzz::{auth, channel, keys, peek};
+use fuzz::{auth, channel, keys, law, peek};
 use jit_bastion::wire::codec::Writer;
 use jit_bastion::wire::verify::SIGNATURE_ALGORITHMS;
 use rand::rngs::StdRng;
@@ -47,6 +47,15 @@ fn mutate(data: &mut Vec<u8>, random: &mut StdRng) {
 
 fn named(name: &str) -> Writer {
     Writer::message(98).u32(3).string(name.as_bytes()).bool(true)
+}
+
+#[test]
+fn policies() {
+    let shipped = include_str!("../systemd/policy.toml");
+    let demo = include_str!("../src/cli/demo/first/policy.toml");
+    let documented =
+        include_str!("../docs/policy.md").split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("an example");
+    feed("policy", &[shipped, demo, documented].map(|text| text.as_bytes().to_vec()), law::policy);
 }
 
 #[test]

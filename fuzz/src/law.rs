@@ -1,18 +1,31 @@
 //! What administrators and users write: the policy file, a command line, names and channel kinds.
 
 use jit_bastion::access::channels::Channels;
-use jit_bastion::access::host::{Address, HostTrust};
-use jit_bastion::access::policy::Policy;
+use jit_bastion::access::host::{Address, Host, HostTrust};
+use jit_bastion::access::person::Person;
+use jit_bastion::access::policy::{Direction, Policy};
 use jit_bastion::verbs;
 
 /// For the list of all targets.
 pub const ALL: &[super::Target] = &[("policy", policy), ("command_line", command_line)];
 
-/// A policy is read or refused with a place; one that was read runs its own tests.
+/// A policy is read or refused with a place; one that was read runs its own tests, is compared with nothing, and counts its approvers.
 pub fn policy(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match Policy::parse(&text, "policy.toml") {
-        Ok(policy) => drop(policy.run_tests(|_| None)),
+        Ok(policy) => {
+            drop(policy.run_tests(|_| None));
+            let person = |name: &str, role: &str| Some(Person::staff(name.parse().ok()?, [role.parse().ok()?]));
+            let people: Vec<Person> = [person("alice", "dba"), person("bob", "phi-owner")].into_iter().flatten().collect();
+            let mut hosts: Vec<Host> = "phi-db".parse().iter().map(Host::unregistered).collect();
+            for host in &mut hosts {
+                host.logins.extend("postgres".parse());
+                host.labels.insert("phi".into(), String::new());
+            }
+            let difference = policy.compared_with(&Policy::empty(), &people, &hosts);
+            assert!(difference.changes.iter().all(|change| change.direction == Direction::Gains), "{difference}");
+            drop(policy.unreached(&people, &hosts));
+        }
         Err(error) => assert!(error.line >= 1 && error.column >= 1 && error.to_string().contains('^')),
     }
 }

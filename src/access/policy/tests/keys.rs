@@ -118,3 +118,26 @@ expect = { decision = "refuse", rule = "no-agent", because = "nobody writes here
     let expected = "test failed: expected refuse, because something else, got refuse: floor why wants a ticket for h";
     assert_eq!(failures.iter().map(|failure| failure.message.as_str()).collect::<Vec<_>>(), [expected]);
 }
+
+#[test]
+fn the_documented_example_stands() {
+    let page = include_str!("../../../../docs/policy.md");
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let policy = Policy::parse(example, "docs").unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((policy.run_tests(|_| None), policy.test_count()), (vec![], 1));
+    // Every key that is read is told.
+    let keys = [
+        "idle-commands",
+        "record-input",
+        "require-cert",
+        "max-duration",
+        "default-duration",
+        "lapse",
+        "ticket",
+        "min-length",
+        "signed",
+        "extend",
+    ];
+    assert!(keys.iter().all(|key| page.contains(key)));
+    assert!(Act::ALL.iter().all(|act| page.contains(&format!("`{act}`"))));
+}
