@@ -87,11 +87,7 @@ where
         cutoff.hold(socket, Side::Outer);
     }
     let mut reader = cutoff.guard(reader, Side::Client);
-    let pulse = open.idle.map_or(Pulse::none(), |_| Pulse::of(&cutoff, open.idle_commands));
-    let relay = Relay::new(&client, &upstream.leg, keeping, rights, pulse);
-    if let Some(idle) = open.idle {
-        cutoff.log_off_after(idle);
-    }
+    let relay = Relay::new(&client, &upstream.leg, keeping, rights, pulse(open));
     let course = async {
         for text in said {
             client.send(&auth::banner(&text)).await?;
@@ -113,7 +109,6 @@ where
             cutoff.reason().unwrap_or(Ending::RecorderFailed)
         }
         Ok((ending, words)) => {
-            relay.close_accounts();
             relay.part(&words).await;
             return ending;
         }
@@ -133,6 +128,17 @@ where
     await_close(&outer, &mut closed).await;
     cutoff.release(Side::Outer);
     ending
+}
+
+/// What keeps this session from being logged off, which begins now where the rule says so.
+fn pulse(open: &OpenSession) -> Pulse<'_> {
+    match open.idle {
+        Some(idle) => {
+            open.cutoff.log_off_after(idle);
+            Pulse::of(&open.cutoff, open.idle_commands)
+        }
+        None => Pulse::none(),
+    }
 }
 
 /// How a relay that ended by itself is told: the session's ending, and the words for whoever is still there.

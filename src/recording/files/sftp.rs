@@ -254,19 +254,8 @@ impl State {
                 }
                 Ok(())
             }
-            (Asked::Read { handle, offset, length }, None) if kind == DATA => {
-                let data = fields.string().ok_or_else(|| host("data that is too short"))?;
-                if !rights.read {
-                    return Err(host("it let a file be read, which is not in your grant"));
-                }
-                if data.len() > length as usize {
-                    return Err(host("more data than was asked for"));
-                }
-                if let Some(open) = self.open.get_mut(&handle) {
-                    open.read.add(offset, data);
-                }
-                Ok(())
-            }
+            (Asked::Read { .. }, None) if kind == DATA && !rights.read => Err(host("it let a file be read, which is not in your grant")),
+            (Asked::Read { handle, offset, length }, None) if kind == DATA => self.data(fields, &handle, offset, length),
             (Asked::Read { handle, offset, .. }, Some(code)) => {
                 if let Some(open) = self.open.get_mut(&handle) {
                     match code {
@@ -290,6 +279,17 @@ impl State {
             (Asked::Other, _) => Ok(()),
             _ => Err(host(format!("an answer of type {kind} to something else"))),
         }
+    }
+
+    fn data(&mut self, mut fields: Fields<'_>, handle: &[u8], offset: u64, length: u32) -> Result<(), Violation> {
+        let data = fields.string().ok_or_else(|| host("data that is too short"))?;
+        if data.len() > length as usize {
+            return Err(host("more data than was asked for"));
+        }
+        if let Some(open) = self.open.get_mut(handle) {
+            open.read.add(offset, data);
+        }
+        Ok(())
     }
 
     fn opened(&mut self, mut fields: Fields<'_>, path: String, directory: bool, fresh: bool) -> Result<(), Violation> {

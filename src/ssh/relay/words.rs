@@ -110,6 +110,7 @@ where
 
     /// Passes a goodbye to whoever is still there, when one side has left by itself.
     pub(crate) async fn part(&self, reason: &str) {
+        self.close_accounts();
         self.host.with(|t| t.disconnect(BY_APPLICATION, "the client has left"));
         self.client.with(|t| t.disconnect(BY_APPLICATION, reason));
         let _ = timeout(PARTING, self.host.flush()).await;
