@@ -83,9 +83,7 @@ where
     let Sides { client, reader, mut upstream, outer, mut closed } = sides;
     let cutoff = open.cutoff.clone();
     cutoff.hold(upstream.socket, Side::Host);
-    if let Ok(socket) = outer.socket() {
-        cutoff.hold(socket, Side::Outer);
-    }
+    outer.socket().into_iter().for_each(|socket| cutoff.hold(socket, Side::Outer));
     let mut reader = cutoff.guard(reader, Side::Client);
     let relay = Relay::new(&client, &upstream.leg, keeping, rights, pulse(open));
     let course = async {
