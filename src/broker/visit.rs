@@ -46,6 +46,9 @@ impl Broker {
     /// The visit begins: its row and its event, the cutoff armed, its place on the list. Asks once more whether the grant admits it.
     pub async fn open_session(&self, admission: Admission, client: SocketAddr) -> Result<OpenSession, Error> {
         let opened_keys = self.opened()?;
+        if !self.store.alone() {
+            return Err(not_alone().into());
+        }
         let node = self.store.node().to_owned();
         let (key_id, pass) = (admission.key_id(), admission.pass);
         let by = Actor::User(admission.person.user.clone());
@@ -195,6 +198,11 @@ async fn recorded(tx: &mut Tx, id: &SessionId) -> Result<Option<Recorded>, Stop>
 
 /// The session's row, and when its grant ends, if the grant still admits it, the key is still the user's, and policy still gives all of it.
 /// A host was dialled since the door, and that takes a while.
+/// While another process could be serving as this node, a session that begins here could be taken for a dead one's there.
+fn not_alone() -> Refusal {
+    Refusal::new("not-alone", "the bastion has lost sight of its store and lets nobody in until it is back").hint("try again in a minute")
+}
+
 async fn opened(tx: &mut Tx, policy: &Policy, admission: &Admission, client: SocketAddr) -> Result<(NewSession, Timestamp), Stop> {
     let person = present(tx, &admission.person.user).await?;
     let id = &admission.grant.id;

@@ -14,23 +14,23 @@ use crate::access::policy::Policy;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::event::Event;
 use crate::session::Ending;
-use crate::store::{LiveRow, Outcome, StoreError, Urgency};
+use crate::store::{Hints, LiveRow, Outcome, StoreError, Urgency};
 
 impl Broker {
-    /// Runs until `stop`: looks at the store three times a second, so that what another process took away falls within one; sweeps each
-    /// second; signs the head each minute. A fault is logged and tried again.
+    /// Runs until `stop`: looks at the store three times a second, so that what another process took away falls within one, and whenever
+    /// another node says that it has written; sweeps each second; signs the head each minute. A fault is logged and tried again.
     pub async fn watch(&self, stop: impl Future<Output = ()>) {
         // Sweeping and signing stand in the writers' queue; looking must not wait for them.
         tokio::select! {
             biased;
             () = stop => {}
-            () = self.look_out() => {}
+            () = self.look_out(self.store.hints()) => {}
             () = self.keep_keys() => {}
             () = self.tidy() => {}
         }
     }
 
-    async fn look_out(&self) {
+    pub(super) async fn look_out(&self, mut hints: Hints) {
         let mut seen = Seen::default();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -39,6 +39,7 @@ impl Broker {
             tokio::select! {
                 _ = tick.tick() => {}
                 Ok(()) = changes.changed() => {}
+                () = hints.heard() => {}
             }
             changes.mark_unchanged();
             let asked = self.clock.since_boot();

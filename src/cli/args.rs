@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config;
+
 pub(super) use backup::Backup;
 pub(super) use ca::{CaCommand, KeyWord, Overlap};
 pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
@@ -84,9 +86,16 @@ pub(super) struct Init {
     /// Make a first config and policy in this folder too
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// This machine's name in the log [default: its hostname]
+    #[arg(long, value_name = "NAME", value_parser = node_name)]
+    pub node: Option<String>,
     /// Be content when everything is there already
     #[arg(long)]
     pub if_missing: bool,
+}
+
+fn node_name(text: &str) -> Result<String, String> {
+    if text == config::node_name(text) { Ok(text.to_owned()) } else { Err("1 to 63 of a-z 0-9 . -".to_owned()) }
 }
 
 /// `demo`.

@@ -46,14 +46,28 @@ pub(super) async fn until_stopped(config: &Config, listening: Vec<TcpListener>, 
     let _only = only_one(config)?;
     open::is_whole(config).await?;
     let store = open::store(config).await?;
+    let mut hold = store.hold().await.map_err(|error| Failure::from_text("running", &error.to_string()))?;
     let keys = open::unsealed(config, &store.reader()).await?;
     let (reloads, reload) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let told = told(stop.clone(), reloads)?;
+    let alone = async {
+        let stop = stop.clone();
+        hold.taken().await;
+        tracing::error!("another bastion serves under this node's name; this one stops");
+        stop.cancel();
+        std::future::pending::<Infallible>().await
+    };
     tokio::select! {
-        served = serve::serve(config, store, keys, listening, Signals { stop, reload }, ready) => Ok(served?),
+        served = serve::serve(config, store, keys, listening, Signals { stop: stop.clone(), reload }, ready) => served?,
         never = told => match never {},
+        never = alone => match never {},
     }
+    if hold.is_taken() {
+        let next = "look which one it is: each machine has a name of its own, chosen by `jit-bastion init --node NAME`";
+        return Err(Failure::refused("taken", "another bastion serves under this node's name", next));
+    }
+    Ok(())
 }
 
 /// Two that serve one state folder would each take the other's sessions for a dead one's.

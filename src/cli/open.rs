@@ -26,13 +26,12 @@ pub(super) fn passphrase(config: &Config) -> Result<Passphrase, Failure> {
 /// The store of this installation, which `init` has made.
 pub(super) async fn store(config: &Config) -> Result<Store, Failure> {
     is_there(config)?;
-    new_store(config).await
+    store_as(config, &config.node()?).await
 }
 
-/// The same; where it is not there it is made.
-pub(super) async fn new_store(config: &Config) -> Result<Store, Failure> {
-    let node = config.node()?;
-    Store::open(&config.store.secret(), &node).await.map_err(|error| cannot_open(config, &error))
+/// The same for the log of `node`; where it is not there it is made.
+pub(super) async fn store_as(config: &Config, node: &str) -> Result<Store, Failure> {
+    Store::open(&config.store.secret(), node).await.map_err(|error| cannot_open(config, &error))
 }
 
 /// A file that is missing was moved or lost: an empty one in its place would only hide that.

@@ -10,7 +10,10 @@ mod audits;
 mod certificates;
 mod channels;
 mod checkpoints;
+mod error;
 mod grants;
+mod hints;
+mod hold;
 mod hosts;
 mod invites;
 mod keys;
@@ -33,26 +36,25 @@ mod user_keys;
 mod users;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 
 use crate::access::names::{Actor, BadName};
 use crate::access::time::Timestamp;
-use crate::audit::checkpoint::NoteError;
-use crate::audit::entry::{Entry, EntryError};
+use crate::audit::entry::Entry;
 use crate::audit::event::Event;
-use crate::audit::tree::TreeError;
 
 pub use audits::{AuditRow, ClosedAudit, NewAudit};
 pub use certificates::IssuedCertificate;
 pub use channels::ChannelRow;
 pub use checkpoints::CheckpointFile;
+pub use error::StoreError;
 pub use grants::GrantFilter;
+pub use hints::Hints;
+pub use hold::Hold;
 pub use log::Head;
 pub use notices::{Notice, SHOWN};
 pub use requests::{Kept, RequestFilter};
@@ -71,7 +73,10 @@ pub struct Store(Arc<Inner>);
 
 struct Inner {
     pools: open::Pools,
+    at: open::Place,
     node: String,
+    /// False while another process could be serving as this node.
+    alone: AtomicBool,
     /// Held for the length of one write; [`Urgency`] says how it is reached.
     writer: Semaphore,
     /// Ordinary writes queue here first, so that at most one of them stands before an urgent one.
@@ -88,92 +93,6 @@ struct Inner {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Store").field("node", &self.0.node).finish_non_exhaustive()
-    }
-}
-
-/// What went wrong below. A fault: nobody outside the broker reads its words.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// The URL leads to no store.
-    #[error("the store's URL: {0}\nhint: write sqlite:PATH or postgres://USER@HOST/DATABASE")]
-    Url(String),
-    /// The file or its folder.
-    #[error("the store's file {path} cannot be opened: {source}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Its file is not there any more, or is another one.
-    #[error("the store's file {} is not the one that was opened", .0.display())]
-    Replaced(PathBuf),
-    /// It did not answer in time.
-    #[error("it did not answer in time")]
-    Silent,
-    /// It is known to be lost.
-    #[error("it is lost, and was not asked")]
-    Shut,
-    /// What is in the file is not what was written.
-    #[error("the store's file is damaged ({0})\nhint: keep the file aside, put the newest backup in its place, then `jit-bastion verify`")]
-    Damaged(String),
-    /// The database said no.
-    #[error("database: {0}")]
-    Sql(#[from] sqlx::Error),
-    /// The database keeps other texts than ours.
-    #[error("the database's encoding is {0}, and the store needs UTF8\nhint: CREATE DATABASE .. ENCODING 'UTF8' TEMPLATE template0")]
-    Encoding(String),
-    /// A newer version has been here.
-    #[error(
-        "the store was changed by a newer jit-bastion (its shape is {seen}, this one knows up to {known})\nhint: run the newer version, or \
-         go back to a backup from before"
-    )]
-    Newer {
-        /// The first shape that we do not know.
-        seen: i64,
-        /// The last that we do.
-        known: i64,
-    },
-    /// Its shape could not be brought to ours.
-    #[error("the store's shape: {0}")]
-    Shape(#[from] sqlx::migrate::MigrateError),
-    /// A row that makes no sense.
-    #[error("row {row} of {table} makes no sense: {why}")]
-    Row {
-        /// The table.
-        table: &'static str,
-        /// The row's key.
-        row: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A write expected one row in a certain state and did not find it.
-    #[error("{0} is not in the state that this change expects")]
-    Moved(String),
-    /// Every id drawn was taken.
-    #[error("no free id was drawn")]
-    Ids,
-    /// An event that has no canonical form.
-    #[error("event: {0}")]
-    Entry(#[from] EntryError),
-    /// The log's tree lacks rows.
-    #[error("tree: {0}")]
-    Tree(#[from] TreeError),
-    /// A checkpoint could not be signed.
-    #[error("checkpoint: {0}")]
-    Note(#[from] NoteError),
-    /// The file of checkpoints.
-    #[error("the file of checkpoints: {0}")]
-    Checkpoints(std::io::Error),
-    /// The task of a change ended early.
-    #[error("a change ended early: {0}")]
-    Task(String),
-}
-
-impl StoreError {
-    /// A text of `row` in `table` that its type refuses.
-    pub(crate) fn row(table: &'static str, row: &str, why: impl std::fmt::Display) -> Self {
-        Self::Row { table, row: row.to_owned(), why: why.to_string() }
     }
 }
 
@@ -234,16 +153,18 @@ impl Store {
             open::Place::Sqlite(path) => Some(path.clone()),
             open::Place::Postgres(_) => None,
         };
-        let pools = open::Pools::open(place).await.map_err(StoreError::grade)?;
-        let place = file.map(|path| loss::Place::of(&path)).transpose()?;
+        let pools = open::Pools::open(place.clone()).await.map_err(StoreError::grade)?;
+        let file = file.map(|path| loss::Place::of(&path)).transpose()?;
         let (entries, _) = broadcast::channel(ENTRIES);
         Ok(Self(Arc::new(Inner {
             pools,
+            at: place,
             node: node.to_owned(),
+            alone: AtomicBool::new(true),
             writer: Semaphore::new(1),
             ordinary: Semaphore::new(1),
             entries,
-            place,
+            place: file,
             shut: AtomicBool::new(false),
             #[cfg(test)]
             broken: AtomicBool::new(false),
@@ -310,6 +231,7 @@ impl Store {
         for event in events {
             entries.push(log::append(tx.conn(), &self.0.node, actor.clone(), event, now).await?);
         }
+        postgres::tell(tx.conn(), &self.0.node).await?;
         tx.inner.commit().await?;
         drop(turn);
         for entry in entries {

@@ -108,9 +108,13 @@ pub(super) async fn open(options: PgConnectOptions) -> Result<Pools, StoreError>
 }
 
 /// Nothing waits for ever: a transaction whose node hangs lets go of the one lock, and who waits for it longer than [`BUSY`] is told.
-fn limits() -> [(&'static str, String); 3] {
+fn limits() -> [(&'static str, String); 6] {
     let wait = BUSY.as_millis().to_string();
     [
+        // A node that vanished is known to be gone after 14 seconds, and lets go of what it held.
+        ("tcp_keepalives_idle", "5".to_owned()),
+        ("tcp_keepalives_interval", "3".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
         ("lock_timeout", wait.clone()),
         ("statement_timeout", (2 * BUSY).as_millis().to_string()),
         ("idle_in_transaction_session_timeout", wait),
@@ -126,6 +130,21 @@ pub(super) async fn turn(conn: &mut Conn) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Says to all nodes, at the commit, that `node` has written. Without effect on SQLite.
+pub(super) async fn tell(conn: &mut Conn, node: &str) -> Result<(), StoreError> {
+    if matches!(conn, Conn::Postgres(_)) {
+        sql("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(node).found(conn).await?;
+    }
+    Ok(())
+}
+
+/// For a connection of its own, outside the pools, named for what it does.
+pub(super) fn of_its_own(options: &PgConnectOptions, what: &str) -> PgConnectOptions {
+    options.clone().application_name(&format!("jit-bastion {what}")).options(limits())
+}
+
+/// Where nodes tell each other that they have written.
+pub(super) const CHANNEL: &str = "jit_bastion";
 /// The number of the writers' lock: "jit-writ" in ASCII, so that nobody else's is likely to be the same.
 const ONE_WRITER: i64 = i64::from_be_bytes(*b"jit-writ");
 /// One writes; the other is on its way back from a transaction that was given up.

@@ -10,6 +10,7 @@ mod lasting;
 mod laws;
 mod losing;
 mod moments;
+mod nodes;
 mod people;
 mod recovering;
 mod watching;
@@ -99,9 +100,15 @@ impl World {
     /// Users alice and anna (dba), bob and bert (owner), carol (auditor), dave (admin), mallory (nothing); hosts phi-db, phi-app, lab, secret.
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let url = crate::store::testing::url(dir.path()).await;
+        Self::on(dir, &url).await
+    }
+
+    /// The same on a certain store.
+    pub async fn on(dir: TempDir, url: &str) -> Self {
         std::fs::write(dir.path().join("policy.toml"), POLICY).unwrap();
         let clock = Arc::new(MovedClock::at(NOON));
-        let (broker, note) = process(dir.path(), &clock, 1, true).await;
+        let (broker, note) = process_at(url, "node-1", dir.path(), &clock, 1, true).await;
         broker.load_policy(&Actor::System).await.unwrap();
         let mut keys = BTreeMap::new();
         let users = [
@@ -223,7 +230,12 @@ async fn process(dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -
 }
 
 async fn process_on(node: &str, dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -> (Arc<Broker>, NoteKey) {
-    let store = Store::open(&crate::store::testing::url(dir).await, node).await.unwrap();
+    process_at(&crate::store::testing::url(dir).await, node, dir, clock, seed, serves).await
+}
+
+/// A process of `node` whose state, recordings and policy are in `dir`.
+async fn process_at(url: &str, node: &str, dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -> (Arc<Broker>, NoteKey) {
+    let store = Store::open(url, node).await.unwrap();
     let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
     let note = NoteKey::new(node, *keys.note_signer(node).unwrap().public_key()).unwrap();
     let settings = Settings {

@@ -55,7 +55,7 @@ async fn world(dir: &Path, asked: Option<u16>) -> Outcome {
     let login = own_login()?;
     files::policy(&dir.join("policy.toml"), &login)?;
     let config = Config::load(&file)?;
-    init::install(&config, NODE, &mut Vec::new()).await?;
+    init::install(&config, init::Node::Named(NODE.to_owned()), &mut Vec::new()).await?;
     let machines = HOSTS.map(|name| (name, dir.join("hosts").join(name)));
     let running = hosts_and_people(&config, dir, machines, &login).await?;
     files::ssh_config(dir, port)?;

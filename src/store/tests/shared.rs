@@ -111,3 +111,87 @@ async fn a_text_with_a_nul_is_kept_alike_on_both() {
         assert_eq!(kept, "a\u{2400}b");
     }
 }
+
+#[tokio::test]
+async fn a_file_is_served_once_and_written_by_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let url = testing::sqlite(dir.path());
+    let (one, two) = (Store::open(&url, "node-1").await.unwrap(), Store::open(&url, "node-2").await.unwrap());
+    let hold = one.hold().await.unwrap();
+    let said = two.hold().await.unwrap_err().to_string();
+    assert!(said.contains("jit-bastion.db already\nhint: stop it first"), "{said}");
+    add_user(&two, "alice", NOON).await.unwrap();
+    assert_eq!(one.reader().users(NOON).await.unwrap().len(), 1);
+    drop(hold);
+    two.hold().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_name_is_served_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, same, other) = (node(&dir, "node-1").await, node(&dir, "node-1").await, node(&dir, "node-2").await);
+    let hold = one.hold().await.unwrap();
+    let _beside = other.hold().await.unwrap();
+    let said = same.hold().await.unwrap_err().to_string();
+    assert!(said.contains("named node-1 serves on this store already\nhint: "), "{said}");
+    add_user(&same, "alice", NOON).await.unwrap();
+    drop(hold);
+    let _now = soon(async || same.hold().await.ok()).await;
+}
+
+/// Asks until there is an answer, for twenty seconds.
+async fn soon<T>(ask: impl AsyncFn() -> Option<T>) -> T {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap()
+}
+
+/// Breaks the connection that holds a name, as a failing network would.
+async fn break_hold(store: &Store) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'jit-bastion serve'";
+    assert!(sql(end).found(&store.0.pools.write).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_was_lost_is_held_again_or_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, other) = (node(&dir, "node-1").await, node(&dir, "node-1").await);
+    let mut hold = one.hold().await.unwrap();
+    break_hold(&one).await;
+    soon(async || (!one.alone()).then_some(())).await;
+    soon(async || one.alone().then_some(())).await;
+    assert!(!hold.is_taken());
+    assert!(other.hold().await.is_err());
+    break_hold(&one).await;
+    let _theirs = soon(async || other.hold().await.ok()).await;
+    tokio::time::timeout(Duration::from_secs(20), hold.taken()).await.unwrap();
+    assert!(!one.alone(), "nobody is let in any more");
+    assert!(other.alone());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_hear_each_other_and_know_when_they_did_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (node(&dir, "node-1").await, node(&dir, "node-2").await);
+    let mut hints = one.hints();
+    let mut heard = async || tokio::time::timeout(Duration::from_secs(20), hints.heard()).await.unwrap();
+    // Connected: what was said before, nobody knows.
+    heard().await;
+    add_user(&two, "alice", NOON).await.unwrap();
+    heard().await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+               WHERE datname = current_database() AND application_name = 'jit-bastion listen'";
+    assert!(sql(end).found(&two.0.pools.write).await.unwrap());
+    // Broken, and connected again: either is a reason to look.
+    heard().await;
+    heard().await;
+    add_user(&two, "bob", NOON).await.unwrap();
+    heard().await;
+}
