@@ -146,6 +146,8 @@ fn a_server_that_is_stopped_is_a_lost_store_and_one_that_crashed_comes_back() {
     let server = Server::start();
     let mut bastion = Bastion::start();
     bastion.stop();
+    // Another store has other keys, and its log other heads.
+    fs::remove_file(bastion.dir().join("state/checkpoints")).expect("ours");
     let config = bastion.dir().join("jit-bastion.toml");
     let text = fs::read_to_string(&config).expect("the config");
     fs::write(&config, format!("store = \"{}\"\n{text}\n[limits]\nstore-grace = \"12s\"\n", server.url)).expect("written");
