@@ -6,6 +6,8 @@ mod damage;
 mod hosts;
 #[path = "cli_parts/policy.rs"]
 mod policy;
+#[path = "cli_parts/users.rs"]
+mod users;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! Who is asking, as policy sees them at this moment; and a user's account, whose roles come and go by date.
 
+pub mod sheet;
+
 use std::collections::BTreeSet;
 use std::fmt;
 

@@ -6,6 +6,7 @@
 
 mod admit;
 mod apply;
+mod apply_users;
 mod approve;
 mod backup;
 mod certified;
@@ -53,6 +54,7 @@ pub use crate::store::{AuditRow, ChannelRow, GrantFilter, KeyRow, Notice, Reques
 pub use admit::Admission;
 pub use admit::audit::{AuditAdmission, Standing};
 pub use apply::{Change, changes};
+pub use apply_users::KnownUser;
 pub use approve::{Decided, Yes};
 pub use certified::without;
 pub use extend::Extended;

@@ -1,5 +1,6 @@
 //! `user ..`: makes people known, gives and takes roles and keys, shows who may what.
 
+mod apply;
 mod invite;
 mod show;
 
@@ -47,6 +48,7 @@ pub(super) async fn run(config: &Config, broker: &Broker, command: &UserCommand)
         }
         UserCommand::Invite(words) => invite::invite(broker, words, zone).await,
         UserCommand::Confirm { name, fingerprint } => invite::confirm(broker, &name.parse()?, fingerprint.as_deref()).await,
+        UserCommand::Apply { file, dry_run, prune } => apply::apply(broker, file, zone, *dry_run, *prune).await,
         UserCommand::Refuse { name, note } => invite::refuse(broker, &name.parse()?, note.as_deref().map(Note::parse).transpose()?).await,
     }
 }

@@ -13,6 +13,7 @@ mod files;
 mod hosts;
 mod idle;
 mod multiplex;
+mod people;
 mod refusals;
 mod road;
 mod store;

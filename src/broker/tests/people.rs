@@ -1,5 +1,6 @@
 use super::watching::{falls, watched};
 use super::*;
+use crate::access::person::sheet::Described;
 use crate::access::person::{Account, Held};
 
 fn new_key(n: u64) -> NewKey {
@@ -136,4 +137,49 @@ async fn a_disabled_user_has_a_reason() {
     world.broker.enable_user(&local(), &bob).await.unwrap();
     assert!(told(&world, "bert").await.iter().any(|text| text.contains("let bob in again")));
     assert!(world.broker.reader().user(&bob, NOON).await.unwrap().unwrap().in_force(NOON));
+}
+
+fn described(name: &str, roles: Vec<Held>, keys: Option<Vec<u64>>) -> Described {
+    let account = Account { user: User::parse(name).unwrap(), vendor: None, until: None, roles };
+    let key = |n: u64| (new_key(n).key, format!("key-{n}"));
+    Described { account, keys: keys.map(|keys| keys.into_iter().map(key).collect()) }
+}
+
+#[tokio::test]
+async fn a_file_of_users_lands_whole_or_not_at_all() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let file = || {
+        vec![
+            described("eve", vec![held("owner", None, Some(60))], Some(vec![1, 2])),
+            described("alice", vec![held("auditor", None, None)], None),
+            described("bob", vec![held("owner", None, None)], Some(vec![])),
+        ]
+    };
+    let dry = world.broker.apply_users(&local(), file(), false, true).await.unwrap();
+    assert_eq!(dry.len(), 3);
+    assert!(world.broker.reader().user(&User::parse("eve").unwrap(), NOON).await.unwrap().is_none(), "nothing was changed");
+    let landed = world.broker.apply_users(&local(), file(), false, false).await.unwrap();
+    assert_eq!(landed, dry);
+    assert_eq!(world.events(3).await, ["user-key-removed", "user-roles-changed", "user-added"]);
+    assert_eq!(falls(&open).await, Ending::Revoked, "alice is no dba any more: {}", grant.id);
+    world.leave(open, Ending::Revoked).await;
+    assert!(world.broker.apply_users(&local(), file(), false, false).await.unwrap().is_empty(), "a second time changes nothing");
+    assert!(told(&world, "bert").await.iter().any(|text| text.contains("added the user eve")));
+
+    let taken = vec![described("frank", vec![], Some(vec![9])), described("grete", vec![], Some(vec![1]))];
+    assert_eq!(refused(world.broker.apply_users(&local(), taken, false, false).await).code, "key-taken");
+    assert!(world.broker.reader().user(&User::parse("frank").unwrap(), NOON).await.unwrap().is_none(), "all or nothing");
+
+    let moved = vec![described("grete", vec![], Some(vec![1])), described("eve", vec![], Some(vec![2]))];
+    world.broker.apply_users(&local(), moved, true, false).await.unwrap();
+    let users = world.broker.reader().users(NOON).await.unwrap();
+    let in_force: Vec<&str> = users.iter().filter(|user| user.in_force(NOON)).map(|user| user.person.user.as_str()).collect();
+    assert_eq!(in_force, ["eve", "grete"], "a key moved, and who is not named is disabled");
+    let again = vec![described("alice", vec![held("dba", None, None)], None)];
+    world.broker.apply_users(&local(), again, false, false).await.unwrap();
+    let alice = world.broker.reader().user(&User::parse("alice").unwrap(), NOON).await.unwrap().unwrap();
+    assert!(alice.disabled_at.is_some(), "a file lets nobody in again who was disabled");
+    assert!(world.verify().await.findings.is_empty());
 }

@@ -61,6 +61,17 @@ pub(in crate::cli) enum UserCommand {
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
     },
+    /// Make users what a TOML file says, and print what changes
+    Apply {
+        /// The file; - reads standard input
+        file: PathBuf,
+        /// Only print what would change
+        #[arg(long)]
+        dry_run: bool,
+        /// Disable users that the file does not name
+        #[arg(long)]
+        prune: bool,
+    },
 }
 
 /// `user add`.
