@@ -98,6 +98,31 @@ impl Reader {
         raw.map(Raw::read).transpose()
     }
 
+    /// Looks that left a recording, the newest first: on this host, as this account, begun at `since` or later and before `until`.
+    pub async fn audits(
+        &self,
+        host: Option<&HostName>,
+        login: Option<&Login>,
+        since: Option<Timestamp>,
+        until: Option<Timestamp>,
+    ) -> Result<Vec<AuditRow>, StoreError> {
+        let mut conn = self.moment().await?;
+        let raws: Vec<Raw> =
+            sql("SELECT session, host, login, actor, started_at, ended_at, ending, folder, manifest, recordings, standing, unread
+             FROM host_audits
+             WHERE recordings > 0 AND (CAST($1 AS TEXT) IS NULL OR host = $1) AND (CAST($2 AS TEXT) IS NULL OR login = $2)
+               AND (CAST($3 AS BIGINT) IS NULL OR started_at >= $3) AND (CAST($4 AS BIGINT) IS NULL OR started_at < $4)
+             ORDER BY started_at DESC, session LIMIT $5")
+            .bind(host.map(HostName::as_str))
+            .bind(login.map(Login::as_str))
+            .bind(since.map(Timestamp::micros))
+            .bind(until.map(Timestamp::micros))
+            .bind(MOST)
+            .fetch_all(&mut conn)
+            .await?;
+        raws.into_iter().map(Raw::read).collect()
+    }
+
     /// One look.
     pub async fn audit(&self, id: &SessionId) -> Result<Option<AuditRow>, StoreError> {
         let mut conn = self.moment().await?;
@@ -186,3 +211,6 @@ impl Raw {
         })
     }
 }
+
+/// The most that one reading gives.
+const MOST: i64 = 1000;

@@ -9,7 +9,7 @@ use crate::access::names::Note;
 use crate::access::refusal::Refusal;
 use crate::access::request::{Approval, Request, State};
 use crate::access::time::Timestamp;
-use crate::broker::SessionRow;
+use crate::broker::{AuditRow, SessionRow};
 
 /// As a text that ends in a line feed. What could drive a terminal or reorder what is read is written as `\uXXXX`, which is the same JSON.
 pub(super) fn print(value: &Value) -> String {
@@ -163,6 +163,20 @@ pub(super) fn recordings(row: &SessionRow) -> Vec<Value> {
         })
     };
     row.channels.iter().map(one).collect()
+}
+
+/// The recording of `host audit`.
+pub(super) fn look(row: &AuditRow) -> Value {
+    json!({
+        "channel": format!("{}.1", row.id),
+        "session": row.id.as_str(),
+        "kind": "audit",
+        "auditor": row.actor.to_string(),
+        "host": row.host.as_str(),
+        "login": row.login.as_str(),
+        "started": time(row.started_at),
+        "file": row.sealed.as_ref().map(|(folder, _)| format!("{folder}/01-exec.cast")),
+    })
 }
 
 #[cfg(test)]

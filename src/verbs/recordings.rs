@@ -10,7 +10,7 @@ use crate::access::names::HostName;
 use crate::access::policy::Act;
 use crate::access::refusal::Refusal;
 use crate::access::time::Span;
-use crate::broker::{Broker, Error, SessionFilter};
+use crate::broker::{AuditRow, Broker, Error, SessionFilter};
 
 /// `recordings [--user --host --login --since --until]`, on the hosts where a rule lets me.
 pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWords) -> Result<Answer, Error> {
@@ -51,8 +51,35 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWord
             ]);
         }
     }
+    let looks = looks(broker, caller, words, filter.host.as_ref()).await?;
+    for look in &looks {
+        table.row([
+            format!("{}.1", look.id),
+            "audit".to_owned(),
+            look.actor.to_string(),
+            look.host.to_string(),
+            look.login.to_string(),
+            look.started_at.to_string(),
+            String::new(),
+            String::new(),
+            look.ended.map_or_else(String::new, |(_, why)| why.to_string()),
+        ]);
+    }
     let human = if table.is_empty() { "no recordings\n".into() } else { table.print(caller.look) };
-    Ok(Answer::done(human, rows.iter().flat_map(json::recordings).collect::<Value>()))
+    Ok(Answer::done(human, rows.iter().flat_map(json::recordings).chain(looks.iter().map(json::look)).collect::<Value>()))
+}
+
+/// What was recorded of `host audit`, after the visits: no user's, and none of a connection that sees one grant alone.
+async fn looks(broker: &Broker, caller: &Caller, words: &RecordingWords, host: Option<&HostName>) -> Result<Vec<AuditRow>, Error> {
+    if words.user.is_some() || caller.limit().is_some() {
+        return Ok(Vec::new());
+    }
+    let mut looks = read(broker, broker.reader().audits(host, words.login.as_ref(), words.since, words.until).await)?;
+    if let Some(person) = &caller.person {
+        let (policy, places) = (broker.policy(), Places::load(broker).await?);
+        looks.retain(|look| policy.may(person, Act::Recordings, &places.get(&look.host)));
+    }
+    Ok(looks)
 }
 
 /// An alias is a name too; a name that is registered no more still has recordings.

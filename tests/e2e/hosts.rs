@@ -9,7 +9,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::world::{Bastion, LIMIT, Out, Output, Running, run, wait_for_or};
+use crate::world::{Bastion, LIMIT, Out, Output, Running, Terminal, run, wait_for_or};
 
 /// A machine as hospitals have them: an sshd with three host keys that takes passwords and a standing key, and knows no bastion.
 struct Machine {
@@ -92,6 +92,12 @@ impl Machine {
     }
 }
 
+/// The actor of an event.
+fn looked_by(event: &str) -> String {
+    let at = event.find("local:").expect("an actor of this machine");
+    event[at..].split('"').next().expect("its name").to_owned()
+}
+
 fn me() -> String {
     run(Command::new("id").arg("-un"), b"").expect(0).text().trim().to_owned()
 }
@@ -104,7 +110,7 @@ fn json(output: &Output) -> Value {
 fn scanned(bastion: &Bastion, machine: &Machine) -> Value {
     bastion.local(&["host", "remove", "phi-app"]).expect(0);
     let (address, me) = (format!("127.0.0.1:{}", machine.port), me());
-    let add = ["host", "add", "phi-app", "--address", &address, "--login", &me, "--label", "phi", "--scan"];
+    let add = ["host", "add", "phi-app", "--address", &address, "--login", &me, "--label", "phi", "--alias", "the-app", "--scan"];
     // Nobody has compared the keys: they are shown, and nothing is registered.
     let asked = bastion.local(&add).expect(1).says("nothing was changed").says("--yes");
     for key in ["ed25519", "ecdsa", "rsa"] {
@@ -127,6 +133,10 @@ fn a_host_that_trusts_and_then_enforces() {
     let setup = |stage: &str| json(&bastion.local(&["host", "setup", "phi-app", "--stage", stage, "--json"]).expect(0));
     machine.set_up(&setup("trust"));
     assert_eq!(visit().expect(0).text(), "inside\n");
+    // By an alias and by its registered address it is the same host.
+    let loose = |host: &str| bastion.ssh().jump(host).option("StrictHostKeyChecking=no").option(&format!("Port={}", machine.port));
+    assert_eq!(loose("127.0.0.1").run("echo inside").expect(0).text(), "inside\n");
+    assert_eq!(bastion.ssh().jump("the-app").option("StrictHostKeyChecking=no").run("echo inside").expect(0).text(), "inside\n");
     machine.directly(&me(), &[]).expect(0);
 
     machine.set_up(&setup("enforce"));
@@ -157,11 +167,41 @@ fn a_host_key_that_changes_is_refused_until_it_is_compared() {
     bastion.ssh().jump("phi-app").run("true").expect(255).says("not the registered one");
     let asked = bastion.local(&["host", "key", "phi-app", "--scan"]).expect(1);
     asked.says(&format!("- ED25519 {old}")).says(&format!("+ ED25519 {}", machine.fingerprint("ed25519")));
+    // At a terminal it asks, and only yes is yes.
+    let at_terminal = |answer: &str| {
+        let mut command = bastion.local_command(&["host", "key", "phi-app", "--scan"]);
+        command.env_remove("NO_COLOR");
+        let mut screen = Terminal::start(command, 120, 40);
+        screen.until("type yes: ").press(answer);
+        screen.wait().code()
+    };
+    assert_eq!(at_terminal("y\r"), Some(1));
     bastion.ssh().jump("phi-app").run("true").expect(255);
-    bastion.local(&["host", "key", "phi-app", "--scan", "--yes"]).expect(0);
+    assert_eq!(at_terminal("yes\r"), Some(0));
     bastion.ssh().jump("phi-app").run("true").expect(0);
     let event = bastion.event("host-key-changed", "phi-app").to_string();
     assert!(event.contains(&old) && event.contains("\"told\":\"bob\""), "{event}");
+
+    // Known by the authority that signs its certificate, and by no key of its own.
+    machine.keygen("authority", "ed25519");
+    run(
+        Command::new("ssh-keygen")
+            .args(["-q", "-h", "-I", "app", "-n", "phi-app", "-s"])
+            .arg(machine.path("authority"))
+            .arg(machine.path("ed25519.pub")),
+        b"",
+    )
+    .expect(0);
+    let ca = machine.path("authority.pub").display().to_string();
+    let certificate = format!("HostCertificate {}\n", machine.path("ed25519-cert.pub").display());
+    let drop_in = fs::read_to_string(machine.path("drop-in.conf")).expect("ours");
+    fs::write(machine.path("drop-in.conf"), certificate + &drop_in).expect("written");
+    machine.restart();
+    bastion.local(&["host", "key", "phi-app", "--add-ca", &ca]).expect(0);
+    for key in ["ed25519", "ecdsa", "rsa"] {
+        bastion.local(&["host", "key", "phi-app", "--remove", &machine.fingerprint(key)]).expect(0);
+    }
+    bastion.ssh().jump("phi-app").run("true").expect(0);
 }
 
 #[test]
@@ -177,7 +217,8 @@ fn a_look_at_a_host_is_a_session_with_its_recording() {
     let casts = bastion.casts(&session);
     assert_eq!((casts.len(), casts[0].about("auditor").starts_with("local:")), (1, true));
     assert!(casts[0].shown().starts_with("jit-bastion-audit 1"));
-    // Whoever may replay there, replays it.
+    // Whoever may find and replay there, does.
+    assert_eq!(bastion.json("carol", "recordings --host phi-db")[0]["auditor"], looked_by(&begun));
     let replayed = bastion.verb("carol", &format!("replay {session}")).expect(0).text();
     assert!(replayed.contains("@ accounts"), "{replayed}");
     bastion.verb("alice", &format!("replay {session}")).expect(1);

@@ -110,9 +110,14 @@ impl Bastion {
     /// A local command, with the demo's config.
     #[track_caller]
     pub fn local(&self, words: &[&str]) -> Output {
+        run(&mut self.local_command(words), b"")
+    }
+
+    /// The same, not yet run.
+    pub fn local_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
         command.arg("--config").arg(self.dir().join("jit-bastion.toml")).args(words);
-        run(&mut command, b"")
+        command
     }
 
     /// Changes the policy file, reloads it and waits until it is in force.
