@@ -63,6 +63,8 @@ pub(super) enum Command {
     Ca(CaCommand),
     /// Prove that the log and the recordings are as they were written
     Verify(Verify),
+    /// How this node stands: 0 when all is well, 1 when something is not
+    Status,
     /// Copy the running bastion into a new folder, to be put back from there
     Backup(Backup),
     /// Print a completion script

@@ -24,6 +24,7 @@ mod policy;
 mod pubkey;
 mod said;
 mod setup;
+mod status;
 mod verb;
 
 use std::ffi::OsString;
@@ -66,6 +67,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Policy(command) => policy::run(&command, named),
         Command::Ca(command) => administer(named, async |config, broker| ca::run(config, broker, &command).await),
         Command::Verify(verify) => evidence::run(&verify, named),
+        Command::Status => status::run(named),
         Command::Backup(backup) => backup::run(&backup, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),
         Command::Man { dir } => manual::man(dir.as_deref()),

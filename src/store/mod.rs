@@ -31,6 +31,7 @@ mod sought;
 mod spool;
 mod sql;
 mod sqlite;
+mod summary;
 mod texts;
 mod user_keys;
 mod users;
@@ -62,6 +63,7 @@ pub use sessions::{ClosedSession, LiveRow, NewSession, SessionRow};
 pub use snapshot::{Snapshot, is_whole, snapshot};
 pub use sought::SessionFilter;
 pub use spool::{Spool, SpoolError, Waiting, line as spool_line, parse as parse_spool};
+pub use summary::Summary;
 pub use user_keys::KeyRow;
 pub use users::UserRow;
 

@@ -52,6 +52,16 @@ fn a_store_that_is_missing_is_not_made_anew() {
 }
 
 #[test]
+fn status_says_what_is_not_well() {
+    let place = Place::installed();
+    let status = place.json(1, &["status"]);
+    assert_eq!((&status["ok"], &status["serving"], &status["store"]["answers"]), (&false.into(), &false.into(), &true.into()), "{status}");
+    assert_eq!((&status["store"]["kind"], &status["live_sessions"]), (&"sqlite".into(), &0.into()), "{status}");
+    let problems = status["problems"].as_array().expect("a list");
+    assert!(problems.iter().any(|p| p.to_string().contains("no bastion serves")), "{status}");
+}
+
+#[test]
 fn a_store_of_a_newer_version_is_refused() {
     let place = Place::installed();
     sql(&place, "INSERT INTO _sqlx_migrations SELECT 9999, 'tomorrow', installed_on, success, checksum, 0 FROM _sqlx_migrations LIMIT 1");

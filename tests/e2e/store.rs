@@ -25,6 +25,10 @@ fn a_lost_store_lets_nobody_in_and_ends_who_is_inside_after_the_grace() {
     let mut inside = bastion.ssh().jump("phi-db").spawn("while read line; do echo got $line; done");
     inside.write(b"one\n").until("got one");
 
+    let well = bastion.local(&["status", "--json"]).expect(0);
+    let well: Value = serde_json::from_slice(&well.stdout).expect("JSON");
+    assert_eq!((&well["ok"], &well["serving"], &well["live_sessions"]), (&true.into(), &true.into(), &1.into()), "{well}");
+
     let (file, away) = (store(&bastion), bastion.aside("away.db"));
     fs::rename(&file, &away).expect("moved");
     let logged = || bastion.log().contains("the store is lost").then_some(());
@@ -35,6 +39,9 @@ fn a_lost_store_lets_nobody_in_and_ends_who_is_inside_after_the_grace() {
     let ended = inside.finish().expect(255);
     assert!(ended.told().contains("the bastion lost its store"), "{}", ended.told());
     assert!(bastion.ssh().jump("phi-db").run("true").expect(255).told().contains("fault f-"));
+
+    let unwell = bastion.local(&["status"]).expect(1);
+    assert!(unwell.text().contains("DOES NOT ANSWER") && unwell.text().contains("unwritten"), "{}", unwell.text());
 
     fs::rename(&away, &file).expect("moved back");
     let back = bastion.event("store-back", "");
