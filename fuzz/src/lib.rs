@@ -7,6 +7,7 @@ pub mod hosts;
 pub mod keys;
 pub mod law;
 pub mod peek;
+pub mod people;
 pub mod recording;
 pub mod transport;
 
@@ -15,4 +16,4 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them, by room.
 pub const ALL: &[&[Target]] =
-    &[auth::ALL, channel::ALL, evidence::ALL, hosts::ALL, law::ALL, keys::ALL, peek::ALL, recording::ALL, transport::ALL];
+    &[auth::ALL, channel::ALL, evidence::ALL, hosts::ALL, law::ALL, keys::ALL, peek::ALL, people::ALL, recording::ALL, transport::ALL];

@@ -95,6 +95,17 @@ impl Broker {
         Ok(policy)
     }
 
+    /// The policy that this node had in force last, for an act at the keyboard: a file that was changed and not loaded says nothing yet.
+    /// Where none was ever in force, the file's.
+    pub async fn adopt_policy_in_force(&self) -> Result<(), Error> {
+        let last = self.reader().last_policy().await.map_err(|e| self.fault(&e))?;
+        match last.and_then(|text| Policy::parse(&text, "(in force)").ok()) {
+            Some(policy) => *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy),
+            None => drop(self.adopt_policy().await?),
+        }
+        Ok(())
+    }
+
     /// The policy or what is wrong with it, and its text.
     async fn read_policy(&self) -> Result<(Result<Policy, String>, String), Error> {
         let path = &self.settings.policy;

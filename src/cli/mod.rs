@@ -81,7 +81,7 @@ fn administer(named: Option<&Path>, work: impl AsyncFnOnce(&Config, &Broker) -> 
     open::block_on(async {
         let store = open::store(&config).await?;
         let broker = open::broker(&config, store.clone())?;
-        if let Err(wrong) = broker.adopt_policy().await {
+        if let Err(wrong) = broker.adopt_policy_in_force().await {
             // Users and hosts can be tended without a policy; but then nobody is an approver.
             eprintln!("warning: no approver is told, because the policy cannot be read: {wrong}");
         }
