@@ -8,6 +8,8 @@ mod hosts;
 mod policy;
 #[path = "cli_parts/users.rs"]
 mod users;
+#[path = "cli_parts/keys.rs"]
+mod keys;
 
 use std::fs;
 use std::io::{Read, Write};

@@ -45,7 +45,7 @@ pub(super) fn explain(refusal: Refusal, certified: &[Grant], proof: &Proof, logi
     let meant = |grant: &&Grant| login.is_none_or(|login| grant.login == *login) && named.is_none_or(|id| grant.id == *id);
     match certified.iter().find(meant) {
         Some(grant) => {
-            let refusal = Refusal::new("certificate-needed", format!("the rule of {} wants an access certificate of it", grant.id));
+            let refusal = Refusal::new(CERTIFICATE_NEEDED, format!("the rule of {} wants an access certificate of it", grant.id));
             refusal.hint(format!(
                 "ssh jit-bastion cert {} > ~/.ssh/id_ed25519-cert.pub\nthen: ssh -J jit-bastion {}@{}",
                 grant.id, grant.login, grant.host
@@ -57,7 +57,8 @@ pub(super) fn explain(refusal: Refusal, certified: &[Grant], proof: &Proof, logi
 
 /// How to come in without the certificate that limits a connection.
 pub fn without(limit: &GrantId) -> String {
-    format!(
-        "to see more, take the certificate of {limit} away (rm ~/.ssh/id_ed25519-cert.pub), or leave it out once: ssh -o 'PubkeyAcceptedAlgorithms=-*-cert-v01@openssh.com' jit-bastion .."
-    )
+    format!("to see more than {limit}, come in by the plain key: ssh -o 'PubkeyAcceptedAlgorithms=-*-cert-v01@openssh.com' jit-bastion ..")
 }
+
+/// The code of the refusal that an access certificate would turn into a yes.
+pub const CERTIFICATE_NEEDED: &str = "certificate-needed";

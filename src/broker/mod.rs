@@ -56,7 +56,7 @@ pub use admit::audit::{AuditAdmission, Standing};
 pub use apply::{Change, changes};
 pub use apply_users::KnownUser;
 pub use approve::{Decided, Yes};
-pub use certified::without;
+pub use certified::{CERTIFICATE_NEEDED, without};
 pub use extend::Extended;
 pub use fault::{Error, Fault};
 pub use hosts::{Removed, Trusting};

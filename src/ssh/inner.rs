@@ -76,7 +76,7 @@ where
         }
     };
     let leg = Leg::new(Transport::server(Arc::new(config), Box::new(SystemEntropy)), writer);
-    match begin(wing, &leg, &mut reader, Outside { person: &person, proof: &proof }, host).await {
+    match begin(wing, &leg, &mut reader, Outside { person: &person, proof: &proof, host: &host }).await {
         Ok(begun) => visit::go(wing, Visit { begun, client: leg, reader, peer, outer, closed }).await,
         Err(turned) => {
             tracing::info!(%user, host = %place, %peer, reason = %escaped(&turned.to_string()), "a visit did not begin");
@@ -101,18 +101,20 @@ pub(super) struct Begun {
 struct Outside<'a> {
     person: &'a Person,
     proof: &'a Proof,
+    /// Where the tunnel leads.
+    host: &'a Host,
 }
 
-async fn begin<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, outside: Outside<'_>, host: Host) -> Result<Begun, Turned>
+async fn begin<R, W>(wing: &Wing, leg: &Leg<W>, reader: &mut R, outside: Outside<'_>) -> Result<Begun, Turned>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
     let grace = wing.limits.login_grace.duration();
     let (person, proof, hint) = timeout(grace, prove(wing, leg, reader, outside)).await.map_err(|_| Turned::Grace)??;
-    let admission = wing.broker.admit(&person, &proof, &host, &hint).await?;
+    let admission = wing.broker.admit(&person, &proof, outside.host, &hint).await?;
     let room = room_for(wing, &person)?;
-    let _dial = dial(wing, &host.name)?;
+    let _dial = dial(wing, &outside.host.name)?;
     let reached = upstream::reach(admission.host()).await?;
     let own = upstream::fresh_key();
     let certificate = wing.broker.certify(&admission, own.public_key(), reached.local).await?;
@@ -146,12 +148,23 @@ where
 {
     let mut message = leg.receive(reader).await?;
     let mut auth = leg.with(|t| ServerAuth::new(t.session_id(), t.host_key().unwrap_or_default()));
+    let mut wanted: Option<Refusal> = None;
     loop {
         match auth.handle(&message)? {
             AuthStep::Reply(reply) => leg.send(&reply).await?,
-            AuthStep::Offered { algorithm, key, .. } => {
-                let known = same_user(wing, outside, &key).await?.is_some();
-                leg.send(&if known { auth::pk_ok(&algorithm, &key) } else { auth::failure(METHODS, false) }).await?;
+            AuthStep::Offered { user, algorithm, key } => {
+                let known = same_user(wing, outside, &key).await?;
+                let too_little = match &known {
+                    Some((_, proof)) => lacks_certificate(wing, outside, proof, &user).await?,
+                    None => None,
+                };
+                // OpenSSH offers the plain key first, and its certificate when that does not do.
+                if let Some(refusal) = too_little.as_ref().filter(|_| wanted.is_none()) {
+                    leg.send(&auth::banner(&format!("{refusal}\n").replace('\n', "\r\n"))).await?;
+                }
+                let good = known.is_some() && too_little.is_none();
+                wanted = wanted.or(too_little);
+                leg.send(&if good { auth::pk_ok(&algorithm, &key) } else { auth::failure(METHODS, false) }).await?;
             }
             AuthStep::Proven { user, key, .. } => match same_user(wing, outside, &key).await? {
                 Some((person, proof)) => return Ok((person, proof, user)),
@@ -163,7 +176,20 @@ where
             }
             AuthStep::KeyboardInteractive { .. } | AuthStep::Answers { .. } => leg.send(&auth::failure(METHODS, false)).await?,
         }
-        message = leg.receive(reader).await?;
+        // Who leaves after the plain key was too little had no certificate.
+        message = leg.receive(reader).await.map_err(|gone| wanted.take().map_or_else(|| gone.into(), Turned::Refused))?;
+    }
+}
+
+/// Why this proof does not do where another would: the only grants that admit want an access certificate.
+async fn lacks_certificate(wing: &Wing, outside: Outside<'_>, proof: &Proof, hint: &str) -> Result<Option<Refusal>, Turned> {
+    if proof.limit().is_some() {
+        return Ok(None);
+    }
+    match wing.broker.admit(outside.person, proof, outside.host, hint).await {
+        Err(broker::Error::Refused(refusal)) if refusal.code == broker::CERTIFICATE_NEEDED => Ok(Some(refusal)),
+        // Whatever else is to be said is said when the key is proven.
+        _ => Ok(None),
     }
 }
 

@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::{Place, text};
 
 /// Runs a statement on the installation's store, as nobody else would.
-fn sql(place: &Place, statement: &str) {
+pub(crate) fn sql(place: &Place, statement: &str) {
     let code =
         "import sqlite3,sys\nd=sqlite3.connect(sys.argv[1]);d.execute(sys.argv[2]);d.commit();d.execute('PRAGMA wal_checkpoint(TRUNCATE)')";
     let mut python = Command::new("/usr/bin/python3");

@@ -4,6 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests measure real time")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod access;
 mod asciinema;
 mod certificates;
 mod crash;
@@ -12,6 +13,7 @@ mod exit_status;
 mod files;
 mod hosts;
 mod idle;
+mod keys;
 mod multiplex;
 mod people;
 mod refusals;
