@@ -80,7 +80,7 @@ fn a_certificate_opens_the_bastion_and_one_grant_and_never_a_host() {
         .expect("a file");
     straight();
     let log = fs::read_to_string(bastion.dir().join("hosts/phi-db/sshd.log")).expect("a log");
-    assert!(log.contains("grant@jit-bastion"), "sshd says why: {log}");
+    assert!(log.contains("principal"), "sshd says why: {log}");
     // When the grant is over, so is the certificate; the plain key still opens.
     bastion.certified(&format!("close {grant}")).expect(0);
     bastion.certified("whoami").expect(255).says("Permission denied");
