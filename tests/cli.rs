@@ -4,12 +4,12 @@
 mod damage;
 #[path = "cli_parts/hosts.rs"]
 mod hosts;
+#[path = "cli_parts/keys.rs"]
+mod keys;
 #[path = "cli_parts/policy.rs"]
 mod policy;
 #[path = "cli_parts/users.rs"]
 mod users;
-#[path = "cli_parts/keys.rs"]
-mod keys;
 
 use std::fs;
 use std::io::{Read, Write};
