@@ -5,8 +5,8 @@ use super::{Broker, Fault};
 use crate::access::host::Host;
 use crate::access::person::Person;
 use crate::access::policy::{BoundRule, Policy};
-use crate::access::request::Request;
-use crate::store::Tx;
+use crate::access::request::{Request, State};
+use crate::store::{StoreError, Tx};
 
 impl Broker {
     /// The rule that a request is bound to, with the floors of now under it: how many must say yes, who they can be, and how visits go.
@@ -14,9 +14,30 @@ impl Broker {
         let ask = &request.asked;
         let reader = self.reader();
         let read = async { Ok((reader.user(&ask.user, self.now()).await?, reader.host(&ask.host).await?)) };
-        let (user, host) = read.await.map_err(|e: crate::store::StoreError| self.fault(&e))?;
+        let (user, host) = read.await.map_err(|e: StoreError| self.fault(&e))?;
         Ok(tightened(&self.policy(), request, user.map(|user| user.person).as_ref(), host.as_ref()))
     }
+
+    /// Puts the floors of now under those that are still to be decided, as whoever decides will be judged by them.
+    pub async fn under_floors(&self, requests: &mut [Request]) -> Result<(), Fault> {
+        let policy = self.policy();
+        if policy.floors().is_empty() || !requests.iter().any(is_pending) {
+            return Ok(());
+        }
+        let (reader, now) = (self.reader(), self.now());
+        let read = async { Ok((reader.users(now).await?, reader.hosts().await?)) };
+        let (users, hosts) = read.await.map_err(|e: StoreError| self.fault(&e))?;
+        for request in requests.iter_mut().filter(|request| is_pending(request)) {
+            let asker = users.iter().find(|user| user.person.user == request.asked.user).map(|user| &user.person);
+            let host = hosts.iter().find(|host| host.name == request.asked.host);
+            request.rule = tightened(&policy, request, asker, host);
+        }
+        Ok(())
+    }
+}
+
+fn is_pending(request: &Request) -> bool {
+    matches!(request.state, State::Pending { .. })
 }
 
 /// Puts the floors of now under the rule of a request that is to be judged.

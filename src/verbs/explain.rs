@@ -25,13 +25,13 @@ pub(super) async fn explain(broker: &Broker, caller: &Caller, words: &ExplainWor
     let login = login.ok_or_else(|| Refusal::new("not-covered", format!("{} has no logins", host.name)))?;
     let wish = Wish { login, channels: words.channels.clone(), length: words.length, why: None };
     let explained = policy.explain(&person, &host, &wish);
-    let approvers = match &explained.verdict {
+    let (approvers, missing) = match &explained.verdict {
         Ok(verdict) => approvers(broker, &verdict.rule, &person).await?,
-        Err(_) => Vec::new(),
+        Err(_) => (Vec::new(), 0),
     };
     let held = held(broker, &person, &host).await?;
     let other = if words.login.is_none() { mine.into_iter().filter(|login| *login != wish.login).collect() } else { Vec::new() };
-    let told = Told { host: &host, wish: &wish, explained: &explained, approvers, held, other };
+    let told = Told { host: &host, wish: &wish, explained: &explained, approvers, missing, held, other };
     Ok(Answer::done(told.human(), told.json(broker)))
 }
 
@@ -54,14 +54,17 @@ async fn whom(broker: &Broker, caller: &Caller, words: &ExplainWords) -> Result<
     }
 }
 
-/// Who could say yes now: names for staff; vendors read roles.
-async fn approvers(broker: &Broker, rule: &BoundRule, asker: &Person) -> Result<Vec<String>, Error> {
-    if asker.vendor.is_some() {
-        return Ok(rule.named().iter().map(ToString::to_string).collect());
-    }
+/// Who could say yes now (names for staff; vendors read roles), and how many are missing even if all of them do.
+async fn approvers(broker: &Broker, rule: &BoundRule, asker: &Person) -> Result<(Vec<String>, u32), Error> {
     let users = read(broker, broker.reader().users(broker.now()).await)?;
-    let can = users.iter().filter(|user| user.in_force(broker.now()) && rule.may_decide(&user.person, &asker.user).is_ok());
-    Ok(can.map(|user| user.person.user.to_string()).collect())
+    let can = users.into_iter().filter(|user| user.in_force(broker.now()) && rule.may_decide(&user.person, &asker.user).is_ok());
+    let can: Vec<Person> = can.map(|user| user.person).collect();
+    let missing = rule.missing(&asker.user, &can);
+    let shown = match asker.vendor {
+        Some(_) => rule.named().iter().map(ToString::to_string).collect(),
+        None => can.iter().map(|person| person.user.to_string()).collect(),
+    };
+    Ok((shown, missing))
 }
 
 /// The grants that open this host for them now.
@@ -78,6 +81,7 @@ struct Told<'a> {
     wish: &'a Wish,
     explained: &'a Explained,
     approvers: Vec<String>,
+    missing: u32,
     held: Vec<Grant>,
     other: Vec<crate::access::names::Login>,
 }
@@ -121,9 +125,10 @@ impl Told<'_> {
     fn who(&self, rule: &BoundRule) -> String {
         match (rule.quorum(), self.approvers.as_slice()) {
             (0, _) => String::new(),
-            (_, []) => format!("who can approve now: nobody (it takes {}); tell an administrator\n", rule.approver_words()),
-            (quorum, names) if names.len() < quorum as usize => {
-                format!("who can approve now: {}, but it takes {quorum}; tell an administrator\n", names.join(", "))
+            (quorum, names) if self.missing > 0 => {
+                let names = if names.is_empty() { "nobody".into() } else { names.join(", ") };
+                let takes = format!("it takes {quorum} of {} and {} are missing", rule.approver_words(), self.missing);
+                format!("who can approve now: {names}, but {takes}: tell an administrator\n")
             }
             (quorum, names) => format!("who can approve now: {quorum} of {}\n", names.join(", ")),
         }
@@ -152,6 +157,7 @@ impl Told<'_> {
             "terms": verdict.map(|verdict| terms(&Terms::of(&verdict.rule))),
             "quorum": verdict.map(|verdict| verdict.rule.quorum()),
             "approvers": self.approvers,
+            "missing": self.missing,
             "error": refusal.map(|refusal| said::refusal(refusal)["error"].clone()),
             "rules": sayings(&self.explained.rules, "rule"),
             "floors": sayings(&self.explained.floors, "floor"),

@@ -197,6 +197,7 @@ pub(super) async fn queue(broker: &Broker, caller: &Caller, pending: bool, side:
     let me = |shown: bool| caller.person.as_ref().filter(|_| shown).map(|person| person.user.clone());
     let filter = RequestFilter { user: me(side != Side::ForMe), decider: me(side != Side::Mine), pending, most: None };
     let mut requests = read(broker, broker.reader().requests(&filter).await)?;
+    broker.under_floors(&mut requests).await?;
     // The store has chosen by the roles of now already; the rule has the last word.
     requests.retain(|request| {
         let shown = match side {

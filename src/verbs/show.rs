@@ -48,7 +48,8 @@ pub(super) async fn show(broker: &Broker, caller: &Caller, words: &ShowWords) ->
 /// command line.
 async fn visible(broker: &Broker, caller: &Caller, id: &RequestId) -> Result<Request, Error> {
     let none = || Error::from(Refusal::no_such("request", id));
-    let request = read(broker, broker.reader().request(id).await)?.ok_or_else(none)?;
+    let mut request = read(broker, broker.reader().request(id).await)?.ok_or_else(none)?;
+    broker.under_floors(std::slice::from_mut(&mut request)).await?;
     let Some(person) = &caller.person else { return Ok(request) };
     let host = read(broker, broker.reader().host(&request.asked.host).await)?;
     let host = host.unwrap_or_else(|| Host::unregistered(&request.asked.host));

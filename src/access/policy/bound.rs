@@ -135,12 +135,12 @@ impl BoundRule {
         self.sets().flat_map(|approve| &approve.by).filter(|who| seen.insert(*who)).collect()
     }
 
-    /// `role:phi-owner, user:bob`; with floors of other groups `role:phi-owner; and role:security`. `nobody` when it is granted at once.
+    /// `role:phi-owner, user:bob`; with floors of other groups `role:phi-owner + role:security`. `nobody` when it is granted at once.
     pub fn approver_words(&self) -> String {
         let words = |approve: &Approvers| approve.by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match self.groups().into_iter().map(|(approve, _)| words(approve)).collect::<Vec<_>>() {
             none if none.is_empty() => "nobody".into(),
-            groups => groups.join("; and "),
+            groups => groups.join(" + "),
         }
     }
 

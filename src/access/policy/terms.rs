@@ -87,7 +87,10 @@ impl fmt::Display for Terms {
             self.require_cert.then(|| "an access certificate".to_owned()),
             self.idle.map(|idle| format!("idle {idle}")),
             self.record_input.then(|| "typed input is recorded".to_owned()),
-            self.extend.map(|own| format!("{} more by oneself, {} times", own.length, own.times)),
+            self.extend.map(|own| match own.times {
+                1 => format!("{} more by oneself, once", own.length),
+                times => format!("{} more by oneself, {times} times", own.length),
+            }),
         ];
         words.into_iter().flatten().try_for_each(|word| write!(f, "; {word}"))
     }

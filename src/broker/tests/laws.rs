@@ -122,6 +122,9 @@ async fn a_new_floor_names_approvers_for_what_waits() {
     assert_eq!(queue().await, 0);
     world.reload(&with("[[require]]\nid = \"security\"\nhosts = [\"phi-*\"]\napprove = { by = [\"role:auditor\"] }\n")).await.unwrap();
     assert_eq!(queue().await, 1);
+    let mut waits = [request.clone()];
+    world.broker.under_floors(&mut waits).await.unwrap();
+    assert!(waits[0].rule.may_decide(&carol, &waits[0].asked.user).is_ok() && waits[0].digest() == request.digest());
     assert_eq!(world.broker.rule_now(&request).await.unwrap().quorum(), 2);
     let first = world.yes("bob", &request).await.unwrap();
     assert_eq!((first.grant.is_some(), first.request.rule.quorum()), (false, 2), "an owner alone is not enough any more");

@@ -59,11 +59,11 @@ fn the_largest_quorum_and_one_human_of_each_group() {
 #[test]
 fn approvers_are_told_by_group() {
     let rule = bound(Some((&["role:owner", "user:bob"], 1)), &[(&["role:security"], 2), (&["user:bob", "role:owner"], 1)]);
-    assert_eq!(rule.approver_words(), "role:owner, user:bob; and role:security");
+    assert_eq!(rule.approver_words(), "role:owner, user:bob + role:security");
     assert_eq!(rule.named().len(), 3);
     assert_eq!(bound(None, &[]).approver_words(), "nobody");
     let no = rule.may_decide(&person("zoe", &[], None), &User::parse("alice").unwrap()).unwrap_err();
-    assert_eq!(no.to_string(), "rule a does not name you as an approver\nhint: these can: role:owner, user:bob; and role:security");
+    assert_eq!(no.to_string(), "rule a does not name you as an approver\nhint: these can: role:owner, user:bob + role:security");
 }
 
 #[test]
