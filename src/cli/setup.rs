@@ -103,7 +103,7 @@ fn enforce(logins: &[Login], sources: &[String]) -> String {
     }
     let _ = write!(
         out,
-        "\n# These logins open by the bastion's certificates alone: no standing keys, no passwords.\nMatch User {names}\n    AuthorizedKeysFile none\n    AuthorizedKeysCommand none\n    AuthorizedPrincipalsFile none\n    AuthorizedPrincipalsCommand none\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n    AuthenticationMethods publickey\n"
+        "\n# These logins open by the bastion's certificates alone: no standing keys, no passwords.\nMatch User {names}\n    AuthorizedKeysFile none\n    AuthorizedKeysCommand none\n    PasswordAuthentication no\n    KbdInteractiveAuthentication no\n    AuthenticationMethods publickey\n"
     );
     if has_root(logins) {
         out.push_str("\nMatch User root\n    PermitRootLogin prohibit-password\n");
