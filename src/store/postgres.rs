@@ -10,6 +10,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{ConnectOptions as _, Connection as _};
 use zeroize::Zeroizing;
 
 use super::StoreError;
@@ -92,12 +93,18 @@ fn fields(line: &str) -> Vec<String> {
 /// Opens the database and brings it to the newest shape.
 pub(super) async fn open(options: PgConnectOptions) -> Result<Pools, StoreError> {
     let options = options.application_name("jit-bastion").options(limits());
-    let write = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
-    let write = Pool::Postgres(write);
-    let (encoding,): (String,) = sql("SHOW server_encoding").fetch_one(&write).await?;
+    // One by itself first: a pool tries until its time is up, and then knows only that.
+    let asked = async {
+        let mut conn = options.connect().await?;
+        let encoding: (String,) = sqlx::query_as("SHOW server_encoding").fetch_one(&mut conn).await?;
+        conn.close().await.map(|()| encoding.0)
+    };
+    let encoding = tokio::time::timeout(ACQUIRE, asked).await.map_err(|_| StoreError::Silent)??;
     if encoding != "UTF8" {
         return Err(StoreError::Encoding(encoding));
     }
+    let write = PgPoolOptions::new().max_connections(WRITERS).acquire_timeout(ACQUIRE).connect_with(options.clone()).await?;
+    let write = Pool::Postgres(write);
     migrations::forward(&write).await?;
     let options = options.options([("default_transaction_read_only", "on")]);
     let readers = |most| {

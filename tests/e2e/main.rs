@@ -15,6 +15,7 @@ mod hosts;
 mod idle;
 mod keys;
 mod multiplex;
+mod nodes;
 mod people;
 mod refusals;
 mod road;

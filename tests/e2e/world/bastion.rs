@@ -28,6 +28,19 @@ impl Bastion {
         bastion
     }
 
+    /// Starts one whose store is at this URL.
+    pub fn start_on(store: &str) -> Self {
+        let home = tempfile::Builder::new().prefix("jb-").tempdir().expect("a folder");
+        let mut bastion = Self { running: None, home };
+        fs::create_dir(bastion.dir()).expect("a folder");
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nknown-hosts-pattern = \"jit-bastion,phi-*\"\nstore = \"{store}\"\n\n[keys]\npassphrase-file = \"passphrase\"\n"
+        );
+        fs::write(bastion.dir().join("jit-bastion.toml"), config).expect("a config");
+        bastion.begin();
+        bastion
+    }
+
     /// Starts it on the folder that it had.
     pub fn begin(&mut self) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jit-bastion"));

@@ -4,6 +4,7 @@
 mod bastion;
 pub mod cuts;
 mod evidence;
+mod node;
 mod process;
 mod server;
 mod ssh;
@@ -11,6 +12,7 @@ mod terminal;
 
 pub use bastion::Bastion;
 pub use evidence::{Cast, files, find_id};
+pub use node::{Node, database, psql};
 pub use process::{LIMIT, Out, Output, Running, Stopped, cpu_seconds, descendants, pid, processes, run, wait_for, wait_for_or};
 pub use server::SshServer;
 pub use ssh::Ssh;

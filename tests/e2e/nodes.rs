@@ -1,0 +1,116 @@
+//! Two bastions on one PostgreSQL, and two that must not be one.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use crate::world::{Bastion, LIMIT, Node, Out, Running, database, find_id, psql, run, wait_for_or};
+
+/// Both, on a database of their own.
+fn two() -> (Bastion, Node, String) {
+    let store = database();
+    let first = Bastion::start_on(&store);
+    let mut second = Node::beside(&first, &store);
+    second.begin();
+    (first, second, store)
+}
+
+/// How long until `running` has ended.
+fn ends(running: &mut Running) -> Duration {
+    let began = Instant::now();
+    wait_for_or(LIMIT, || running.ended().then_some(()), || "an end".into());
+    began.elapsed()
+}
+
+/// Asked and awaited on the first, approved on the second, entered through the first, revoked on the second: how long the two took to be
+/// known on the first.
+fn there_and_back(first: &Bastion, second: &Node) -> (Duration, Duration) {
+    let mut asking =
+        Running::start(&mut first.ssh().command(&["request phi-db --for 10m --wait --reason look after ticket 4711"]), Out::Collect);
+    let request = wait_for_or(
+        LIMIT,
+        || {
+            let pending = second.ssh().by("bob").run("requests --pending --json").expect(0);
+            find_id(&serde_json::from_slice(&pending.stdout).expect("JSON"), "r-")
+        },
+        || asking.told(),
+    );
+    let decided = second.ssh().by("bob").run(&format!("approve {request} --json")).expect(0);
+    let opened = ends(&mut asking);
+    let grant = find_id(&serde_json::from_slice(&decided.stdout).expect("JSON"), "g-").expect("a grant");
+    let mut inside = Running::start(&mut first.ssh().jump("phi-db").command(&["while :; do echo tick; sleep 0.02; done"]), Out::Collect);
+    inside.until("tick");
+    second.ssh().by("dave").run(&format!("revoke {grant} --note enough")).expect(0);
+    let cut = ends(&mut inside);
+    assert!(inside.errors().contains("revoked"), "{}", inside.told());
+    (opened, cut)
+}
+
+/// Within a second in one of three: two noisy cores decide nothing.
+fn within_a_second(first: &Bastion, second: &Node) {
+    let mut took = Vec::new();
+    for _ in 0..3 {
+        let (opened, cut) = there_and_back(first, second);
+        took.push((opened, cut));
+        if opened.max(cut) < Duration::from_secs(1) {
+            break;
+        }
+    }
+    println!("opened and cut after {took:?}");
+    assert!(took.iter().any(|(opened, cut)| *opened.max(cut) < Duration::from_secs(1)), "{took:?}");
+}
+
+#[test]
+fn approved_on_one_and_revoked_on_one_counts_on_the_other_within_a_second() {
+    let (first, second, store) = two();
+    within_a_second(&first, &second);
+    // The same while all that the bastions say to each other is lost.
+    let lose = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'jit-bastion listen' AND datname = current_database()";
+    let deaf =
+        format!("DO $$ BEGIN LOOP PERFORM 1 FROM ({lose}) l; PERFORM pg_stat_clear_snapshot(); PERFORM pg_sleep(0.01); END LOOP; END $$");
+    let losing = Running::start(&mut psql(&store, &deaf), Out::Collect);
+    within_a_second(&first, &second);
+    drop(losing);
+    for verified in [first.local(&["verify"]), second.local(&["verify"])] {
+        verified.expect(0);
+    }
+}
+
+#[test]
+fn a_second_bastion_on_one_file_is_refused_and_local_commands_work_beside_it() {
+    let first = Bastion::start();
+    let file = first.dir().join("state").join("jit-bastion.db");
+    let second = Node::beside(&first, &format!("sqlite:{}", file.display()));
+    let refused = second.local(&["serve"]).expect(1);
+    assert!(refused.stderr.contains("a bastion serves on") && refused.stderr.contains("hint: stop it first"), "{}", refused.told());
+    let grant = first.grant("alice", "phi-db", "10m");
+    assert!(second.local(&["grants"]).expect(0).text().contains(&grant));
+    second.local(&["revoke", &grant, "--note", "from beside"]).expect(0);
+    first.ssh().jump("phi-db").run("true").expect(255);
+}
+
+#[test]
+fn check_says_what_is_wrong_with_a_server_and_never_the_password() {
+    let first = Bastion::start();
+    let file = first.dir().join("jit-bastion.toml");
+    let config = fs::read_to_string(&file).expect("a config");
+    let store = database();
+    let checked = |store: &str| {
+        let other = first.aside("other.toml");
+        let text =
+            config.replace("state = \"state\"", &format!("state = \"{}\"\nstore = \"{store}\"", first.dir().join("state").display()));
+        fs::write(&other, text).expect("a config");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
+        run(command.arg("check").arg("--config").arg(&other), b"")
+    };
+    for (bad, words) in [
+        (store.replace(":secret@", ":hunter2@"), "password authentication failed"),
+        (format!("{store}_missing"), "does not exist"),
+        ("postgres://jit:hunter2@127.0.0.1:1/jit".to_owned(), "refused"),
+        ("postgres://jit:hunter2@db.hospital.example/jit".to_owned(), "sslmode=verify-full"),
+    ] {
+        let out = checked(&bad).expect(1);
+        let said = format!("{}{}", out.text(), out.stderr);
+        assert!(said.contains(words) && said.contains("hint: "), "{words}: {said}");
+        assert!(!said.contains("hunter2") && !said.contains("secret@"), "{said}");
+    }
+}
