@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Broker, Fault};
-use crate::access::names::Actor;
+use crate::access::names::{Actor, SessionId};
 use crate::access::time::Timestamp;
 use crate::audit::event::Event;
+use crate::session::Ending;
 use crate::store::{ClosedSession, Outcome, Spool, StoreError, Tx, Urgency, Waiting};
 
 /// What one process knows of its store.
@@ -30,6 +31,8 @@ struct Lost {
     since: Timestamp,
     /// Not even questions are answered.
     deaf: bool,
+    /// How many events were written late so far.
+    written: u64,
 }
 
 impl Loss {
@@ -63,7 +66,7 @@ impl Loss {
             lost.deaf |= deaf;
             return None;
         }
-        state.lost = Some(Lost { since: now, deaf });
+        state.lost = Some(Lost { since: now, deaf, written: 0 });
         // The rights of those inside were known then, and not since.
         Some(state.answered.map_or(boot, |answered| answered.clamp(boot.saturating_sub(NOTICED), boot)))
     }
@@ -82,10 +85,18 @@ impl Loss {
         lost
     }
 
-    /// The first `written` of what waited are in the log. With nothing left the store is back.
-    fn end(&self, written: usize) -> bool {
+    /// The first `done` of what waited are in the log, as so many events.
+    fn written(&self, done: usize, events: u64) {
         let mut state = self.state();
-        state.waiting.drain(..written);
+        state.waiting.drain(..done);
+        if let Some(lost) = &mut state.lost {
+            lost.written += events;
+        }
+    }
+
+    /// With nothing left that waits the store is back.
+    fn end(&self) -> bool {
+        let mut state = self.state();
         if state.waiting.is_empty() {
             state.lost = None;
         }
@@ -174,21 +185,30 @@ impl Broker {
     async fn come_back(&self, lost: Lost) -> Result<(), StoreError> {
         self.store.in_place()?;
         self.store.watcher().sizes().await?;
-        let mut closing = Some(lost.since);
-        loop {
+        let (mut told, mut unbegun) = (false, Vec::new());
+        while !(told && self.loss.end()) {
             let waiting = self.loss.state().waiting.clone();
-            let written = waiting.len();
-            self.write_late(waiting, closing.take()).await?;
+            let done = waiting.len();
+            let events = if done > 0 { self.write_late(waiting).await? } else { 0 };
+            self.loss.written(done, events);
+            if told {
+                continue;
+            }
             // What was taken away meanwhile falls before anybody's grace is lifted.
             if self.cut_what_fell().await.is_err() {
                 return Err(StoreError::Silent);
             }
-            if self.loss.end(written) {
-                break;
-            }
+            unbegun = self.unbegun().await?;
+            self.tell_back(lost.since, self.loss.lost().map_or(0, |lost| lost.written)).await?;
+            told = true;
         }
         self.live.end_unless_back(None);
         self.store.shut(false);
+        for id in unbegun {
+            let event = super::recover::recovered(&id, None);
+            // A fault is in the log; the next start does it.
+            let _ = self.keep_closed(super::visit::closed(id, Ending::StoreLost, None, None, None), event).await;
+        }
         if let Err(error) = self.loss.spool.clear() {
             self.fault(&format!("cannot remove {}: {error}", self.loss.spool.path().display()));
         }
@@ -196,6 +216,12 @@ impl Broker {
         tracing::warn!(%away, inside = self.live.len(), "the store answers again");
         self.ring();
         Ok(())
+    }
+
+    /// Sessions whose beginning was written although nobody was told: the store has them as live here, and nobody is inside.
+    async fn unbegun(&self) -> Result<Vec<SessionId>, StoreError> {
+        let rows = self.store.watcher().live(self.now()).await?;
+        Ok(rows.into_iter().map(|row| row.id).filter(|id| self.live.get(id).is_none()).collect())
     }
 
     /// What a bastion that stopped or was killed could not write any more, before anything else of this one.
@@ -219,15 +245,17 @@ impl Broker {
             _ => None,
         });
         tracing::warn!(entries = waiting.len(), "the last bastion lost its store; what waited is written now");
-        self.write_late(waiting, since).await.map_err(|e| self.store_fault(&e))?;
+        let written = self.write_late(waiting).await.map_err(|e| self.store_fault(&e))?;
+        if let Some(since) = since {
+            self.tell_back(since, written).await.map_err(|e| self.store_fault(&e))?;
+        }
         let spool = &self.loss.spool;
         let gone = if bad { spool.put_aside(self.now()).map(drop) } else { spool.clear() };
         gone.map_err(|e| self.fault(&format!("cannot put {} aside: {e}", spool.path().display())))
     }
 
-    /// In one change, so that after a crash in the middle all of it waits still: what happened, in order, and that the store was away
-    /// since `since`.
-    async fn write_late(&self, waiting: Vec<Waiting>, since: Option<Timestamp>) -> Result<(), StoreError> {
+    /// In one change, so that after a crash in the middle all of it waits still: what happened, in order; how many events that were.
+    async fn write_late(&self, waiting: Vec<Waiting>) -> Result<u64, StoreError> {
         let now = self.now();
         self.store
             .change(Urgency::Trial, Actor::System, now, move |tx| {
@@ -236,15 +264,21 @@ impl Broker {
                     for what in waiting {
                         events.extend(land(tx, what).await?);
                     }
-                    let written = events.len() as u64;
-                    events.extend(since.map(|since_us| {
-                        let lost_ms = u64::try_from(now.since(since_us).duration().as_millis()).unwrap_or(u64::MAX);
-                        Event::StoreBack { since_us, lost_ms, written }
-                    }));
-                    Ok::<_, StoreError>(Outcome::Many((), events))
+                    Ok::<_, StoreError>(Outcome::Many(events.len() as u64, events))
                 })
             })
             .await
+    }
+
+    /// The store was away since `since_us`, and after it so many events were written late.
+    async fn tell_back(&self, since_us: Timestamp, written: u64) -> Result<(), StoreError> {
+        let now = self.now();
+        let lost_ms = u64::try_from(now.since(since_us).duration().as_millis()).unwrap_or(u64::MAX);
+        let event = Event::StoreBack { since_us, lost_ms, written };
+        let tell = self
+            .store
+            .change(Urgency::Trial, Actor::System, now, move |_| Box::pin(async move { Ok::<_, StoreError>(Outcome::Changed((), event)) }));
+        tell.await
     }
 }
 

@@ -93,7 +93,7 @@ impl Broker {
     }
 }
 
-fn recovered(id: &SessionId, sealed: Option<&SealedSession>) -> Event {
+pub(super) fn recovered(id: &SessionId, sealed: Option<&SealedSession>) -> Event {
     let channels = sealed.map(|sealed| sealed.channels.as_slice()).unwrap_or_default();
     Event::SessionRecovered {
         session: id.clone(),

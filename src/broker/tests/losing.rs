@@ -215,3 +215,19 @@ async fn a_row_that_makes_no_sense_is_a_fault_with_an_id() {
     assert!(fault.id().starts_with("f-") && !fault.is_store_lost(), "{fault}");
     assert!(world.broker.store_lost().is_none());
 }
+
+#[tokio::test]
+async fn a_session_whose_beginning_was_written_although_nobody_was_told_is_ended() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let (open, stays) = (world.enter("postgres").await, world.enter("postgres").await);
+    let id = open.id.clone();
+    world.loses().await;
+    drop(open);
+    assert!(world.finds().await);
+    assert_eq!(world.events(2).await, ["store-back", "session-recovered"]);
+    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
+    assert_eq!(row.ended, Some((world.clock.now(), Ending::StoreLost)));
+    assert!(stays.cutoff.reason().is_none());
+    world.leave(stays, Ending::Left).await;
+}
