@@ -28,6 +28,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
         &b"SSH-2.0-x\r\n"[..],
         b"\0\0\0\x0bssh-ed25519",
         b"\0\0\0\x07session",
+        b"SSHSIG\0\0\0\x01\0\0\0\x33\0\0\0\x0bssh-ed25519\0\0\0\x20",
         b"\0\0\0\x04none",
         b"\0\0\0\0",
         b"\xff\xff\xff\xff",

@@ -1,13 +1,15 @@
-//! What administrators and users write: the policy file, a command line, names and channel kinds.
+//! What administrators and users write: the policy file, a command line, names and channel kinds, signatures and times.
 
 use jit_bastion::access::channels::Channels;
 use jit_bastion::access::host::{Address, Host, HostTrust};
 use jit_bastion::access::person::Person;
 use jit_bastion::access::policy::{Direction, Policy};
+use jit_bastion::access::signature::Signature;
+use jit_bastion::access::zone::{Typed, Zone};
 use jit_bastion::verbs;
 
 /// For the list of all targets.
-pub const ALL: &[super::Target] = &[("policy", policy), ("command_line", command_line)];
+pub const ALL: &[super::Target] = &[("policy", policy), ("command_line", command_line), ("signature", signature)];
 
 /// A policy is read or refused with a place; one that was read runs its own tests, is compared with nothing, and counts its approvers.
 pub fn policy(bytes: &[u8]) {
@@ -45,4 +47,33 @@ pub fn command_line(bytes: &[u8]) {
         }
         let _ = word.parse::<HostTrust>();
     }
+}
+
+/// A signature, as text and as a blob, is refused or reads back as it was; so is a time.
+pub fn signature(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let blob: String = base64(bytes);
+    for given in [text.as_ref(), &blob] {
+        if let Ok(signature) = Signature::parse(given) {
+            assert_eq!(Signature::parse(&signature.armored()), Ok(signature.clone()));
+            assert_eq!(Signature::parse(&signature.word()), Ok(signature.clone()));
+            let _ = signature.verify("x");
+        }
+    }
+    if let Ok(typed) = text.parse::<Typed>() {
+        let _ = typed.in_zone(&Zone::utc());
+    }
+}
+
+/// With padding: what the parser wants, so that the bytes behind it are reached.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for three in bytes.chunks(3) {
+        let n = three.iter().fold(0_u32, |n, b| (n << 8) | u32::from(*b)) << (8 * (3 - three.len()));
+        for at in 0..4 {
+            out.push(if at <= three.len() { char::from(LETTERS[(n >> (18 - 6 * at)) as usize & 63]) } else { '=' });
+        }
+    }
+    out
 }

@@ -136,7 +136,7 @@ pub(super) fn counts_no_more(lost: &BTreeSet<User>) -> String {
 }
 
 /// Waits until it is decided, or the asker goes; the request stays either way. Says every `beat` for whom it waits.
-async fn wait(
+pub(super) async fn wait(
     broker: &Broker,
     caller: &Caller,
     mut request: Request,

@@ -1,5 +1,6 @@
 //! The verbs against a broker on a real store in a temporary folder, with a clock that the test moves.
 
+mod asking;
 mod explaining;
 
 use std::net::SocketAddr;

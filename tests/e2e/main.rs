@@ -6,6 +6,7 @@
 
 mod access;
 mod asciinema;
+mod asking;
 mod certificates;
 mod crash;
 mod cutoff;

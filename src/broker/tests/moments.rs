@@ -73,3 +73,28 @@ async fn nothing_is_lost_and_nothing_doubled() {
     }
     assert!(world.verify().await.findings.is_empty());
 }
+
+#[tokio::test]
+async fn a_reading_that_was_given_up_leaves_nothing_open() {
+    let world = World::new().await;
+    let (alice, reader) = (world.who("alice").await, world.broker.reader());
+    for n in 0..12_u64 {
+        let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+        for m in 0..10 {
+            let most = std::time::Duration::from_micros(n * 35 + m * 90);
+            let _ = tokio::time::timeout(most, reader.request(&request.id)).await;
+            let _ = tokio::time::timeout(most, reader.requests(&RequestFilter::default())).await;
+            let _ = tokio::time::timeout(most, reader.users(NOON)).await;
+        }
+        world.broker.withdraw(&alice, &request.id).await.unwrap();
+        for _ in 0..READS {
+            let read = reader.request(&request.id).await.unwrap().unwrap();
+            assert_eq!(read.state, State::Withdrawn, "a connection still shows an older moment");
+            let pending = reader.requests(&RequestFilter { pending: true, ..RequestFilter::default() }).await.unwrap();
+            assert_eq!(pending, []);
+        }
+    }
+}
+
+/// More readings than there are connections.
+const READS: usize = 8;
