@@ -81,9 +81,11 @@ async fn once_alone_at_once_and_live_sessions_go_on() {
     let open = world.enter("postgres").await;
     let other = world.beside().await;
     assert_eq!(refused(world.more("anna", &grant, 10).await).code, "no-such-id");
-    let longer = world.more("alice", &grant, 30).await.unwrap();
+    let (alice, reason) = (world.who("alice").await, Reason::parse("x").unwrap());
+    let longer = other.extend_grant(&alice, &grant.id, Span::minutes(30), reason).await.unwrap();
     assert_eq!((longer.filed, longer.grant.ends, longer.grant.extended), (None, grant.ends.plus(Span::minutes(30)), 1));
-    assert_eq!(open.cutoff.ends(), Some(longer.grant.ends), "here at once");
+    world.broker.look(&mut Default::default()).await.unwrap();
+    assert_eq!(open.cutoff.ends(), Some(longer.grant.ends), "where the session lives, at the watcher's next look");
     assert_eq!(world.events(1).await, ["grant-extended"]);
     assert_eq!(world.grant_now(&grant).await, longer.grant);
     assert_eq!(other.reader().grant(&grant.id).await.unwrap(), Some(longer.grant.clone()));
