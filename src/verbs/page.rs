@@ -4,6 +4,7 @@ use super::request::{Side, queue, table as requests_table};
 use super::rights::table as grants_table;
 use super::text::Tone;
 use super::{Caller, invites, limited, notices, read, whereto};
+use crate::access::grant::GrantState;
 use crate::access::person::Person;
 use crate::broker::{Broker, Error, GrantFilter};
 
@@ -22,7 +23,7 @@ pub async fn page(broker: &Broker, caller: &Caller) -> Result<String, Error> {
         out.push_str("none; ask with: ssh jit-bastion request HOST --reason WHY\n");
     } else {
         out.push_str(&grants_table(&grants, now).print(look));
-        for grant in grants.iter().take(1) {
+        if let Some(grant) = grants.iter().find(|grant| grant.state(now) == GrantState::Active) {
             out.push_str(&format!("go in with: ssh -J jit-bastion {}@{}\n", grant.login, grant.host));
         }
     }
