@@ -209,6 +209,14 @@ mod tests {
     }
 
     #[test]
+    fn during_a_rotation_both_authorities_are_trusted() {
+        let next = CA.replace("CTu", "CTw");
+        let setup = Setup::new(&host(), Stage::Trust, &[CA.into(), next.clone()], &[]);
+        assert_eq!(setup.files[0].1, format!("{CA}\n{next}\n"));
+        assert!(setup.text().contains("holds 2 CAs"));
+    }
+
+    #[test]
     fn the_text_names_both_files_and_the_advice() {
         let setup = Setup::new(&host(), Stage::Enforce, &[CA.into()], &[]);
         let text = setup.text();
