@@ -11,6 +11,7 @@ pub mod commitment;
 pub mod digest;
 pub mod entry;
 pub mod event;
+mod finding;
 pub mod tree;
 pub mod verify;
 pub mod words;
