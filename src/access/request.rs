@@ -103,6 +103,7 @@ pub struct Request {
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a no carries its approver's words; requests are read one by one")]
 pub enum State {
     /// It waits; so far these said yes.
     Pending {
