@@ -178,12 +178,15 @@ async fn told(broker: &Broker, turns: &[Turned], how: How) -> Outcome {
     Ok(Said::done(text, json))
 }
 
+fn line(text: &str) -> String {
+    text.to_owned()
+}
+
 /// The steps after a turn, one a line.
 fn next(turned: &Turned, how: How, hosts: &[String]) -> Vec<String> {
     let role = turned.role;
     let setup =
         || hosts.iter().map(|host| format!("jit-bastion host setup {host} --stage enforce    (or trust, as it was), and put it on {host}"));
-    let line = |text: &str| text.to_owned();
     match (role, turned.stage, how) {
         (KeyRole::Session, KeyStage::Next, _) => {
             let mut steps: Vec<String> = setup().collect();
