@@ -4,8 +4,6 @@
 //! Trust comes from the [`NoteKey`] and from checkpoints that were kept somewhere else; everything else may be lies. Where the log names
 //! another key (`checkpoint-key-changed`) and a head by a trusted key covers that entry, the other key is trusted from there on.
 
-mod finding;
-
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -16,8 +14,6 @@ use super::digest::Digest;
 pub use super::finding::Finding;
 use super::tree::{Frontier, leaf_hash};
 use crate::access::time::Timestamp;
-
-pub use finding::Finding;
 
 /// The event with which a log names another key.
 const KEY_CHANGED: &str = "checkpoint-key-changed";
