@@ -58,7 +58,7 @@ pub(super) async fn append(conn: &mut Conn, node: &str, actor: Actor, event: Eve
 }
 
 async fn head(conn: &mut Conn, node: &str) -> Result<Option<HeadRow>, StoreError> {
-    Ok(sql("SELECT size, time, edge FROM heads WHERE node = $1").bind(node).fetch_optional(conn).await?)
+    sql("SELECT size, time, edge FROM heads WHERE node = $1").bind(node).fetch_optional(conn).await
 }
 
 async fn keep_head(conn: &mut Conn, node: &str, edge: &Frontier, time: Timestamp) -> Result<(), StoreError> {

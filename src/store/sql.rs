@@ -28,20 +28,22 @@ pub(super) enum Conn {
 impl Conn {
     pub(super) async fn commit(self) -> Result<(), StoreError> {
         bounded(async {
-            Ok(match self {
+            match self {
                 Self::Sqlite(tx) => tx.commit().await?,
                 Self::Postgres(tx) => tx.commit().await?,
-            })
+            }
+            Ok(())
         })
         .await
     }
 
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         bounded(async {
-            Ok(match self {
+            match self {
                 Self::Sqlite(tx) => tx.rollback().await?,
                 Self::Postgres(tx) => tx.rollback().await?,
-            })
+            }
+            Ok(())
         })
         .await
     }
