@@ -1,5 +1,7 @@
 //! The local command line, run as a program: what it makes, what it says, and how it ends.
 
+#![allow(clippy::disallowed_methods, reason = "these tests measure real time")]
+
 #[path = "cli_parts/damage.rs"]
 mod damage;
 #[path = "cli_parts/hosts.rs"]

@@ -73,7 +73,7 @@ pub fn manifest(bytes: &[u8]) {
 
 /// An SFTP channel after a good beginning: each piece, as one packet and as it is, from one side and then from the other.
 pub fn sftp(bytes: &[u8]) {
-    let mut sftp = Sftp::new(FileRights { read: true, write: bytes.len() % 2 == 0 });
+    let mut sftp = Sftp::new(FileRights { read: true, write: bytes.len().is_multiple_of(2) });
     let _ = sftp.client(&[0, 0, 0, 5, 1, 0, 0, 0, 3]);
     for (n, piece) in bytes.chunks(29).enumerate() {
         let packet = [&(piece.len() as u32).to_be_bytes(), piece].concat();

@@ -190,10 +190,16 @@ impl Request {
         if let Makes::Later(grant) = &makes {
             grant.stands(now)?;
         }
-        let earlier = present.iter().filter(|person| approvals.iter().any(|earlier| earlier.by == person.user));
+        // Where the rule wants signatures now, a yes from before it did counts only once it is said again, signed.
+        let counts = |earlier: &Approval| !self.rule.signed || earlier.signature.is_some();
+        let earlier = present.iter().filter(|person| approvals.iter().any(|earlier| earlier.by == person.user && counts(earlier)));
         let counting: Vec<Person> = earlier.chain([who]).cloned().collect();
         let missing = self.rule.missing(&self.asked.user, &counting);
-        if approvals.iter().any(|earlier| earlier.by == yes.by) {
+        if let Some(unsigned) = approvals.iter().position(|earlier| earlier.by == yes.by && !counts(earlier)) {
+            approvals.remove(unsigned);
+            self.only_narrows(&yes, &approvals)?;
+            approvals.insert(unsigned, yes);
+        } else if approvals.iter().any(|earlier| earlier.by == yes.by) {
             // Where somebody's yes counts again, enough may have spoken: then the same yes once more is what lets it begin.
             if missing > 0 || yes.length.is_some() || yes.channels.is_some() {
                 return Err(Refusal::new("already-approved", format!("you have said yes to {} already", self.id))
@@ -543,6 +549,27 @@ mod tests {
             "rule dba wants your approval of r-7k2m9q signed with a key of yours\nhint: ssh jit-bastion show r-7k2m9q --text --for 10m | \
              ssh-keygen -Y sign -n jit-bastion-approval -f KEY | ssh jit-bastion approve r-7k2m9q --for 10m --signature -"
         );
+    }
+
+    #[test]
+    fn where_signatures_are_wanted_since_an_unsigned_yes_counts_only_when_it_is_said_again() {
+        use rand::SeedableRng;
+        let key = ssh_key::PrivateKey::random(&mut rand::rngs::StdRng::seed_from_u64(1), ssh_key::Algorithm::Ed25519).unwrap();
+        let (mut waits, _) = request(2, "x").approve(yes("bob", 110), &owner("bob"), id(), &all()).unwrap();
+        waits.rule.signed = true;
+        let made = key.sign(crate::access::signature::NAMESPACE, ssh_key::HashAlg::Sha512, waits.canonical_text().as_bytes()).unwrap();
+        let signed = |who: &str, second: i64| Approval {
+            signature: Some(Signature::parse(&made.to_pem(ssh_key::LineEnding::LF).unwrap()).unwrap()),
+            ..yes(who, second)
+        };
+        // carol's signature is the first that counts
+        let (waits, grant) = waits.approve(signed("carol", 120), &owner("carol"), id(), &all()).unwrap();
+        assert!(grant.is_none());
+        assert_eq!(waits.clone().approve(signed("carol", 130), &owner("carol"), id(), &all()).unwrap_err().code, "already-approved");
+        let (done, grant) = waits.approve(signed("bob", 140), &owner("bob"), id(), &all()).unwrap();
+        assert!(grant.is_some());
+        let told: Vec<_> = done.approvals().iter().map(|yes| (yes.by.as_str(), yes.signature.is_some())).collect();
+        assert_eq!(told, [("bob", true), ("carol", true)], "each stands once");
     }
 
     #[test]

@@ -123,8 +123,11 @@ impl Approving {
             (Some(new), Makes::New(_)) => tx.add_grant(new).await?,
             (None, _) => {}
         }
+        let said = |approvals: &[Approval]| approvals.iter().any(|earlier| earlier.by == yes.by && earlier.signature == yes.signature);
         if after.approvals().len() > kept.request.approvals().len() {
             tx.decide_request(&kept, &after, &yes, note).await?;
+        } else if said(after.approvals()) && !said(kept.request.approvals()) {
+            tx.sign_yes(&kept, &after, &yes, note).await?;
         } else {
             tx.move_request(&kept, &after).await?;
         }

@@ -10,7 +10,7 @@ use crate::access::host::{Host, HostTrust, distinct};
 use crate::access::names::{Actor, HostName};
 use crate::access::policy::Policy;
 use crate::access::refusal::Refusal;
-use crate::audit::event::{Event, list};
+use crate::audit::event::{Cause, Event, list};
 use crate::session::Ending;
 use crate::store::{Outcome, Tx, Urgency};
 
@@ -103,13 +103,13 @@ impl Broker {
 
     /// A host is no longer registered; live sessions there fall.
     pub async fn remove_host(&self, by: &Actor, name: &HostName) -> Result<Removed, Error> {
-        let gone = name.clone();
+        let (gone, who) = (name.clone(), by.clone());
         let removed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 registered(tx, &gone).await?;
                 let (sessions, grants) = tx.host_in_use(&gone).await?;
                 tx.remove_host(&gone).await?;
-                Ok(Outcome::Changed(Removed { sessions, grants }, Event::HostRemoved { host: gone }))
+                Ok(Outcome::Many(Removed { sessions, grants }, removal(tx, &who, gone).await?))
             })
         });
         let removed = removed.await?;
@@ -195,10 +195,20 @@ async fn land(tx: &mut Tx, policy: &Policy, by: &Actor, found: &[Change<Host>]) 
                     events.push(trusted(tx, policy, by, before, after).await?);
                 }
             }
-            (Some(before), None) => events.push(Event::HostRemoved { host: before.name.clone() }),
+            (Some(before), None) => events.extend(removal(tx, by, before.name.clone()).await?),
             (None, None) => {}
         }
     }
+    Ok(events)
+}
+
+/// What the removal of a host is told as: the rights there end with it, each with its event, so that no machine that gets the name later
+/// inherits them.
+async fn removal(tx: &mut Tx, by: &Actor, host: HostName) -> Result<Vec<Event>, Stop> {
+    let (grants, requests) = tx.end_rights_on(&host, by).await?;
+    let mut events = vec![Event::HostRemoved { host }];
+    events.extend(grants.into_iter().map(|grant| Event::GrantRevoked { grant, cause: Cause::Host, note: None }));
+    events.extend(requests.into_iter().map(|request| Event::RequestLapsed { request }));
     Ok(events)
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::CERTIFICATE_NEEDED;
 use super::admit::{still_given, visit};
 use super::fault::Stop;
 use super::floors::tighten;
@@ -196,13 +197,13 @@ async fn recorded(tx: &mut Tx, id: &SessionId) -> Result<Option<Recorded>, Stop>
     }))
 }
 
-/// The session's row, and when its grant ends, if the grant still admits it, the key is still the user's, and policy still gives all of it.
-/// A host was dialled since the door, and that takes a while.
 /// While another process could be serving as this node, a session that begins here could be taken for a dead one's there.
 fn not_alone() -> Refusal {
     Refusal::new("not-alone", "the bastion has lost sight of its store and lets nobody in until it is back").hint("try again in a minute")
 }
 
+/// The session's row, and when its grant ends, if the grant still admits it, the key is still the user's, and policy still gives all of it.
+/// A host was dialled since the door, and that takes a while.
 async fn opened(tx: &mut Tx, policy: &Policy, admission: &Admission, client: SocketAddr) -> Result<(NewSession, Timestamp), Stop> {
     let person = present(tx, &admission.person.user).await?;
     let id = &admission.grant.id;
@@ -216,6 +217,12 @@ async fn opened(tx: &mut Tx, policy: &Policy, admission: &Admission, client: Soc
     let host = tx.host(&grant.host).await?.ok_or_else(gone)?;
     same_machine(&host, &admission.host)?;
     still_given(policy, &person, &host, &grant.login, &grant.channels)?;
+    let bound = tx.request(&grant.request).await?.ok_or_else(|| Refusal::no_such("request", &grant.request))?;
+    let rule = policy.tightened(&bound.request.rule, &person, &host, &grant.login, &grant.channels);
+    if rule.require_cert && admission.pass.is_none() {
+        let refusal = Refusal::new(CERTIFICATE_NEEDED, format!("the rule of {id} wants an access certificate of it now"));
+        return Err(refusal.hint(format!("ssh jit-bastion cert {id} > ~/.ssh/id_ed25519-cert.pub")).into());
+    }
     let new = NewSession {
         id: admission.session.clone(),
         grant: grant.id,

@@ -161,7 +161,7 @@ async fn remove(broker: &Broker, name: &str) -> Outcome {
     let host = registered(&broker.reader(), name).await?;
     let removed = broker.remove_host(&local::actor(), &host.name).await?;
     let text = format!(
-        "{} is registered no more; live sessions that fall: {}; grants that stay and admit nobody: {}\n",
+        "{} is registered no more; live sessions that fall: {}; grants that end with it: {}\n",
         host.name, removed.sessions, removed.grants
     );
     Ok(Said::done(text, json!({ "host": host.name, "sessions": removed.sessions, "grants": removed.grants })))

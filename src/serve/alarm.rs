@@ -1,60 +1,66 @@
 //! Alarms: what an administrator must hear of at once is handed to a program of theirs, one event at a time, as JSON on its standard input.
 
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::audit::entry::Entry;
 use crate::audit::event::Event;
-use crate::store::Store;
+use crate::broker::Broker;
+use crate::store::{Reader, StoreError};
 
 /// Events that are alarms by their name.
-const NAMES: [&str; 7] =
-    ["clock-alarm", "host-key-changed", "policy-refused", "store-lost", "store-back", "key-stolen", "checkpoint-key-changed"];
+const NAMES: [&str; 5] = ["clock-alarm", "host-key-changed", "policy-refused", "store-back", "checkpoint-key-changed"];
 
 /// Endings of sessions that are.
 const ENDINGS: [&str; 2] = ["recorder-failed", "store-lost"];
 
-/// Runs `command` for each alarm that this process logs, for ever. A program that fails or hangs is logged, and the next alarm has its turn.
-pub(super) async fn watch(store: &Store, command: Vec<String>) {
-    let (queue, mut waiting) = mpsc::channel::<Arc<Entry>>(WAITING);
-    let mut entries = store.entries();
-    let collect = async {
-        loop {
-            match entries.recv().await {
-                Ok(entry) if is_alarm(&entry.event) => {
-                    if queue.try_send(entry).is_err() {
-                        tracing::error!("an alarm was dropped: {WAITING} wait already");
-                    }
-                }
-                Ok(_) => {}
-                Err(RecvError::Lagged(missed)) => tracing::error!(missed, "events were missed by the alarm"),
-                Err(RecvError::Closed) => return std::future::pending::<()>().await,
+/// Runs `command` for each alarm in this node's log from here on, for ever; what other processes of the node write (an administrator's
+/// command beside the bastion) counts as well. A program that fails or hangs is logged, and the next alarm has its turn.
+pub(super) async fn watch(broker: &Broker, command: Vec<String>) {
+    let reader = broker.reader();
+    let mut changes = broker.changes();
+    let mut next = None;
+    loop {
+        changes.mark_unchanged();
+        next = match read(&reader, next, &command).await {
+            Ok(next) => Some(next),
+            Err(error) => {
+                tracing::warn!(%error, "the alarm cannot read the log just now");
+                next
             }
-        }
-    };
-    let sound = async {
-        while let Some(entry) = waiting.recv().await {
-            if let Err(error) = tell(&command, &entry).await {
+        };
+        // The hint may be lost; the log is not.
+        let _ = timeout(LOOK, changes.changed()).await;
+    }
+}
+
+/// Tells the alarms among the entries from `next` on, and where to go on. The first look only finds the end of the log.
+async fn read(reader: &Reader, next: Option<u64>, command: &[String]) -> Result<u64, StoreError> {
+    let Some(mut next) = next else { return Ok(reader.head().await?.map_or(0, |head| head.size)) };
+    loop {
+        let rows = reader.events(next, ENTRIES).await?;
+        let Some(last) = rows.last() else { return Ok(next) };
+        next = last.seq + 1;
+        for row in &rows {
+            // A later version's entry is none of this one's alarms.
+            let Ok(entry) = Entry::parse(&row.bytes) else { continue };
+            if is_alarm(&entry.event)
+                && let Err(error) = tell(command, &entry).await
+            {
                 tracing::error!(event = entry.event.name(), seq = entry.seq, %error, "an alarm could not be told");
             }
         }
-    };
-    tokio::select! {
-        () = collect => {}
-        () = sound => {}
     }
 }
 
 fn is_alarm(event: &Event) -> bool {
     match event {
         Event::SessionClosed { ending, .. } => ENDINGS.contains(&ending.as_str()),
+        Event::KeyTurned { how, .. } => how == "emergency",
         other => NAMES.contains(&other.name()),
     }
 }
@@ -81,8 +87,10 @@ async fn tell(command: &[String], entry: &Entry) -> anyhow::Result<()> {
     if status.success() { Ok(()) } else { Err(anyhow::anyhow!("{program} ended with {status}")) }
 }
 
-/// Alarms that wait for their turn.
-const WAITING: usize = 64;
+/// Entries in one reading.
+const ENTRIES: u32 = 500;
+/// Between two looks at the log where nothing rings.
+const LOOK: Duration = Duration::from_secs(5);
 /// For one run of the program.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -99,6 +107,7 @@ mod tests {
             actor: crate::access::names::Actor::System,
             event: Event::ClockAlarm { jump_ms: -400_000 },
         };
+        assert!(NAMES.iter().all(|name| Event::NAMES.contains(name)), "an alarm that no event can be");
         assert!(is_alarm(&entry.event) && !is_alarm(&Event::ClockConfirmed {}));
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("told");

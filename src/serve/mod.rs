@@ -119,7 +119,7 @@ fn beside(
         Some(address) => Some(listen(address).with_context(|| format!("cannot listen at {address} for metrics"))?),
         None => None,
     };
-    let (store, command) = (store.clone(), config.alarm.clone());
+    let (store, command, broker) = (store.clone(), config.alarm.clone(), Arc::clone(broker));
     Ok(async move {
         let metrics = async {
             match listener {
@@ -131,7 +131,7 @@ fn beside(
         };
         let alarms = async {
             match command {
-                Some(command) => alarm::watch(&store, command).await,
+                Some(command) => alarm::watch(&broker, command).await,
                 None => std::future::pending().await,
             }
         };

@@ -535,8 +535,11 @@ mod tests {
         assert_eq!(cutoff.ends(), Some(seconds(200)));
         clock.advance(Span::seconds(150));
         assert!(stays(&knife, &cutoff));
-        // Shortened again, into the past: ends now.
+        // An earlier end changes nothing.
         cutoff.extend(seconds(120));
+        assert!(stays(&knife, &cutoff));
+        clock.advance(Span::seconds(50));
+        knife.wake();
         eventually("cut", || cutoff.reason() == Some(Ending::TimeUp));
         cutoff.extend(seconds(900));
         assert_eq!(cutoff.reason(), Some(Ending::TimeUp));

@@ -77,8 +77,11 @@ impl Knife {
         let mut desk = self.desk();
         let Some(entry) = desk.entries.get_mut(&id) else { return };
         let old = &mut entry.deadlines;
-        let (later, sooner) = (ends.since(old.wall).duration(), old.wall.since(ends).duration());
-        old.boot = old.boot.saturating_add(later).saturating_sub(sooner);
+        // An end only moves on: of two that move it at the same time the earlier may come last.
+        if ends <= old.wall {
+            return;
+        }
+        old.boot = old.boot.saturating_add(ends.since(old.wall).duration());
         old.wall = ends;
         let deadlines = *old;
         desk.push(id, &deadlines);

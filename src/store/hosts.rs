@@ -7,7 +7,7 @@ use sqlx::FromRow;
 use super::sql::sql;
 use super::{Conn, Reader, StoreError, Tx, count, name};
 use crate::access::host::{Address, Host, HostTrust};
-use crate::access::names::{HostName, Login};
+use crate::access::names::{Actor, GrantId, HostName, Login, RequestId};
 
 #[derive(FromRow)]
 struct Raw {
@@ -74,6 +74,27 @@ impl Tx {
             .await?;
         let read = |table, n: Option<(i64,)>| count(table, host.as_str(), n.map_or(0, |(n,)| n));
         Ok((read("sessions", sessions)?, read("grants", grants)?))
+    }
+
+    /// Open grants on a host and requests that wait for it end with its registration: another machine may get its name. Which they were.
+    pub async fn end_rights_on(&mut self, host: &HostName, by: &Actor) -> Result<(Vec<GrantId>, Vec<RequestId>), StoreError> {
+        let now = self.now.micros();
+        let grants: Vec<(String,)> = sql("UPDATE grants SET state = 'revoked', settled_at = $2, settled_by = $3
+             WHERE host = $1 AND state = 'open' RETURNING id")
+        .bind(host.as_str())
+        .bind(now)
+        .bind(by.to_string())
+        .fetch_all(self.conn())
+        .await?;
+        let requests: Vec<(String,)> = sql("UPDATE requests SET state = 'lapsed', settled_at = $2, version = version + 1
+             WHERE host = $1 AND state = 'pending' RETURNING id")
+        .bind(host.as_str())
+        .bind(now)
+        .fetch_all(self.conn())
+        .await?;
+        let grants: Result<Vec<GrantId>, _> = grants.iter().map(|(id,)| name("grants", id, id)).collect();
+        let requests: Result<Vec<RequestId>, _> = requests.iter().map(|(id,)| name("requests", id, id)).collect();
+        Ok((grants?, requests?))
     }
 
     /// Lets go of what a host is called, before another takes one of its names in the same transaction. [`Tx::change_host`] follows.

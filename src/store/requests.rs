@@ -242,6 +242,23 @@ impl Tx {
         self.move_request(before, after).await
     }
 
+    /// A yes that was said without a signature is said again, signed; the request is `after` from here on.
+    pub async fn sign_yes(&mut self, before: &Kept, after: &Request, yes: &Approval, note: Option<Commitment>) -> Result<(), StoreError> {
+        let done = sql("UPDATE approvals SET note = COALESCE($3, note), length = $4, channels = $5, at = $6, signature = $7
+             WHERE request = $1 AND user_name = $2 AND verdict = 'yes' AND signature IS NULL")
+        .bind(before.request.id.as_str())
+        .bind(yes.by.as_str())
+        .bind(note.map(|note| note.to_string()))
+        .bind(yes.length.map(Span::micros))
+        .bind(yes.channels.as_ref().map(ToString::to_string))
+        .bind(yes.at.micros())
+        .bind(yes.signature.as_ref().map(Signature::word))
+        .execute(self.conn())
+        .await?;
+        one(done, &before.request.id)?;
+        self.move_request(before, after).await
+    }
+
     /// The request is `after` from here on, if it is still as it was read.
     pub async fn move_request(&mut self, before: &Kept, after: &Request) -> Result<(), StoreError> {
         let settled = (!matches!(after.state, State::Pending { .. })).then(|| self.now.micros());

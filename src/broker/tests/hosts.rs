@@ -1,6 +1,7 @@
 //! Hosts: one name space, keys that change under somebody's eyes, files that land whole.
 
 use super::*;
+use crate::access::grant::GrantState;
 use crate::access::host::HostTrust;
 use crate::access::names::HostName;
 
@@ -105,8 +106,10 @@ async fn what_goes_with_a_host_is_told() {
     let open = world.enter("postgres").await;
     let removed = world.beside().await.remove_host(&local(), &name("phi-db")).await.unwrap();
     assert_eq!(removed, Removed { sessions: 1, grants: 2 });
-    // The grant stays as a record, and admits nobody.
-    assert_eq!(world.broker.reader().grant(&grant.id).await.unwrap().unwrap().ends, grant.ends);
+    // The grants end with it, each with its event: another machine may get the name.
+    let kept = world.broker.reader().grant(&grant.id).await.unwrap().unwrap();
+    assert_eq!((kept.ends, kept.state(world.broker.now())), (grant.ends, GrantState::Revoked));
+    assert_eq!(world.events(3).await, ["host-removed", "grant-revoked", "grant-revoked"]);
     world.broker.look(&mut Default::default()).await.unwrap();
     assert_eq!(open.cutoff.reason(), Some(Ending::Revoked));
     world.leave(open, Ending::Revoked).await;

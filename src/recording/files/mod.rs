@@ -6,6 +6,8 @@ pub mod sftp;
 
 use serde::{Deserialize, Serialize};
 
+use crate::access::names::escaped;
+
 pub use hashed::{Hashed, Range};
 
 /// Something that was done to a file, complete: told when its outcome is known.
@@ -101,7 +103,9 @@ pub fn path_text(bytes: &[u8]) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => out.push_str("\\\\"),
-                c if c.is_control() => c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}"))),
+                c if escaped(c.encode_utf8(&mut [0; 4])).chars().ne([c]) => {
+                    c.encode_utf8(&mut [0; 4]).bytes().for_each(|b| out.push_str(&format!("\\x{b:02x}")))
+                }
                 c => out.push(c),
             }
         }
@@ -166,6 +170,7 @@ mod tests {
     fn paths_are_exact_and_harmless() {
         assert_eq!(path_text("/tmp/ä b".as_bytes()), "/tmp/ä b");
         assert_eq!(path_text(b"a\\b\x1b[2J\xff\n"), "a\\\\b\\x1b[2J\\xff\\x0a");
+        assert_eq!(path_text("exe\u{202e}gpj".as_bytes()), "exe\\xe2\\x80\\xaegpj");
         assert!(path_text(&[b'a'; 5000]).ends_with("aa\\..") && path_text(&[b'a'; 4096]).ends_with("aaa"));
     }
 }

@@ -148,7 +148,12 @@ mod tests {
         for size in 1..=stream.len() {
             let (mut packets, mut seen) = (Packets::of("the client"), Vec::new());
             for chunk in stream.chunks(size) {
-                packets.feed(chunk, |packet| Ok(seen.push(packet.to_vec()))).unwrap();
+                packets
+                    .feed(chunk, |packet| {
+                        seen.push(packet.to_vec());
+                        Ok(())
+                    })
+                    .unwrap();
             }
             assert_eq!(seen, [vec![7, 8], vec![9], vec![1, 2, 3]], "{size}");
             assert!(packets.is_whole());

@@ -32,6 +32,7 @@ pub struct Sftp {
 #[derive(Debug, Default)]
 struct State {
     began: bool,
+    versioned: bool,
     open: HashMap<Vec<u8>, Open>,
     asked: HashMap<u32, Asked>,
     told: Vec<FileAct>,
@@ -50,6 +51,8 @@ struct Open {
     /// The lowest offset at which a reading met the end.
     eof: Option<u64>,
     failed: Option<String>,
+    /// It is being closed: nothing may be said of it any more.
+    closing: bool,
 }
 
 /// A request that waits for its answer.
@@ -144,6 +147,10 @@ impl State {
         let short = || client(format!("a request of type {kind} that is too short"));
         let path = |fields: &mut Fields<'_>| fields.string().map(path_text).ok_or_else(short);
         let handle = |fields: &mut Fields<'_>| fields.string().map(<[u8]>::to_vec).ok_or_else(short);
+        // Handles can be guessed: what is said of one before the host has given it would stand in no account.
+        if HANDLED.contains(&kind) {
+            self.known(fields.clone().string().ok_or_else(short)?)?;
+        }
         let done = |act: FileAct| Ok(Asked::Done(Box::new(act)));
         match kind {
             3 => {
@@ -151,7 +158,11 @@ impl State {
                 let flags = fields.u32().ok_or_else(short)?;
                 Ok(Asked::Open { path, directory: false, fresh: flags & (TRUNCATE | EXCLUSIVE) != 0 && flags & APPEND == 0 })
             }
-            4 => Ok(Asked::Close { handle: handle(&mut fields)? }),
+            4 => {
+                let handle = handle(&mut fields)?;
+                self.known(&handle)?.closing = true;
+                Ok(Asked::Close { handle })
+            }
             5 => {
                 let handle = handle(&mut fields)?;
                 let (offset, length) = fields.u64().zip(fields.u32()).ok_or_else(short)?;
@@ -160,25 +171,19 @@ impl State {
             6 => {
                 let handle = handle(&mut fields)?;
                 let (offset, data) = fields.u64().zip(fields.string()).ok_or_else(short)?;
-                if let Some(open) = self.open.get_mut(&handle) {
-                    open.written.add(offset, data);
-                    open.end = open.end.max(offset.saturating_add(data.len() as u64));
-                }
+                let open = self.known(&handle)?;
+                open.written.add(offset, data);
+                open.end = open.end.max(offset.saturating_add(data.len() as u64));
                 Ok(Asked::Write { handle })
             }
             9 => done(self.set(path(&mut fields)?, fields.attributes().ok_or_else(short)?.words())),
             10 => {
                 let handle = handle(&mut fields)?;
                 let change = fields.attributes().ok_or_else(short)?;
-                let open = self.open.get_mut(&handle);
+                let open = self.known(&handle)?;
                 // A file that is cut or stretched is no longer what was written in sequence.
-                let path = open.map_or_else(
-                    || "?".to_owned(),
-                    |open| {
-                        open.fresh &= change.size.is_none_or(|size| size == open.end);
-                        open.path.clone()
-                    },
-                );
+                open.fresh &= change.size.is_none_or(|size| size == open.end);
+                let path = open.path.clone();
                 done(self.set(path, change.words()))
             }
             11 => Ok(Asked::Open { path: path(&mut fields)?, directory: true, fresh: false }),
@@ -194,6 +199,11 @@ impl State {
             7 | 8 | 12 | 16 | 17 | 19 => Ok(Asked::Other),
             _ => Err(client(format!("a request of unknown type {kind}"))),
         }
+    }
+
+    /// The file of a handle that the host gave and that nobody is closing.
+    fn known(&mut self, handle: &[u8]) -> Result<&mut Open, Violation> {
+        self.open.get_mut(handle).filter(|open| !open.closing).ok_or_else(|| client("a handle that is not open"))
     }
 
     fn set(&self, path: String, change: Option<String>) -> FileAct {
@@ -216,12 +226,10 @@ impl State {
                 let from = fields.string().ok_or_else(short)?;
                 fields.u64().zip(fields.u64()).ok_or_else(short)?;
                 let to = fields.string().ok_or_else(short)?;
-                let name = |handle: &[u8]| self.open.get(handle).map_or_else(|| "?".to_owned(), |open| open.path.clone());
-                let act = plain(Act::Copy, name(from)).towards(name(to));
-                if let Some(open) = self.open.get_mut(to) {
-                    open.fresh = false;
-                }
-                done(act)
+                let from = self.known(from)?.path.clone();
+                let open = self.known(to)?;
+                open.fresh = false;
+                done(plain(Act::Copy, from).towards(open.path.clone()))
             }
             _ if READ_ONLY.contains(&name) => Ok(Asked::Other),
             _ => done(plain(Act::Extension, path_text(name))),
@@ -232,7 +240,10 @@ impl State {
         let mut fields = Fields(packet);
         let kind = fields.byte().ok_or_else(|| host("an empty packet"))?;
         if kind == VERSION {
-            return if self.began { Ok(()) } else { Err(host("a version that nobody asked for")) };
+            return match (self.began, std::mem::replace(&mut self.versioned, true), fields.u32()) {
+                (true, false, Some(3)) => Ok(()),
+                _ => Err(host("a version that is not 3, or that nobody asked for")),
+            };
         }
         let id = fields.u32().ok_or_else(|| host("an answer without a number"))?;
         let asked = self.asked.remove(&id).ok_or_else(|| host(format!("an answer to {id}, which nobody asked")))?;
@@ -274,8 +285,10 @@ impl State {
                 }
                 Ok(())
             }
-            (Asked::Done(act), Some(code)) => Ok(self.told.push(FileAct { outcome: outcome(code), ..*act })),
-            (Asked::Done(act), None) => Ok(self.told.push(*act)),
+            (Asked::Done(act), status) => {
+                self.told.push(FileAct { outcome: outcome(status.unwrap_or(OK)), ..*act });
+                Ok(())
+            }
             (Asked::Other, _) => Ok(()),
             _ => Err(host(format!("an answer of type {kind} to something else"))),
         }
@@ -298,7 +311,7 @@ impl State {
             return Err(host("too many open files"));
         }
         let (read, written) = (Hashed::default(), Hashed::default());
-        let open = Open { path, directory, fresh, read, written, end: 0, eof: None, failed: None };
+        let open = Open { path, directory, fresh, read, written, end: 0, eof: None, failed: None, closing: false };
         match self.open.insert(handle.to_vec(), open) {
             Some(_) => Err(host("the same handle for two files")),
             None => Ok(()),
@@ -353,10 +366,14 @@ const OK: u32 = 0;
 const EOF: u32 = 1;
 
 /// Flags of an open (section 6.3).
+#[cfg(test)]
 const READ: u32 = 0x1;
 const APPEND: u32 = 0x4;
 const TRUNCATE: u32 = 0x10;
 const EXCLUSIVE: u32 = 0x20;
+
+/// Requests that begin with a handle: close, read, write, fstat, fsetstat, readdir.
+const HANDLED: [u8; 6] = [4, 5, 6, 8, 10, 12];
 
 /// Extensions that change nothing.
 const READ_ONLY: [&[u8]; 7] = [
@@ -532,6 +549,34 @@ mod tests {
             sftp.client(asked).unwrap();
             assert_eq!(sftp.host(&answer).is_ok(), passes, "read {read}, write {write}: {asked:?} {answer:?}");
         }
+    }
+
+    #[test]
+    fn a_handle_counts_from_its_answer_to_its_closing() {
+        let handle = string("\0\0\0\0");
+        let id = |n: u32| n.to_be_bytes();
+        let open = packet(3, &[&id(1), &string("/x"), &0x1au32.to_be_bytes(), &0u32.to_be_bytes()]);
+        let write = |n: u32| packet(6, &[&id(n), &handle, &0u64.to_be_bytes(), &string("hidden")]);
+        let close = packet(4, &[&id(2), &handle]);
+        let began = || {
+            let mut sftp = Sftp::new(BOTH);
+            sftp.client(&packet(INIT, &[&id(3)])).unwrap();
+            sftp.host(&packet(VERSION, &[&id(3)])).unwrap();
+            sftp.client(&open).unwrap();
+            sftp
+        };
+        // guessed before it is given
+        for guessed in [write(2), close.clone(), packet(5, &[&id(2), &handle, &0u64.to_be_bytes(), &id(9)]), packet(12, &[&id(2), &handle])]
+        {
+            assert!(began().client(&guessed).is_err(), "{guessed:?}");
+        }
+        let mut sftp = began();
+        sftp.host(&packet(HANDLE, &[&id(1), &handle])).unwrap();
+        sftp.client(&write(5)).unwrap();
+        sftp.client(&close).unwrap();
+        // and after it was let go: it may be another file's by the time that the host reads this
+        assert!(sftp.client(&write(6)).is_err());
+        assert!(began().host(&packet(VERSION, &[&id(3)])).is_err(), "one version is enough");
     }
 
     #[test]

@@ -71,7 +71,7 @@ where
         *down += data.len() as u64;
         self.pulse.shown(terminal);
         let kept = match purpose {
-            Purpose::Sftp if !self.rights.programs() => Kept::Carried { channel: number, up, down: *down },
+            Purpose::Sftp if !self.rights.programs() && !stderr => Kept::Carried { channel: number, up, down: *down },
             Purpose::Shell | Purpose::Exec | Purpose::Sftp if stderr => Kept::Err(number, data),
             Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::Out(number, data),
         };
