@@ -97,6 +97,10 @@ fn reading_alone_and_writing_alone() {
         ("sftp-read", format!("rm {t}\n"), false),
         ("sftp-write", format!("put {h} {t}.new\n"), true),
         ("sftp-write", format!("get {t} {b}\n"), false),
+        // whoever may run commands reaches every file anyway
+        ("exec", format!("get {t} {b}\n"), true),
+        ("exec", format!("put {h} {t}.new\n"), true),
+        ("shell", format!("get {t} {b}\n"), false),
     ] {
         files_only(&bastion, kinds);
         let out = run(bastion.ssh().jump("phi-db").program("sftp").args(["-b", "-", "phi-db"]), command.as_bytes());

@@ -7,7 +7,7 @@ use crate::transfer::noise;
 use crate::world::{Bastion, Out, Running, Ssh, run, wait_for};
 
 /// A ControlMaster that is up; ends with the handle.
-fn master(bastion: &Bastion, ssh: &Ssh, name: &str) -> (Running, Ssh) {
+pub fn master(bastion: &Bastion, ssh: &Ssh, name: &str) -> (Running, Ssh) {
     let path = bastion.aside(name).display().to_string();
     let running =
         Running::start(ssh.clone().flag("-M").flag("-N").option(&format!("ControlPath={path}")).command(&[]).arg("-n"), Out::Collect);

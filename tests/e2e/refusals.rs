@@ -1,7 +1,10 @@
 //! Who does not come in, and what they are told.
 
+use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+use crate::multiplex::master;
 use crate::world::{Bastion, run, wait_for};
 
 #[test]
@@ -10,8 +13,10 @@ fn a_key_that_nobody_registered_is_refused() {
     let key = bastion.aside("stranger");
     run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key), b"").expect(0);
     std::fs::copy(&key, bastion.key("mallory")).expect("a copy");
+    let before = bastion.events().len();
     bastion.verb("mallory", "whoami").expect(255).says("Permission denied");
     bastion.ssh().by("mallory").jump("phi-db").run("true").expect(255);
+    assert_eq!(bastion.events().len(), before, "a stranger writes nothing into the log");
 }
 
 #[test]
@@ -100,6 +105,43 @@ fn a_host_whose_key_changed_is_refused() {
     bastion.grant("alice", "phi-new", "1h");
     let refused = bastion.ssh().jump("phi-new").option("StrictHostKeyChecking=no").run("true").expect(255);
     assert!(refused.stderr.contains("is not the registered one"), "it says why: {}", refused.told());
+}
+
+#[test]
+fn what_is_not_granted_is_refused_and_the_session_goes_on() {
+    let bastion = Bastion::start();
+    let filed = bastion.json("alice", "request phi-db --for 1h --channels exec --reason run the nightly checks by hand");
+    let request = filed["request"].as_str().expect("a request");
+    bastion.json("bob", &format!("approve {request}"));
+    // a client of a master asks for the agent and for X11 only if the master was told to as well
+    let (running, client) = master(&bastion, &bastion.ssh().jump("phi-db").flag("-A").flag("-X"), "cm");
+
+    run(&mut client.clone().flag("-tt").command(&[]), b"").expect(255).says("a shell is not in your grant");
+    let out = client.run("echo \"agent: $SSH_AUTH_SOCK\"").expect(0).says("agent forwarding is not built in this version");
+    assert_eq!(out.text(), "agent: \n");
+
+    let asked = |flags: &[&str]| {
+        let asked = flags.iter().fold(client.clone(), |ssh, flag| ssh.flag(flag));
+        run(&mut asked.command(&[]), b"")
+    };
+    asked(&["-O", "forward", "-R", "0:localhost:22"]).expect(255).says("remote port forwarding failed");
+    // why a forward is not opened is told to the master
+    let prohibited = "administratively prohibited: direct-tcpip is not built in this version";
+    asked(&["-W", "localhost:22"]).expect(255).says("refused");
+    running.until_error(prohibited);
+    let told = || running.errors().matches(prohibited).count();
+    let before = told();
+    let socket = bastion.aside("forward");
+    asked(&["-O", "forward", "-L", &format!("{}:localhost:22", socket.display())]).expect(0);
+    let mut said = Vec::new();
+    UnixStream::connect(&socket).and_then(|mut stream| stream.read_to_end(&mut said)).expect("it is closed");
+    assert!(said.is_empty(), "the host's sshd is not reached: {}", String::from_utf8_lossy(&said));
+    wait_for("the second refusal", || (told() > before).then_some(()));
+
+    client.run("true").expect(0);
+    drop(running);
+    bastion.settled();
+    assert_eq!(bastion.sessions().len(), 1, "all of it was one session");
 }
 
 /// Lines that name no random id, address or port.
