@@ -64,6 +64,13 @@ impl Store {
         let done = super::sql::sql("UPDATE grants SET channels = 'tea' WHERE id = $1").bind(id).execute(&self.0.pools.write).await;
         assert_eq!(done.unwrap(), 1);
     }
+
+    /// Erases every text that a person typed.
+    #[cfg(test)]
+    pub(crate) async fn erase_texts(&self) {
+        let done = super::sql::sql("UPDATE texts SET body = NULL").execute(&self.0.pools.write).await;
+        assert!(done.unwrap() > 0);
+    }
 }
 
 impl StoreError {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::sql::sql;
 use super::*;
 use crate::access::host::Host;
-use crate::access::names::{HostName, Role, User};
+use crate::access::names::{HostName, RequestId, Role, User};
 use crate::access::person::Person;
 use crate::access::time::Span;
 use crate::audit::checkpoint::{Checkpoint, NoteKey};
@@ -160,6 +160,88 @@ async fn a_change_goes_on_when_its_caller_is_gone() {
     assert_eq!(reader.head().await.unwrap().unwrap().size, 50);
     checkpoint(&store, &dir).await;
     assert!(verify(&store, &dir).await.findings.is_empty());
+}
+
+/// Stands in its queue for a change that takes as long as `work` does and tells of `host`.
+fn queue(
+    store: &Store,
+    urgency: Urgency,
+    host: &str,
+    work: impl Future<Output = ()> + Send + 'static,
+) -> tokio::task::JoinHandle<Result<(), StoreError>> {
+    let (store, host) = (store.clone(), HostName::parse(host).unwrap());
+    tokio::spawn(async move {
+        let act = store.change(urgency, Actor::System, NOON, move |_| {
+            Box::pin(async move {
+                work.await;
+                Ok(Outcome::Changed((), Event::HostRemoved { host }))
+            })
+        });
+        act.await
+    })
+}
+
+/// Lets every other task of this thread go as far as it can without the disk.
+async fn everybody_queues() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_urgent_waits_for_no_more_than_one_of_those_that_queue() {
+    use tokio::sync::oneshot;
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).await;
+    let mut entries = store.entries();
+    let ((enter, inside), (release, released)) = (oneshot::channel(), oneshot::channel::<()>());
+    let mut all = vec![queue(&store, Urgency::Ordinary, "held", async move {
+        enter.send(()).unwrap();
+        released.await.unwrap();
+    })];
+    inside.await.unwrap();
+    all.extend((0..20).map(|n| queue(&store, Urgency::Ordinary, &format!("h{n}"), async {})));
+    everybody_queues().await;
+    assert_eq!(store.0.ordinary.available_permits(), 0, "one stands before the writer, the others behind it");
+    all.push(queue(&store, Urgency::Urgent, "urgent", async {}));
+    everybody_queues().await;
+    release.send(()).unwrap();
+    for one in all {
+        one.await.unwrap().unwrap();
+    }
+    let mut order = Vec::new();
+    while let Ok(entry) = entries.try_recv() {
+        let Event::HostRemoved { host } = &entry.event else { panic!("{entry:?}") };
+        order.push((host.to_string(), entry.seq));
+    }
+    let seq = |called: &str| order.iter().find(|(host, _)| host == called).unwrap().1;
+    assert_eq!(order.len(), 22);
+    assert!(seq("urgent") <= seq("held") + 2, "{order:?}");
+}
+
+#[tokio::test]
+async fn a_request_gets_the_first_id_that_is_free() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir).await;
+    let [taken, free] = ["r-7k2m9q", "r-000001"].map(|id| RequestId::parse(id).unwrap());
+    let pool = &store.0.pools.write;
+    sql("INSERT INTO texts (id, salt, body) VALUES ('why', 'salt', 'x')").execute(pool).await.unwrap();
+    sql("INSERT INTO requests (id, user_name, host, login, channels, length, reason, rule, filed_at, lapses_at, state, version)
+         VALUES ($1, 'alice', 'phi-db', 'postgres', 'shell', 1, 'why', '{}', 1, 2, 'lapsed', 1)")
+    .bind(taken.as_str())
+    .execute(pool)
+    .await
+    .unwrap();
+    let choose = async |ids: Vec<RequestId>| -> Result<RequestId, StoreError> {
+        let choose = store.change(Urgency::Ordinary, Actor::System, NOON, move |tx| {
+            Box::pin(async move { Ok(Outcome::Same(tx.free_request_id(ids).await?)) })
+        });
+        choose.await
+    };
+    assert_eq!(choose(vec![taken.clone(), free.clone()]).await.unwrap(), free);
+    assert_eq!(choose(vec![free.clone(), taken.clone()]).await.unwrap(), free);
+    let none = choose(vec![taken]).await.unwrap_err();
+    assert!(matches!(none, StoreError::Ids), "{none}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

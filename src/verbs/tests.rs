@@ -409,6 +409,54 @@ async fn an_approver_kills_what_came_of_it() {
 }
 
 #[tokio::test]
+async fn to_approve_gives_kill_and_not_replay() {
+    let world = world().await;
+    world.grant().await;
+    let session = world.visit().await;
+    let open = world.enter().await;
+    assert_eq!(world.say("bob", &format!("kill {} --note strange", open.id)).await.status, 0);
+    assert_eq!(world.say("carol", &format!("replay {session}.1")).await.status, 0, "it is there");
+    for (line, code) in
+        [(format!("replay {session}.1"), "no-such-id"), (format!("replay {session}"), "no-such-id"), ("recordings".into(), "may-not")]
+    {
+        let said = world.say("bob", &line).await;
+        assert_eq!((said.status, said.out.as_str()), (1, ""), "{line}: {said:?}");
+        assert_eq!(world.json("bob", &line).await["error"]["code"], code, "{line}");
+    }
+}
+
+#[tokio::test]
+async fn only_a_proven_key_decides() {
+    let world = world().await;
+    let id = world.json("alice", "request phi-db --reason x").await["request"].as_str().unwrap().to_owned();
+    for id in ["r-000000", &id] {
+        for (line, verb) in
+            [(format!("deny {id} --note no"), "deny"), (format!("approve {id}"), "approve"), (format!("withdraw {id}"), "withdraw")]
+        {
+            let said = world.say("local", &line).await;
+            assert_eq!((said.status, said.out.as_str()), (1, ""), "{line}");
+            let only = format!("{verb} exists only over SSH, where a key proves who\nhint: ssh jit-bastion {verb} ID");
+            assert!(said.err.starts_with(&only), "{line}: {said:?}");
+            assert_eq!(world.json("local", &line).await["error"]["code"], "ssh-only", "{line}");
+        }
+    }
+    assert_eq!(world.json("bob", &format!("show {id}")).await["state"], "pending");
+}
+
+#[tokio::test]
+async fn what_is_done_at_the_bastions_own_keyboard_is_no_word_over_ssh() {
+    let world = world().await;
+    for line in ["init", "serve", "user list", "host list", "verify", "backup x", "status"] {
+        for who in ["alice", "dave"] {
+            let said = world.say(who, line).await;
+            let verb = line.split(' ').next().unwrap();
+            assert_eq!((said.status, said.out.as_str()), (2, ""), "{line}: {said:?}");
+            assert!(said.err.starts_with(&format!("\"{verb}\" is not a verb; there are: ")), "{line}: {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn recordings_are_found_and_played() {
     let world = world().await;
     world.grant().await;

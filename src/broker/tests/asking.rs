@@ -141,6 +141,8 @@ async fn granted_at_once_where_nobody_is_asked() {
     let request = world.ask("alice", "lab", Some("guest")).await.unwrap();
     assert!(matches!(request.state, State::Approved { .. }));
     assert_eq!(world.events(2).await, ["request-filed", "grant-begun"]);
+    let begun: serde_json::Value = serde_json::from_str(&world.last_event().await).unwrap();
+    assert_eq!((&begun["data"]["how"], &begun["data"]["approvals"]), (&"at-once".into(), &0.into()));
     drop(world.admit("alice", "lab", "guest").await.unwrap());
 }
 
@@ -283,4 +285,27 @@ async fn every_name_of_a_host_leads_to_it_by_the_same_steps() {
     world.granted("postgres").await;
     assert!(!reader.held(&alice, None).await.unwrap());
     assert!(reader.held(&alice, Some(&"phi-db".parse().unwrap())).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_reason_and_a_note_are_erased_and_the_log_still_verifies() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    let denied = world.broker.deny(&world.who("bob").await, &request.id, note("not tonight")).await.unwrap();
+    let said = |request: &Request| match &request.state {
+        State::Denied { by } => (request.asked.reason.to_string(), by.note.as_ref().map(ToString::to_string)),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(said(&denied), ("a slow query".into(), Some("not tonight".into())));
+    let logged = world.last_event().await;
+    assert!(world.verify().await.findings.is_empty());
+
+    world.broker.store.erase_texts().await;
+    let verdict = world.verify().await;
+    assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
+    assert_eq!(verdict.vouched, verdict.entries);
+    assert_eq!(world.last_event().await, logged, "the log never held the words");
+    let read = world.broker.reader().request(&request.id).await.unwrap().unwrap();
+    assert_eq!(said(&read), ("(erased)".into(), Some("(erased)".into())));
+    assert_eq!(world.broker.reader().requests(&RequestFilter::default()).await.unwrap(), [read]);
 }

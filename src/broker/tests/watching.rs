@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::audit::checkpoint::Checkpoint;
 
 /// Runs the watcher beside `course`.
 pub(super) async fn watched<T>(world: &World, course: impl Future<Output = T>) -> T {
@@ -282,6 +283,50 @@ async fn who_reads_without_end_keeps_neither_the_door_nor_the_watcher_waiting() 
     watched(&world, async {
         other.set_roles(&local(), &User::parse("alice").unwrap(), ["none".parse().unwrap()].into()).await.unwrap();
         assert_eq!(falls(&open).await, Ending::Revoked);
+    })
+    .await;
+}
+
+impl World {
+    /// How many entries the newest signed head covers, and how many there are.
+    async fn signed(&self) -> (u64, u64) {
+        let reader = self.broker.reader();
+        let last = reader.last_checkpoint().await.unwrap();
+        let covers = last.map_or(0, |note| Checkpoint::open(&note, &self.note).unwrap().size);
+        (covers, reader.head().await.unwrap().unwrap().size)
+    }
+}
+
+#[tokio::test]
+async fn a_sessions_end_is_signed_at_once() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let (covered, size) = world.signed().await;
+    assert!(covered < size, "its beginning waits for the minute");
+    world.leave(open, Ending::Left).await;
+    assert_eq!(world.events(1).await, ["session-closed"]);
+    assert_eq!(world.signed().await, (size + 1, size + 1));
+}
+
+#[tokio::test]
+async fn what_happened_is_signed_when_the_minute_is_over() {
+    let world = World::new().await;
+    let mut looked = world.broker.changes();
+    watched(&world, async {
+        // The first look rings: the watcher counts its minute from here on.
+        looked.changed().await.unwrap();
+        world.broker.checkpoint().await.unwrap();
+        let (before, _) = world.signed().await;
+        world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+        assert_eq!(world.signed().await, (before, before + 1));
+        world.clock.advance(Span::seconds(60));
+        let soon = async {
+            while world.signed().await != (before + 1, before + 1) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), soon).await.expect("the next sweep signs");
     })
     .await;
 }
