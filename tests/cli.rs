@@ -220,6 +220,17 @@ fn verbs_work_here_as_far_as_they_may() {
     let place = Place::installed();
     assert_eq!(place.json(0, &["grants"]), serde_json::json!([]));
     assert!(place.expect(0, &["known-hosts"]).starts_with("@cert-authority * ssh-ed25519 "));
+    // `--json` counts wherever it stands.
+    for words in [&["grants", "--json", "--config", "none.toml"][..], &["show", "17", "--json"]] {
+        let said = place.run(words);
+        let answer: Value = serde_json::from_slice(&said.stdout).unwrap_or_else(|e| panic!("{words:?}: {e}: {said:?}"));
+        assert!(answer["error"]["message"].is_string(), "{words:?}: {answer}");
+    }
+    // A policy file that is half edited stops nobody who takes access away.
+    let policy = fs::read_to_string(place.path("jb/policy.toml")).expect("a policy");
+    fs::write(place.path("jb/policy.toml"), format!("{policy}\n[[allow\n")).expect("written");
+    assert!(place.expect(1, &["revoke", "g-000000", "--note", "gone"]).contains("no grant \"g-000000\""));
+    fs::write(place.path("jb/policy.toml"), policy).expect("written");
     let refused = place.json(1, &["approve", "r-7k2m9q"]);
     assert_eq!(refused["error"]["code"], "ssh-only", "{refused}");
     assert!(place.expect(2, &["revoke"]).contains("usage"));

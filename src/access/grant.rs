@@ -196,7 +196,7 @@ impl Grant {
             Some(Finished { how: Finish::Revoked, by, at }) => format!("{} was revoked by {by} at {at}", self.id),
             None => format!("{} ended at {}", self.id, self.ends),
         };
-        Refusal::new("already-over", refusal)
+        Refusal::new("already-over", refusal).hint("`ssh jit-bastion grants` lists those that are not")
     }
 }
 

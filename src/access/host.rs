@@ -72,7 +72,8 @@ impl Host {
             return Err(refusal.hint("name each once"));
         }
         if [self.logins.len(), self.aliases.len(), self.labels.len(), self.trust.len()].iter().any(|n| *n > MOST) {
-            return Err(Refusal::new("too-many", format!("{} has more than {MOST} logins, names, labels or keys", self.name)));
+            let refusal = Refusal::new("too-many", format!("{} has more than {MOST} logins, names, labels or keys", self.name));
+            return Err(refusal.hint("register it as several hosts"));
         }
         Ok(())
     }

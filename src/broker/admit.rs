@@ -146,7 +146,8 @@ impl Broker {
         grant.admits(&visit(&grant, &admission.person), now)?;
         // sshd reads whole seconds.
         let validity = Validity::for_session(now, grant.ends)
-            .map_err(|_| Refusal::new("too-late", format!("{} ends at {}: too late to begin a visit", grant.id, grant.ends)))?;
+            .map_err(|_| Refusal::new("too-late", format!("{} ends at {}: too late to begin a visit", grant.id, grant.ends)))
+            .map_err(|refusal| refusal.hint(request_command(&grant.host, &grant.login, DEFAULT_LENGTH)))?;
         let own = [SourceAddress::from(source)];
         let configured = &self.settings.source_addresses;
         let ask = SessionCert {
@@ -265,6 +266,9 @@ fn files_only(channels: &Channels) -> Option<&'static str> {
         _ => None,
     }
 }
+
+/// What a hint names where no rule was asked for its own.
+const DEFAULT_LENGTH: Span = Span::minutes(60);
 
 /// Another process's event may be this much newer than a reading of the clock that came first.
 const CLOCK_RACE: Span = Span::seconds(2);

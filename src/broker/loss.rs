@@ -204,6 +204,12 @@ impl Broker {
         }
         self.live.end_unless_back(None);
         self.store.shut(false);
+        if self.loss.lost().is_some() {
+            // Lost again in this very moment: whoever found that out may have shut the door before the lines above opened it.
+            self.live.end_unless_back(Some(self.clock.since_boot() + self.settings.store_grace.duration()));
+            self.store.shut(true);
+            return Err(StoreError::Silent);
+        }
         for id in unbegun {
             let event = super::recover::recovered(&id, None);
             // A fault is in the log; the next start does it.

@@ -226,7 +226,10 @@ impl Broker {
     {
         self.store_takes_writes()?;
         let done = self.store.change(urgency, by, self.clock.now(), act).await;
-        self.ring();
+        if done.is_ok() {
+            // A refusal changes nothing: whoever is refused in a loop wakes nobody.
+            self.ring();
+        }
         match done {
             Err(Stop::Store(error)) if error.is_loss() => Err(self.lose(&error, false).await.into()),
             done => done.map_err(|stop| self.stopped(stop)),

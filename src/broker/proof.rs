@@ -203,6 +203,7 @@ fn still_open(grant: &Grant, now: Timestamp) -> Result<(), Refusal> {
 
 fn too_short(grant: &Grant) -> Refusal {
     Refusal::new("too-late", format!("{} ends at {}: too late for a certificate", grant.id, grant.ends))
+        .hint(format!("ssh jit-bastion extend {} --for D --reason WHY", grant.id))
 }
 
 fn worthless(why: &str) -> Refusal {

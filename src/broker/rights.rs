@@ -66,7 +66,8 @@ impl Broker {
                     may_kill(tx, &policy, &person, &session).await?;
                 }
                 if let Some((at, ending)) = session.ended {
-                    return Err(Refusal::new("already-over", format!("{id} ended at {at}: {ending}")).into());
+                    let refusal = Refusal::new("already-over", format!("{id} ended at {at}: {ending}"));
+                    return Err(refusal.hint("`ssh jit-bastion sessions --live` lists who is inside").into());
                 }
                 tx.kill_session(&id).await?;
                 let note = tx.keep_text(note.as_str(), &salt).await?;

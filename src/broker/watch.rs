@@ -1,6 +1,6 @@
 //! What happens without being asked: requests lapse, grants end, the log's head is signed, and what another process took away is cut.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::admit::still_given;
 use super::{Broker, Error, Fault};
-use crate::access::names::Actor;
+use crate::access::names::{Actor, SessionId};
 use crate::access::policy::Policy;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::event::Event;
@@ -108,13 +108,18 @@ impl Broker {
 
     /// Cuts each live session of this node whose right fell, and moves the end of those whose grant ends at another time now.
     pub(super) async fn cut_what_fell(&self) -> Result<(), Fault> {
-        if self.live.is_empty() {
+        // Before the rows: who is inside by then has a row.
+        let inside: Vec<SessionId> = self.live.list().into_iter().map(|session| session.id).collect();
+        if inside.is_empty() {
             return Ok(());
         }
         let rows = match self.store.watcher().live(self.now()).await {
             Ok(rows) => rows,
             Err(error) => return Err(self.lose(&error, true).await),
         };
+        // Nobody could take their right away any more: the store has them as gone.
+        let rowless: HashSet<&SessionId> = inside.iter().filter(|id| !rows.iter().any(|row| row.id == **id)).collect();
+        self.live.cut(|session| rowless.contains(&session.id), Ending::Revoked);
         // Read after the rows: a policy that came since is asked too.
         let policy = self.policy();
         for row in rows {

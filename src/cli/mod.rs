@@ -48,7 +48,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if wrong.use_stderr() { failure::USAGE } else { 0 });
         }
     };
-    let json = cli.json;
+    let json = cli.json || matches!(&cli.command, Command::Verb(words) if words.iter().any(|word| word == "--json"));
     let outcome = run(cli);
     ExitCode::from(said::print(&outcome, json))
 }

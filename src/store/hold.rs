@@ -59,8 +59,8 @@ impl Store {
             Place::Sqlite(path) => Ok(Hold { _file: Some(locked(path)?), keeper: None, taken }),
             Place::Postgres(options) => {
                 let place = Named { options: postgres::of_its_own(options, "serve"), key: key(self.node()) };
-                let Some(conn) = place.take().await? else { return Err(StoreError::NodeServes(self.node().to_owned())) };
-                let keeper = tokio::spawn(keep(Arc::clone(&self.0), place, conn, tell)).abort_handle();
+                let Asked::Held(holding) = place.take(None).await? else { return Err(StoreError::NodeServes(self.node().to_owned())) };
+                let keeper = tokio::spawn(keep(Arc::clone(&self.0), place, holding, tell)).abort_handle();
                 Ok(Hold { _file: None, keeper: Some(keeper), taken })
             }
         }
@@ -96,13 +96,48 @@ struct Named {
     key: i64,
 }
 
+/// A connection that holds the lock, and who the server says it is.
+struct Holding {
+    conn: PgConnection,
+    me: Backend,
+}
+
+/// A server process behind a connection: its number, and when it began, because numbers come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Backend {
+    pid: i32,
+    began: String,
+}
+
+/// What came of asking for the lock.
+enum Asked {
+    Held(Holding),
+    /// By a connection that was ours and that the server has not noticed to be gone: a server that stood still for a while has some.
+    ByOurOwnPast,
+    ByAnother,
+}
+
 impl Named {
-    /// A connection that holds the lock; none if another holds it.
-    async fn take(&self) -> Result<Option<PgConnection>, StoreError> {
+    /// Takes the lock. `past`: the connection of ours that held it before.
+    async fn take(&self, past: Option<&Backend>) -> Result<Asked, StoreError> {
         let asked = async {
             let mut conn = self.options.connect().await?;
             let (free,): (bool,) = sqlx::query_as("SELECT pg_try_advisory_lock($1)").bind(self.key).fetch_one(&mut conn).await?;
-            Ok(free.then_some(conn))
+            if free {
+                let (pid, began): (i32, String) =
+                    sqlx::query_as("SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+                        .fetch_one(&mut conn)
+                        .await?;
+                return Ok(Asked::Held(Holding { conn, me: Backend { pid, began } }));
+            }
+            let Some(past) = past else { return Ok(Asked::ByAnother) };
+            let ended: Vec<(bool,)> =
+                sqlx::query_as("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2")
+                    .bind(past.pid)
+                    .bind(&past.began)
+                    .fetch_all(&mut conn)
+                    .await?;
+            Ok(if ended.is_empty() { Asked::ByAnother } else { Asked::ByOurOwnPast })
         };
         tokio::time::timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
     }
@@ -110,18 +145,23 @@ impl Named {
 
 /// Holds the lock for as long as it can: asks each second whether the connection lives; takes the lock again where it broke; says so
 /// and ends where another has it.
-async fn keep(store: Arc<Inner>, place: Named, mut conn: PgConnection, taken: watch::Sender<bool>) {
+async fn keep(store: Arc<Inner>, place: Named, mut holding: Holding, taken: watch::Sender<bool>) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        if matches!(tokio::time::timeout(ANSWER, conn.ping()).await, Ok(Ok(()))) {
+        if matches!(tokio::time::timeout(ANSWER, holding.conn.ping()).await, Ok(Ok(()))) {
             continue;
         }
         store.alone.store(false, Ordering::Release);
         tracing::warn!(node = store.node, "the connection that holds this node's name is broken; nobody is let in until it is held again");
-        conn = loop {
-            match place.take().await {
-                Ok(Some(conn)) => break conn,
-                Ok(None) => {
+        holding = loop {
+            match place.take(Some(&holding.me)).await {
+                Ok(Asked::Held(again)) => break again,
+                Ok(Asked::ByOurOwnPast) => {
+                    tracing::info!(node = store.node, "this node's name was held by a lost connection of its own");
+                    tokio::time::sleep(SOON).await;
+                    continue;
+                }
+                Ok(Asked::ByAnother) => {
                     taken.send_replace(true);
                     return;
                 }
@@ -142,6 +182,8 @@ fn key(node: &str) -> i64 {
     i64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
+/// For the server to end a connection.
+const SOON: Duration = Duration::from_millis(100);
 /// How often the connection is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A server that takes longer than this to answer counts as lost.

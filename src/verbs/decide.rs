@@ -48,7 +48,8 @@ async fn signature(given: Option<&str>, sink: &mut dyn Sink) -> Result<Option<Si
         None => return Ok(None),
         Some("-") => {
             let input = sink.input(INPUT_AT_MOST).await;
-            let bytes = input.map_err(|e| Refusal::new("bad-signature", format!("no signature came on standard input: {e}")))?;
+            let none = |e| Refusal::new("bad-signature", format!("no signature came on standard input: {e}"));
+            let bytes = input.map_err(|e| none(e).hint("ssh jit-bastion approve ID --signature - < FILE.sig"))?;
             String::from_utf8_lossy(&bytes).into_owned()
         }
         Some(word) => word.to_owned(),

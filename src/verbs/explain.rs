@@ -8,7 +8,7 @@ use crate::access::channels::{Channels, Kind};
 use crate::access::grant::{Grant, GrantState};
 use crate::access::host::Host;
 use crate::access::person::Person;
-use crate::access::policy::{BoundRule, Explained, Saying, Terms, Wish};
+use crate::access::policy::{BoundRule, Explained, Saying, Terms, Who, Wish};
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error, GrantFilter};
 
@@ -31,7 +31,7 @@ pub(super) async fn explain(broker: &Broker, caller: &Caller, words: &ExplainWor
     };
     let held = held(broker, &person, &host).await?;
     let other = if words.login.is_none() { mine.into_iter().filter(|login| *login != wish.login).collect() } else { Vec::new() };
-    let told = Told { host: &host, wish: &wish, explained: &explained, approvers, missing, held, other };
+    let told = Told { host: &host, wish: &wish, explained: &explained, approvers, vendor: person.vendor.is_some(), missing, held, other };
     Ok(Answer::done(told.human(), told.json(broker)))
 }
 
@@ -61,7 +61,7 @@ async fn approvers(broker: &Broker, rule: &BoundRule, asker: &Person) -> Result<
     let can: Vec<Person> = can.map(|user| user.person).collect();
     let missing = rule.missing(&asker.user, &can);
     let shown = match asker.vendor {
-        Some(_) => rule.named().iter().map(ToString::to_string).collect(),
+        Some(_) => rule.named().into_iter().map(Who::for_vendors).collect(),
         None => can.iter().map(|person| person.user.to_string()).collect(),
     };
     Ok((shown, missing))
@@ -81,6 +81,7 @@ struct Told<'a> {
     wish: &'a Wish,
     explained: &'a Explained,
     approvers: Vec<String>,
+    vendor: bool,
     missing: u32,
     held: Vec<Grant>,
     other: Vec<crate::access::names::Login>,
@@ -91,7 +92,7 @@ impl Told<'_> {
         let (host, login) = (&self.host.name, &self.wish.login);
         let mut out = match &self.explained.verdict {
             Ok(verdict) => {
-                let terms = Terms::of(&verdict.rule);
+                let terms = self.terms(&verdict.rule);
                 let head = format!("{host} as {login} for {} ({}): rule {} binds\n", verdict.length, verdict.channels, verdict.rule.id);
                 head + &format!("terms: {terms}\n{}", self.who(&verdict.rule))
             }
@@ -118,6 +119,11 @@ impl Told<'_> {
         out
     }
 
+    fn terms(&self, rule: &BoundRule) -> Terms {
+        let terms = Terms::of(rule);
+        if self.vendor { Terms { approvers: self.approvers.join(", "), ..terms } } else { terms }
+    }
+
     fn channels(&self) -> Channels {
         self.explained.verdict.as_ref().map(|verdict| verdict.channels.clone()).unwrap_or_default()
     }
@@ -127,7 +133,7 @@ impl Told<'_> {
             (0, _) => String::new(),
             (quorum, names) if self.missing > 0 => {
                 let names = if names.is_empty() { "nobody".into() } else { names.join(", ") };
-                let takes = format!("it takes {quorum} of {} and {} are missing", rule.approver_words(), self.missing);
+                let takes = format!("it takes {quorum} of {} and {} are missing", self.terms(rule).approvers, self.missing);
                 format!("who can approve now: {names}, but {takes}: tell an administrator\n")
             }
             (quorum, names) => format!("who can approve now: {quorum} of {}\n", names.join(", ")),
@@ -154,7 +160,7 @@ impl Told<'_> {
             "rule": verdict.map(|verdict| verdict.rule.id.as_str()),
             "channels": verdict.map(|verdict| verdict.channels.iter().map(ToString::to_string).collect::<Vec<_>>()),
             "for": verdict.map(|verdict| verdict.length.to_string()),
-            "terms": verdict.map(|verdict| terms(&Terms::of(&verdict.rule))),
+            "terms": verdict.map(|verdict| terms(&self.terms(&verdict.rule))),
             "quorum": verdict.map(|verdict| verdict.rule.quorum()),
             "approvers": self.approvers,
             "missing": self.missing,

@@ -6,6 +6,7 @@ use super::text::risky;
 use crate::access::channels::Channels;
 use crate::access::grant::Grant;
 use crate::access::names::Note;
+use crate::access::policy::NAMELESS;
 use crate::access::refusal::Refusal;
 use crate::access::request::{Approval, Request, State};
 use crate::access::time::Timestamp;
@@ -36,6 +37,28 @@ pub(super) fn error(code: &str, message: &str, next: Option<&str>) -> Value {
 /// A refusal.
 pub(super) fn refusal(refusal: &Refusal) -> Value {
     error(refusal.code, &refusal.message, refusal.next.as_deref())
+}
+
+/// The same for people of a vendor: whoever approves is told by role and never by name.
+pub(super) fn nameless(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(nameless).collect(),
+        Value::Object(members) => {
+            let member = |(key, value): (String, Value)| match value {
+                Value::Array(named) if key == "approvers" => (key, named.into_iter().map(role_or_nobody).collect()),
+                value => (key, nameless(value)),
+            };
+            Value::Object(members.into_iter().map(member).collect())
+        }
+        other => other,
+    }
+}
+
+fn role_or_nobody(who: Value) -> Value {
+    match who.as_str() {
+        Some(named) if named.starts_with("user:") => NAMELESS.into(),
+        _ => who,
+    }
 }
 
 fn channels(channels: &Channels) -> Value {
@@ -182,6 +205,13 @@ pub(super) fn look(row: &AuditRow) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_of_a_vendor_read_no_names_of_approvers() {
+        let told = nameless(json!([{ "user": "vic", "approvers": ["role:owner", "user:bob"], "deeper": { "approvers": ["user:ann"] } }]));
+        let expected = json!([{ "user": "vic", "approvers": ["role:owner", NAMELESS], "deeper": { "approvers": [NAMELESS] } }]);
+        assert_eq!(told, expected);
+    }
 
     #[test]
     fn json_cannot_drive_a_terminal_and_says_the_same() {

@@ -4,7 +4,6 @@ use super::sink::Sink;
 use super::table::Table;
 use super::{Caller, Look};
 use crate::access::names::escaped;
-use crate::access::time::Timestamp;
 use crate::broker::{Broker, Notice};
 
 /// Tells `caller` on standard error what they have not seen, and marks it. Whatever fails here fails no verb; it is in the log.
@@ -18,7 +17,7 @@ pub(super) async fn tell(broker: &Broker, caller: &Caller, sink: &mut dyn Sink) 
         text.push_str(&format!("notice: {} more stand on your page: ssh -t jit-bastion\n", new.len() - MOST));
     }
     for notice in new.iter().take(MOST).rev() {
-        text.push_str(&format!("notice: {}: {}\n", minute(notice.at), escaped(&notice.text)));
+        text.push_str(&format!("notice: {}: {}\n", notice.at, escaped(&notice.text)));
     }
     if sink.err(text.as_bytes()).await.is_ok() {
         let _ = broker.shown_notices(&person.user, newest.at).await;
@@ -32,18 +31,12 @@ pub(super) async fn shown(broker: &Broker, caller: &Caller, look: Look) -> Optio
     let newest = notices.first()?;
     let mut table = Table::new(["at", "notice"]);
     for notice in notices.iter().take(ON_THE_PAGE) {
-        table.row([minute(notice.at), notice.text.clone()]);
+        table.row([notice.at.to_string(), notice.text.clone()]);
     }
     if notices.iter().any(|notice| !notice.seen) {
         let _ = broker.shown_notices(&person.user, newest.at).await;
     }
     Some(table.print(look))
-}
-
-/// `2026-11-21T22:07Z`.
-fn minute(at: Timestamp) -> String {
-    let text = at.to_string();
-    text.get(..16).map_or_else(|| text.clone(), |minute| format!("{minute}Z"))
 }
 
 /// After a verb, so that its own answer is not pushed off the screen.

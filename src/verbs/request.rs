@@ -54,7 +54,12 @@ pub(super) async fn file(
 /// From when, if that was said, and for how long.
 fn stretch(broker: &Broker, words: &RequestWords) -> Result<(Option<Timestamp>, Option<Span>), Refusal> {
     let zone = &broker.settings().zone;
-    let moment = |typed: &Typed| typed.in_zone(zone).map_err(|e| Refusal::new("bad-time", e.to_string()));
+    let moment = |typed: &Typed| {
+        typed.in_zone(zone).map_err(|e| {
+            let hint = format!("write it like 2026-11-21T22:00 (in {zone}) or 2026-11-21T22:00:00Z");
+            Refusal::new("bad-time", e.to_string()).hint(hint)
+        })
+    };
     let (Some(from), Some(until)) = (&words.from, &words.until) else { return Ok((None, words.length)) };
     let (from, until) = (moment(from)?, moment(until)?);
     match until.since(from) {
@@ -115,7 +120,7 @@ pub(super) async fn who_can(broker: &Broker, request: &Request, asker: Option<&P
     let yeses: Vec<Person> = users.iter().filter(said_yes).map(|user| user.person.clone()).collect();
     let missing = rule.missing(&request.asked.user, &yeses);
     let (lapses, lost) = (request.lapses_at(), counts_no_more(&lost));
-    let words = rule.approver_words();
+    let words = asker.map_or_else(|| rule.approver_words(), |asker| rule.approver_words_for(asker));
     if asker.is_none_or(|asker| asker.vendor.is_some()) {
         return Ok(format!("{lost}waits for {missing} of: {words} (lapses {lapses})\n"));
     }

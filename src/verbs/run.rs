@@ -18,9 +18,11 @@ const FAULT: u8 = 70;
 
 /// Runs one verb for `caller` and answers on `sink`. Returns the exit status.
 pub async fn run(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dyn Sink) -> u8 {
+    let outsider = caller.person.as_ref().is_some_and(|person| person.vendor.is_some());
     let (text, status, to_stderr) = match answer(broker, caller, parsed, sink).await {
         // A replay has written its answer already.
         Ok(answer) if matches!(parsed.verb, Verb::Replay { .. }) => (String::new(), answer.status, false),
+        Ok(answer) if parsed.json && outsider => (json::print(&json::nameless(answer.json)), answer.status, false),
         Ok(answer) if parsed.json => (json::print(&answer.json), answer.status, false),
         Ok(answer) => (answer.human, answer.status, false),
         Err(error) => failed(&error, parsed.json),

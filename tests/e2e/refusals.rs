@@ -117,7 +117,7 @@ fn what_is_not_granted_is_refused_and_the_session_goes_on() {
     let (running, client) = master(&bastion, &bastion.ssh().jump("phi-db").flag("-A").flag("-X"), "cm");
 
     run(&mut client.clone().flag("-tt").command(&[]), b"").expect(255).says("a shell is not in your grant");
-    let out = client.run("echo \"agent: $SSH_AUTH_SOCK\"").expect(0).says("agent forwarding is not built in this version");
+    let out = client.run("echo \"agent: $SSH_AUTH_SOCK\"").expect(0).says("agent forwarding is not relayed by this version");
     assert_eq!(out.text(), "agent: \n");
 
     let asked = |flags: &[&str]| {
@@ -126,7 +126,7 @@ fn what_is_not_granted_is_refused_and_the_session_goes_on() {
     };
     asked(&["-O", "forward", "-R", "0:localhost:22"]).expect(255).says("remote port forwarding failed");
     // why a forward is not opened is told to the master
-    let prohibited = "administratively prohibited: direct-tcpip is not built in this version";
+    let prohibited = "administratively prohibited: direct-tcpip is not relayed by this version";
     asked(&["-W", "localhost:22"]).expect(255).says("refused");
     running.until_error(prohibited);
     let told = || running.errors().matches(prohibited).count();

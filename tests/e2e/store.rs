@@ -175,11 +175,13 @@ fn a_server_that_is_stopped_is_a_lost_store_and_one_that_crashed_comes_back() {
     let closed = named("session-closed").expect("the end was written");
     assert_eq!(closed["data"]["ending"], "store-lost", "{closed}");
     assert!(closed["data"]["happened_us"].as_u64().is_some_and(|at| at < closed["time_us"].as_u64().unwrap_or(0)), "{closed}");
-    bastion.ssh().jump("phi-db").run("true").expect(0);
+    let visits = || (bastion.ssh().jump("phi-db").run("true").code == Some(0)).then_some(());
+    // The server takes a moment to see that the connection with the node's name was lost.
+    wait_for("a visit to work again", visits);
 
     // Killed as a crash kills it: every connection falls, and it recovers by itself.
     let backend = server.processes().pop().expect("a backend");
     rustix::process::kill_process(crate::world::pid(backend), rustix::process::Signal::KILL).expect("ours");
-    wait_for("a visit to work again", || (bastion.ssh().jump("phi-db").run("true").code == Some(0)).then_some(()));
+    wait_for("a visit to work again", visits);
     bastion.local(&["verify"]).expect(0);
 }

@@ -246,7 +246,7 @@ key = "{}"
             (format!("{user}keys = [{{ key = \"ssh-ed25519 AAAA\" }}]\n"), "3:17", "not a public key"),
             (
                 format!("{user}keys = [{{ key = \"{KEY}\" }}]\n[[user]]\nname = \"bob\"\nkeys = [{{ key = \"{KEY}\" }}]\n"),
-                "6:18",
+                "6:17",
                 "with vera",
             ),
             (format!("{user}{user}"), "4:8", "twice"),

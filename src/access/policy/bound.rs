@@ -106,13 +106,22 @@ impl BoundRule {
     pub fn may_decide(&self, who: &Person, asker: &User) -> Result<(), Refusal> {
         if who.user == *asker {
             return Err(Refusal::new("own-request", "nobody decides about their own request")
-                .hint(format!("these can: {}; `withdraw` takes it back", self.approver_words())));
+                .hint(format!("these can: {}; `withdraw` takes it back", self.approver_words_for(who))));
         }
         match self.sets().any(|approve| approve.speak_of(who)) {
             true => Ok(()),
             false => Err(Refusal::new("not-approver", format!("rule {} does not name you as an approver", self.id))
-                .hint(format!("these can: {}", self.approver_words()))),
+                .hint(format!("these can: {}", self.approver_words_for(who)))),
         }
+    }
+
+    /// Who decides, as `reader` may read it: people of a vendor read roles and no names.
+    pub fn approver_words_for(&self, reader: &Person) -> String {
+        if reader.vendor.is_none() {
+            return self.approver_words();
+        }
+        let words: BTreeSet<String> = self.named().into_iter().map(Who::for_vendors).collect();
+        words.into_iter().collect::<Vec<_>>().join(", ")
     }
 
     /// How many more humans must say yes at least, when `yeses` have (each as their roles are now). A human counts once, for one group; the asker

@@ -72,6 +72,8 @@ impl Policy {
 fn rule(allow: &Allow, ground: &Ground<'_>, who: &Person, host: &Host, wish: &Wish, bound: Option<&RuleId>) -> Saying {
     let applies = bound == Some(&allow.id);
     let words = match ground.covered(allow, wish) {
+        // Whom else it names is no outsider's concern.
+        _ if !allow.speaks_to(who) && who.vendor.is_some() => "not for you".to_owned(),
         _ if !allow.speaks_to(who) => format!("not for you: it speaks to {}", listed(&allow.who)),
         _ if !allow.gives_login(&wish.login) => format!("not as {}: it gives {}", wish.login, listed(&allow.logins)),
         Some(_) if applies => "covers it and comes first: it binds".to_owned(),

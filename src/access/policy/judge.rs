@@ -184,7 +184,9 @@ impl Policy {
     pub fn denies_now(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> Result<(), Refusal> {
         match self.ground(who, host, login).first_hit(channels) {
             Some((deny, kind)) => {
-                Err(Refusal::new("denied", format!("rule {} denies {kind} to {} on {}: {}", deny.id, who.user, host.name, deny.because)))
+                let refusal =
+                    Refusal::new("denied", format!("rule {} denies {kind} to {} on {}: {}", deny.id, who.user, host.name, deny.because));
+                Err(refusal.hint(format!("`ssh jit-bastion explain {}` says what can be asked for there", host.name)))
             }
             None => Ok(()),
         }
@@ -197,7 +199,8 @@ impl Policy {
         if self.allows_for(who, host, login).iter().any(|allow| allow.gives(channels)) {
             return Ok(());
         }
-        Err(Refusal::new("not-covered", format!("no rule gives {channels} as {login} on {} to {} any more", host.name, who.user)))
+        Err(Refusal::new("not-covered", format!("no rule gives {channels} as {login} on {} to {} any more", host.name, who.user))
+            .hint(format!("`ssh jit-bastion explain {}` says what can be asked for there", host.name)))
     }
 
     /// The rule that was bound when a request was filed, with the floors of now under it as well: an approval, an extension and a visit

@@ -31,7 +31,7 @@ pub use explain::{Explained, Saying};
 pub use judge::{Verdict, Why, Wish};
 pub use reached::Unreached;
 pub use rules::{Allow, Deny, Require};
-pub use selector::{Glob, HostPattern, Kinds, Who};
+pub use selector::{Glob, HostPattern, Kinds, NAMELESS, Who};
 pub use terms::{Right, Terms};
 
 use rules::May;

@@ -40,6 +40,16 @@ impl Who {
     }
 }
 
+impl Who {
+    /// What people of a vendor read of it: roles, and of a person no name.
+    pub fn for_vendors(&self) -> String {
+        if matches!(self, Self::User(_)) { NAMELESS.into() } else { self.to_string() }
+    }
+}
+
+/// A person to those who are not to know the name.
+pub const NAMELESS: &str = "somebody whom the rule names";
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -78,7 +78,8 @@ impl Broker {
         note: Option<Note>,
     ) -> Result<AuditAdmission, Error> {
         if !matches!(by, Actor::Local(_)) {
-            return Err(Refusal::new("local-only", "`host audit` exists on the bastion's own command line alone").into());
+            let refusal = Refusal::new("local-only", "`host audit` exists on the bastion's own command line alone");
+            return Err(refusal.hint("an administrator runs `jit-bastion host audit NAME` on the bastion").into());
         }
         let reader = self.store.door();
         if let Some(newest) = reader.newest().await.map_err(|e| self.fault(&e))? {

@@ -280,7 +280,10 @@ fn host(name: &str, n: usize, logins: &[&str]) -> Host {
 
 pub(super) fn refused<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
     match result {
-        Err(Error::Refused(refusal)) => refusal,
+        Err(Error::Refused(refusal)) => {
+            assert!(refusal.next.is_some(), "a refusal says what to do next: {refusal:?}");
+            refusal
+        }
         other => panic!("not refused: {other:?}"),
     }
 }

@@ -233,7 +233,7 @@ async fn a_reload_cuts_what_it_does_not_give_any_more() {
 #[tokio::test]
 async fn what_was_taken_away_while_the_host_was_dialled_does_not_begin() {
     for (how, code) in
-        [("roles", "not-covered"), ("key", "unknown-user"), ("user", "unknown-user"), ("host", "host-gone"), ("login", "no-such-login")]
+        [("roles", "not-covered"), ("key", "unknown-user"), ("user", "unknown-user"), ("host", "already-over"), ("login", "no-such-login")]
     {
         let world = World::new().await;
         world.granted("postgres").await;

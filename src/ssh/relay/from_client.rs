@@ -39,7 +39,10 @@ where
     fn opened(&self, payload: &[u8], open: &Open<'_>) -> Result<Ruling, WireError> {
         let mut table = self.table.borrow_mut();
         if open.kind != "session" {
-            let reason = format!("{} is not built in this version: the bastion relays sessions", printable(open.kind));
+            let reason = match open.kind {
+                "tun@openssh.com" => "tun devices are always refused: the bastion relays sessions".to_owned(),
+                kind => format!("{} is not relayed by this version, whatever is granted: shell, exec and sftp are", printable(kind)),
+            };
             return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::ADMINISTRATIVELY_PROHIBITED, &reason)));
         }
         if table.is_full() || table.is_spent() {
@@ -142,7 +145,9 @@ where
         let begins = |allowed: bool, purpose: Purpose, what: &str| match (begun, allowed) {
             (true, _) => Wish::Vetoed("this channel is in use already".into()),
             (false, true) => Wish::Begins(purpose),
-            (false, false) => Wish::Vetoed(format!("{what} is not in your grant")),
+            (false, false) => Wish::Vetoed(format!(
+                "{what} is not in your grant; `ssh jit-bastion request HOST --channels K,.. --reason WHY` asks for it"
+            )),
         };
         match *kind {
             RequestKind::Pty { term, cols, rows, .. } => match (&mut channel.stage, value(term, TERM_AT_MOST)) {
@@ -163,7 +168,7 @@ where
             RequestKind::Subsystem { name } => {
                 Wish::Vetoed(format!("the subsystem {} is not relayed; sftp is", printable(&String::from_utf8_lossy(name))))
             }
-            RequestKind::Agent => Wish::Vetoed("agent forwarding is not built in this version".into()),
+            RequestKind::Agent => Wish::Vetoed("agent forwarding is not relayed by this version, whatever is granted".into()),
             RequestKind::X11 => Wish::Vetoed("X11 forwarding is always refused".into()),
             _ => Wish::Granted,
         }

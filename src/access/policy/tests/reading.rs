@@ -136,6 +136,9 @@ fn an_explanation_names_every_rule_about_the_host() {
         explained.command.as_deref(),
         Some("ssh jit-bastion request phi-db --login postgres --for 3h --channels shell --reason WHY")
     );
+    // Whom a rule names besides is no outsider's concern.
+    let outsider = person("vic", &[], Some("acme"));
+    assert!(policy.explain(&outsider, db, &wish("postgres", Some("shell"), None)).rules.iter().all(|s| s.words == "not for you"));
     let refused = policy.explain(alice, db, &wish("postgres", Some("shell,exec"), None));
     assert!(refused.verdict.is_err());
     assert_eq!(said(&refused.rules)[0], "dba no-exec denies exec");
