@@ -7,7 +7,8 @@ use crate::audit::commitment::{Commitment, Salt};
 impl Reader {
     /// The text behind a commitment in the log, as long as it is kept.
     pub async fn text(&self, commitment: &str) -> Result<Option<String>, StoreError> {
-        let row: Option<(Option<String>,)> = sql("SELECT body FROM texts WHERE id = $1").bind(commitment).fetch_optional(&self.pool).await?;
+        let row: Option<(Option<String>,)> =
+            sql("SELECT body FROM texts WHERE id = $1").bind(commitment).fetch_optional(&self.pool).await?;
         Ok(row.and_then(|(body,)| body))
     }
 }
