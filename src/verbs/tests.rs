@@ -464,7 +464,10 @@ async fn recordings_are_found_and_played() {
     let found = world.json("carol", "recordings --user alice --host db --since 2026-11-21T00:00:00Z").await;
     assert_eq!(found[0]["channel"], format!("{session}.1"));
     assert_eq!(found[0]["kind"], "shell");
-    assert_eq!(world.json("carol", "recordings --user bob").await, Value::Array(vec![]));
+    for none in ["--user bob", "--login admin", "--host phi-app", "--until 2026-11-21T00:00:00Z", "--since 2036-01-01T00:00:00Z"] {
+        assert_eq!(world.json("carol", &format!("recordings {none}")).await, Value::Array(vec![]), "{none}");
+    }
+    assert_eq!(world.json("carol", "recordings --login postgres --until 2036-01-01T00:00:00Z").await[0]["channel"], format!("{session}.1"));
     let table = world.say("carol", "recordings").await.out;
     assert!(ids(&table).starts_with("recording   kind   user   host    login     started                   length  bytes"), "{table}");
 
@@ -559,7 +562,15 @@ async fn what_was_typed_cannot_drive_a_terminal() {
         assert!(!said.out.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{said:?}");
     }
     let id = world.json("bob", "requests").await[0]["request"].as_str().unwrap().to_owned();
-    assert!(!world.say("bob", &format!("show {id}")).await.out.contains(['\u{1b}', '\u{7}', '\u{202e}']));
+    let tame = |text: &str| assert!(!text.contains(['\u{1b}', '\u{7}', '\u{202e}']), "{text:?}");
+    tame(&world.say("bob", &format!("show {id}")).await.out);
+    tame(&super::page::page(&world.broker, &world.caller("bob").await).await.unwrap());
+    let denied = world.say("bob", &format!("deny {id} --note no\u{1b}[2J\u{9b}8m")).await;
+    tame(&denied.out);
+    for line in [format!("show {id}"), "requests".to_owned(), format!("show {id} --json")] {
+        tame(&world.say("alice", &line).await.out);
+    }
+    tame(&world.say("alice", "request no\u{1b}[2Jwhere --reason x").await.err);
 }
 
 /// Doors run verbs on tasks of their own.

@@ -211,6 +211,11 @@ fn a_look_at_a_host_is_a_session_with_its_recording() {
     let session = looked["session"].as_str().expect("an id").to_owned();
     assert!(looked["ran_as"].as_str().is_some_and(|id| id.contains(&me())), "{looked}");
     assert!(looked["accounts"].as_array().is_some_and(|all| all.iter().any(|one| one["uid"] == 0)), "{looked}");
+    // What sshd would let in, who may become root, and who was there: told where this account may read it, and said where not.
+    let settings = looked["sshd"].to_string();
+    assert!(settings.contains("passwordauthentication") && settings.contains("permitrootlogin"), "{looked}");
+    assert!(looked["sudoers"].is_array() && looked["logins"].is_array() && looked["groups"].is_array(), "{looked}");
+    assert!(looked["groups"].as_array().is_some_and(|all| all.iter().any(|one| one["group"] == "sudo")), "{looked}");
     let begun = bastion.event("host-audit-begun", &session).to_string();
     assert!(begun.contains("\"local:") && !begun.contains("yearly"), "{begun}");
     assert!(bastion.event("host-audited", &session).to_string().contains("\"ending\":\"left\""));

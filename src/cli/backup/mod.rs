@@ -65,6 +65,10 @@ fn part(config: &Config, dir: &Path) -> Result<PathBuf, Failure> {
             return Err(Failure::refused("inside", format!("{shown} lies in the {what} folder that it would be a copy of"), next));
         }
     }
+    if !config.policy.exists() {
+        let message = format!("the policy file {} is not there, and a backup without it is not whole", config.policy.display());
+        return Err(Failure::refused("no-policy", message, "put it back, or name the right one as `policy` in the config"));
+    }
     let name = dir.file_name().ok_or_else(|| Failure::Usage(format!("{shown} is no name of a new folder")))?;
     let part = dir.with_file_name(format!("{}.part", name.to_string_lossy()));
     if part.exists() {
