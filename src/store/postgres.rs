@@ -115,13 +115,15 @@ pub(super) async fn open(options: PgConnectOptions) -> Result<Pools, StoreError>
 }
 
 /// Nothing waits for ever: a transaction whose node hangs lets go of the one lock, and who waits for it longer than [`BUSY`] is told.
-fn limits() -> [(&'static str, String); 6] {
+fn limits() -> [(&'static str, String); 7] {
     let wait = BUSY.as_millis().to_string();
     [
         // A node that vanished is known to be gone after 14 seconds, and lets go of what it held.
         ("tcp_keepalives_idle", "5".to_owned()),
         ("tcp_keepalives_interval", "3".to_owned()),
         ("tcp_keepalives_count", "3".to_owned()),
+        // What was committed is evidence, whatever the server's own default gives away for speed.
+        ("synchronous_commit", "on".to_owned()),
         ("lock_timeout", wait.clone()),
         ("statement_timeout", (2 * BUSY).as_millis().to_string()),
         ("idle_in_transaction_session_timeout", wait),
