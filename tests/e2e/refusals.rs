@@ -116,7 +116,12 @@ fn what_is_not_granted_is_refused_and_the_session_goes_on() {
     // a client of a master asks for the agent and for X11 only if the master was told to as well
     let (running, client) = master(&bastion, &bastion.ssh().jump("phi-db").flag("-A").flag("-X"), "cm");
 
-    run(&mut client.clone().flag("-tt").command(&[]), b"").expect(255).says("a shell is not in your grant");
+    // the reason must reach the user each time, not only when it happens to be written before the channel ends
+    for _ in 0..5 {
+        run(&mut client.clone().flag("-tt").command(&[]), b"").expect(255).says("a shell is not in your grant");
+        run(&mut client.clone().flag("-T").command(&[]), b"ls\n").expect(255).says("a shell is not in your grant");
+        run(&mut client.clone().flag("-s").command(&["netconf"]), b"").expect(255).says("the subsystem netconf is not relayed");
+    }
     let out = client.run("echo \"agent: $SSH_AUTH_SOCK\"").expect(0).says("agent forwarding is not relayed by this version");
     assert_eq!(out.text(), "agent: \n");
 
@@ -142,6 +147,9 @@ fn what_is_not_granted_is_refused_and_the_session_goes_on() {
     drop(running);
     bastion.settled();
     assert_eq!(bastion.sessions().len(), 1, "all of it was one session");
+    // and without a master
+    run(&mut bastion.ssh().jump("phi-db").flag("-T").command(&[]), b"").expect(255).says("a shell is not in your grant");
+    run(&mut bastion.ssh().jump("phi-db").flag("-tt").command(&[]), b"").expect(255).says("a shell is not in your grant");
 }
 
 /// Lines that name no random id, address or port.

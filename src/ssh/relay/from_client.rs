@@ -3,7 +3,7 @@
 use tokio::io::AsyncWrite;
 
 use super::table::{Channel, Prelude, Room, Stage};
-use super::{Judged, Relay, Ruling, Side, words};
+use super::{Judged, Onward, Relay, Ruling, Side, words};
 use crate::ssh::tap::{Beginning, Keep, Kept, Purpose, Terminal};
 use crate::wire::channel::{self, Message, Open, Request, RequestKind};
 use crate::wire::codec::{WireError, Writer};
@@ -24,7 +24,9 @@ where
             Message::Open(open) => Ok(self.opened(payload, &open)?),
             Message::GlobalRequest { name, want_reply, .. } => Ok(global(name, want_reply)),
             Message::Eof { recipient } | Message::Success { recipient } | Message::Failure { recipient } => {
-                self.table.borrow_mut().of_host(recipient).map(|_| Ruling::PASS).ok_or(NO_CHANNEL.into())
+                let mut table = self.table.borrow_mut();
+                let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
+                Ok(if channel.answers.is_over() { Ruling::STOP } else { Ruling::PASS })
             }
             Message::Close { recipient } => self.closed_by_client(recipient),
             Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
@@ -64,6 +66,7 @@ where
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
         match channel.room.refill(bytes) {
+            _ if channel.answers.is_over() => Ok(Ruling::STOP),
             0 => Ok(Ruling::STOP),
             left if left == bytes => Ok(Ruling::PASS),
             left => Ok(Ruling::change(channel::window_adjust(recipient, left))),
@@ -73,6 +76,9 @@ where
     fn typed(&self, recipient: u32, data: &[u8]) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
+        if channel.answers.is_refused() {
+            return Ok(Ruling::STOP);
+        }
         let Stage::Used { number, purpose, terminal, ref mut up, down, ref mut files } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
@@ -93,19 +99,27 @@ where
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
         channel.client_closed = true;
         let client = channel.client;
+        let heard = channel.answers.is_over();
         if let Some((number, files)) = table.forget_closed(client) {
             self.close_account(number, files)?;
             self.keep(Kept::Ended(number))?;
         }
-        Ok(Ruling::PASS)
+        Ok(if heard { Ruling::STOP } else { Ruling::PASS })
     }
 
     fn asked(&self, request: &Request<'_>) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(request.recipient).ok_or(NO_CHANNEL)?;
+        if channel.answers.is_over() {
+            return Ok(Ruling::STOP);
+        }
+        if request.want_reply {
+            channel.answers.asked();
+        }
         let wish = match self.wish(channel, &request.kind) {
             Wish::Granted => return Ok(Ruling::PASS),
             Wish::Silent => return Ok(veto(request, None)),
+            Wish::Refused(reason) => return Ok(self.refused(channel, request, &reason)),
             Wish::Vetoed(reason) => return Ok(self.vetoed(channel, request, &reason)),
             Wish::Resized { columns, rows } => {
                 if let Stage::Used { number, .. } = channel.stage {
@@ -142,10 +156,13 @@ where
     /// What the law says to a channel request, and what it does to the channel.
     fn wish(&self, channel: &mut Channel, kind: &RequestKind<'_>) -> Wish {
         let begun = matches!(channel.stage, Stage::Used { .. });
+        if channel.answers.is_refused() {
+            return Wish::Silent;
+        }
         let begins = |allowed: bool, purpose: Purpose, what: &str| match (begun, allowed) {
             (true, _) => Wish::Vetoed("this channel is in use already".into()),
             (false, true) => Wish::Begins(purpose),
-            (false, false) => Wish::Vetoed(format!(
+            (false, false) => Wish::Refused(format!(
                 "{what} is not in your grant; `ssh jit-bastion request HOST --channels K,.. --reason WHY` asks for it"
             )),
         };
@@ -165,9 +182,10 @@ where
             RequestKind::Subsystem { name: b"sftp" } => {
                 begins(self.rights.reads || self.rights.writes || self.rights.exec, Purpose::Sftp, "sftp (sftp-read, sftp-write)")
             }
-            RequestKind::Subsystem { name } => {
-                Wish::Vetoed(format!("the subsystem {} is not relayed; sftp is", printable(&String::from_utf8_lossy(name))))
+            RequestKind::Subsystem { name } if !begun => {
+                Wish::Refused(format!("the subsystem {} is not relayed; sftp is", printable(&String::from_utf8_lossy(name))))
             }
+            RequestKind::Subsystem { .. } => Wish::Vetoed("this channel is in use already".into()),
             RequestKind::Agent => Wish::Vetoed("agent forwarding is not relayed by this version, whatever is granted".into()),
             RequestKind::X11 => Wish::Vetoed("X11 forwarding is always refused".into()),
             _ => Wish::Granted,
@@ -175,9 +193,18 @@ where
     }
 
     fn vetoed(&self, channel: &mut Channel, request: &Request<'_>, reason: &str) -> Ruling {
-        let line = words::line(reason);
-        let said = channel.may_say(line.len()).then(|| channel::extended_data(channel.client, channel::STDERR, line.as_bytes()));
-        veto(request, said)
+        veto(request, said(channel, reason))
+    }
+
+    /// What the channel was opened for is refused: it ends as soon as the host's answers to what was asked before have come.
+    fn refused(&self, channel: &mut Channel, request: &Request<'_>, reason: &str) -> Ruling {
+        let said = said(channel, reason);
+        if request.want_reply {
+            channel.answers.refuse();
+            return veto(request, said);
+        }
+        channel.answers.close();
+        Ruling { onward: Onward::Change(channel::close(request.recipient)), back: said }
     }
 }
 
@@ -187,11 +214,19 @@ enum Wish {
     /// Refused without a word: clients ask for it unasked.
     Silent,
     Vetoed(String),
+    /// A shell, command or subsystem that is not granted: the channel is of no use.
+    Refused(String),
     Resized {
         columns: u32,
         rows: u32,
     },
     Begins(Purpose),
+}
+
+/// `reason` on the channel's standard error, if there is room for it.
+fn said(channel: &mut Channel, reason: &str) -> Option<Vec<u8>> {
+    let line = words::line(reason);
+    channel.may_say(line.len()).then(|| channel::extended_data(channel.client, channel::STDERR, line.as_bytes()))
 }
 
 /// The host itself refuses, in the right place, a request under a name that nobody knows; without a wanted reply it just ends here.

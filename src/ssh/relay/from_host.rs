@@ -4,7 +4,7 @@ use tokio::io::AsyncWrite;
 
 use super::from_client::{MAX_PACKET, NO_CHANNEL, printable, unknown};
 use super::table::Stage;
-use super::{Judged, Relay, Ruling, Side};
+use super::{Judged, Onward, Relay, Ruling, Side};
 use crate::ssh::tap::{Keep, Kept, Purpose};
 use crate::wire::channel::{self, Message, Request, RequestKind};
 use crate::wire::codec::WireError;
@@ -52,9 +52,10 @@ where
                 Ok(Ruling::PASS)
             }
             Message::Close { recipient } => self.closed_by_host(recipient),
-            Message::WindowAdjust { recipient, .. } | Message::Success { recipient } | Message::Failure { recipient } => {
+            Message::WindowAdjust { recipient, .. } => {
                 self.table.borrow_mut().of_client(recipient).map(|_| Ruling::PASS).ok_or(NO_CHANNEL.into())
             }
+            Message::Success { recipient } | Message::Failure { recipient } => self.answered(recipient),
             // The host's other keys: the client would store them under the name of the bastion's certificate.
             Message::GlobalRequest { name: "hostkeys-00@openssh.com", want_reply: false, .. } => Ok(Ruling::STOP),
             Message::GlobalRequest { .. } | Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
@@ -83,6 +84,21 @@ where
             channel.shown(data);
         }
         Ok(Ruling::PASS)
+    }
+
+    /// Passes the host's answer, except the one to a refused shell, command or subsystem: there the client hears success, which lets it
+    /// show why, and the host is told to close.
+    fn answered(&self, recipient: u32) -> Result<Ruling, Judged> {
+        let mut table = self.table.borrow_mut();
+        let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
+        let refused = channel.answers.is_of_the_refused();
+        match channel.host {
+            Some(host) if refused && !channel.client_closed && !channel.host_closed => {
+                channel.answers.close();
+                Ok(Ruling { onward: Onward::Change(channel::success(channel.client)), back: Some(channel::close(host)) })
+            }
+            _ => Ok(Ruling::PASS),
+        }
     }
 
     fn closed_by_host(&self, recipient: u32) -> Result<Ruling, Judged> {

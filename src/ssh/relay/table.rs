@@ -14,7 +14,55 @@ pub(super) struct Channel {
     pub(super) host_ended: bool,
     pub(super) host_closed: bool,
     pub(super) client_closed: bool,
+    pub(super) answers: Answers,
     tail: Tail,
+}
+
+/// Where a channel stands whose shell, command or subsystem the law refused. OpenSSH drops what it was told on standard error when the
+/// request that follows fails, so such a channel is answered with success, says why, and is closed without an exit status.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Answers {
+    /// Requests of the client's that want a reply, and the replies so far: they match by their order (RFC 4254 section 5.4).
+    asked: u64,
+    answered: u64,
+    /// The request that was refused, counted from 1.
+    refused: Option<u64>,
+    /// The host has been told to close.
+    over: bool,
+}
+
+impl Answers {
+    /// One more request that wants a reply goes to the host.
+    pub(super) fn asked(&mut self) {
+        self.asked += 1;
+    }
+
+    /// The request that went last is the refused one.
+    pub(super) fn refuse(&mut self) {
+        self.refused.get_or_insert(self.asked);
+    }
+
+    /// A reply of the host's has come: whether it stands where the refused request's does.
+    pub(super) fn is_of_the_refused(&mut self) -> bool {
+        self.answered += 1;
+        self.refused == Some(self.answered) && !self.over
+    }
+
+    /// The host is told to close.
+    pub(super) fn close(&mut self) {
+        self.refused.get_or_insert(self.asked);
+        self.over = true;
+    }
+
+    /// Nothing may begin in the channel any more.
+    pub(super) fn is_refused(self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// All that a client may still say is CLOSE, and the host has heard it.
+    pub(super) fn is_over(self) -> bool {
+        self.over
+    }
 }
 
 /// What a channel has become.
@@ -77,6 +125,7 @@ impl Channel {
             host_ended: false,
             host_closed: false,
             client_closed: false,
+            answers: Answers::default(),
             tail: Tail::default(),
         }
     }
@@ -243,5 +292,23 @@ mod tests {
             assert!(!whole(text), "{text:?}");
         }
         assert!(whole(&[b'x'; 300]));
+    }
+
+    #[test]
+    fn the_refused_request_is_known_by_the_place_of_its_answer() {
+        let mut answers = Answers::default();
+        answers.asked();
+        answers.asked();
+        answers.refuse();
+        // what comes after it is refused with it, and moves nothing
+        answers.asked();
+        answers.refuse();
+        assert!(answers.is_refused() && !answers.is_over());
+        assert_eq!([(); 3].map(|()| answers.is_of_the_refused()), [false, true, false]);
+        answers.close();
+        assert!(answers.is_over() && !answers.is_of_the_refused());
+        let mut unasked = Answers::default();
+        unasked.close();
+        assert!(unasked.is_refused() && unasked.is_over() && !unasked.is_of_the_refused(), "nothing is answered where nothing was asked");
     }
 }
