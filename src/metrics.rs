@@ -13,6 +13,7 @@ pub struct Tally {
     turned_off: AtomicU64,
     logins: AtomicU64,
     wrong_keys: AtomicU64,
+    strangers: AtomicU64,
 }
 
 impl Tally {
@@ -36,6 +37,11 @@ impl Tally {
         self.wrong_keys.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A connection ended on which no key that we know was proven.
+    pub fn stranger(&self) {
+        self.strangers.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Adds the counters to a page.
     pub fn write(&self, page: &mut Page) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -43,6 +49,7 @@ impl Tally {
         page.counter("connections_refused_total", "Connections beyond a limit, closed at once.", read(&self.turned_off));
         page.counter("logins_total", "Connections on which a known key was proven.", read(&self.logins));
         page.counter("wrong_keys_total", "Keys proven that open nothing.", read(&self.wrong_keys));
+        page.counter("strangers_total", "Connections that ended without a known key.", read(&self.strangers));
     }
 }
 

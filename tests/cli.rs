@@ -274,16 +274,31 @@ fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
+/// A real client with a key that nobody registered.
+fn stranger(place: &Place, door: u16) {
+    let key = place.path("mallory").display().to_string();
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", &key]).status().expect("ssh-keygen runs");
+    assert!(made.success());
+    let options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", "BatchMode=yes"];
+    let mut ssh = Command::new("ssh");
+    options.iter().for_each(|option| {
+        ssh.args(["-o", option]);
+    });
+    let asked = ssh.args(["-F", "none", "-i", &key, "-p", &door.to_string(), "mallory@127.0.0.1", "whoami"]).output().expect("ssh runs");
+    assert_eq!(asked.status.code(), Some(255), "{}", text(&asked.stderr));
+}
+
 #[test]
 fn serve_tells_systemd_reloads_and_stops() {
     let place = Place::installed();
     let config = fs::read_to_string(place.path("jb/jit-bastion.toml")).expect("a config");
-    let scraped = free_port();
+    let (door, scraped) = (free_port(), free_port());
     let beside = format!(
         "[metrics]\nlisten = \"127.0.0.1:{scraped}\"\n[alarm]\ncommand = [\"/bin/sh\", \"-c\", \"cat >> {}\"]\n",
         place.path("alarms").display()
     );
-    fs::write(place.path("jb/jit-bastion.toml"), config.replace("127.0.0.1:2222", "127.0.0.1:0") + &beside).expect("written");
+    fs::write(place.path("jb/jit-bastion.toml"), config.replace("127.0.0.1:2222", &format!("127.0.0.1:{door}")) + &beside)
+        .expect("written");
     let socket = UnixDatagram::bind(place.path("notify")).expect("a socket");
     socket.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
     let told = || {
@@ -307,6 +322,15 @@ fn serve_tells_systemd_reloads_and_stops() {
     assert!(scrape(scraped, "/").starts_with("HTTP/1.1 404 "));
     let alarm = || fs::read_to_string(place.path("alarms")).unwrap_or_default();
     wait_until("the alarm", || alarm().contains("\"event\":\"policy-refused\""));
+    // A stranger at the door is counted, and the log says nothing of them: it is for what those whom we know do.
+    let events = || place.json(0, &["status"])["log"]["events"].clone();
+    let before = events();
+    stranger(&place, door);
+    wait_until("the stranger", || scrape(scraped, "/metrics").contains("\njit_bastion_strangers_total 1\n"));
+    let metrics = scrape(scraped, "/metrics");
+    assert!(metrics.contains("\njit_bastion_connections_total 1\n") && metrics.contains("\njit_bastion_logins_total 0\n"), "{metrics}");
+    assert!(!metrics.contains("mallory"), "{metrics}");
+    assert_eq!(events(), before);
     // Somebody is added beside it, on the same store.
     fs::write(place.path("alice.pub"), KEY).expect("written");
     place.expect(0, &["user", "add", "alice", "--key", "alice.pub"]);

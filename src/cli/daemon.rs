@@ -34,20 +34,19 @@ pub(super) fn run(named: Option<&Path>) -> Outcome {
     log(None)?;
     let config = place::config(named)?;
     raise_open_files();
-    runtime()?.block_on(async {
-        let listening = listen(&config.listen)?;
-        until_stopped(&config, listening, || notify::tell(State::Ready)).await
-    })?;
+    runtime()?.block_on(until_stopped(&config, &config.listen, || notify::tell(State::Ready)))?;
     Ok(Said::nothing(0))
 }
 
-/// Serves until SIGTERM or SIGINT, reads the policy again at SIGHUP; calls `ready` when the door is open.
-pub(super) async fn until_stopped(config: &Config, listening: Vec<TcpListener>, ready: impl FnOnce()) -> Result<(), Failure> {
+/// Serves at `door` until SIGTERM or SIGINT, reads the policy again at SIGHUP; calls `ready` when the door is open.
+pub(super) async fn until_stopped(config: &Config, door: &[SocketAddr], ready: impl FnOnce()) -> Result<(), Failure> {
     let _only = only_one(config)?;
     open::is_whole(config).await?;
     let store = open::store(config).await?;
     let mut hold = store.hold().await.map_err(|error| Failure::from_text("running", &error.to_string()))?;
     let keys = open::unsealed(config, &store.reader()).await?;
+    // After the locks: of two with one config, the second is told that the first serves, not that a port is in use.
+    let listening = listen(door)?;
     let (reloads, reload) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let told = told(stop.clone(), reloads)?;
@@ -136,11 +135,11 @@ pub(super) fn log(file: Option<&Path>) -> Result<(), Failure> {
 }
 
 /// Listens at every address, or says which one cannot be had.
-pub(super) fn listen(addresses: &[SocketAddr]) -> anyhow::Result<Vec<TcpListener>> {
-    addresses
-        .iter()
-        .map(|address| bind(*address).with_context(|| format!("cannot listen at {address}\nhint: {}", hint(*address))))
-        .collect()
+fn listen(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Failure> {
+    let at = |address: &SocketAddr| {
+        bind(*address).map_err(|error| Failure::refused("address", format!("cannot listen at {address}: {error}"), hint(*address)))
+    };
+    addresses.iter().map(at).collect()
 }
 
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -4,7 +4,6 @@ mod alarm;
 mod scrape;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -82,7 +81,7 @@ pub async fn serve(
     };
     let tally = Arc::new(Tally::default());
     let wing = Wing::new(Arc::clone(&broker), limits, archive, clock, Arc::clone(&tally));
-    let beside = beside(config, &broker, &store, tally)?;
+    let beside = beside(config, &broker, &store, tally).await?;
     ready();
     let Signals { stop, mut reload } = signals;
     let reloads = async {
@@ -108,7 +107,7 @@ pub async fn serve(
 }
 
 /// What runs beside the door where the config says so: the page of metrics, the alarms. Never comes back.
-fn beside(
+async fn beside(
     config: &Config,
     broker: &Arc<Broker>,
     store: &Store,
@@ -116,7 +115,7 @@ fn beside(
 ) -> anyhow::Result<impl Future<Output = Infallible> + use<>> {
     let scrape = scrape::Scrape::new(Arc::clone(broker), tally, config.recordings.clone());
     let listener = match config.metrics {
-        Some(address) => Some(listen(address).with_context(|| format!("cannot listen at {address} for metrics"))?),
+        Some(address) => Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address} for metrics"))?),
         None => None,
     };
     let (store, command, broker) = (store.clone(), config.alarm.clone(), Arc::clone(broker));
@@ -138,12 +137,6 @@ fn beside(
         tokio::join!(metrics, alarms);
         std::future::pending().await
     })
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    TcpListener::from_std(listener)
 }
 
 /// The keys as they were opened, and which version of the sealed ring they are.

@@ -114,3 +114,35 @@ fn the_log_goes_on_under_another_checkpoint_key() {
     bastion.local(&["ca", "rotate", "all"]).expect(2);
     bastion.local(&["ca", "activate", "session"]).expect(1).says("there is no next session key");
 }
+
+#[test]
+fn a_plain_host_key_is_replaced_by_plan_and_after_a_theft() {
+    let bastion = Bastion::start();
+    bastion.grant("alice", "phi-db", "1h");
+    let mut times = 0;
+    for (key, name) in [("host-key-outer", "the front door's"), ("host-key-inner", "the one in the hosts' place")] {
+        let plain = || bastion.local(&["known-hosts", "--plain"]).expect(0).text();
+        let mut turn = |words: &[&str]| {
+            bastion.ca(words);
+            times += 1;
+            bastion.taken_over(times);
+        };
+        let before = plain();
+        bastion.known_hosts(&before);
+        bastion.visit("phi-db").expect(0);
+        turn(&["rotate", key]);
+        let both = plain();
+        assert_eq!((before.lines().count(), both.lines().count()), (2, 3), "{name} is told before it is shown: {both}");
+        bastion.visit("phi-db").expect(0);
+        turn(&["activate", key]);
+        bastion.visit("phi-db").expect(255).says("Host key verification failed");
+        bastion.known_hosts(&both);
+        bastion.visit("phi-db").expect(0);
+        turn(&["rotate", key, "--emergency"]);
+        bastion.visit("phi-db").expect(255).says("Host key verification failed");
+        let fresh = plain();
+        assert!(fresh.lines().count() == 2, "the stolen one is gone: {fresh}");
+        bastion.known_hosts(&fresh);
+        bastion.visit("phi-db").expect(0);
+    }
+}

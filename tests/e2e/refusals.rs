@@ -152,6 +152,15 @@ fn what_is_not_granted_is_refused_and_the_session_goes_on() {
     run(&mut bastion.ssh().jump("phi-db").flag("-tt").command(&[]), b"").expect(255).says("a shell is not in your grant");
 }
 
+#[test]
+fn x11_is_refused_with_its_reason_and_the_session_goes_on() {
+    let bastion = Bastion::start();
+    bastion.grant("alice", "phi-db", "1h");
+    let mut command = bastion.ssh().jump("phi-db").flag("-Y").command(&["echo \"display: $DISPLAY\""]);
+    let out = run(command.env("DISPLAY", "localhost:7"), b"").expect(0).says("X11 forwarding is always refused");
+    assert_eq!(out.text(), "display: \n");
+}
+
 /// Lines that name no random id, address or port.
 fn said(stderr: &str) -> String {
     let keep = |line: &&str| !line.contains("port") || line.contains("phi-");

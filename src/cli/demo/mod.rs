@@ -59,8 +59,8 @@ async fn world(dir: &Path, asked: Option<u16>) -> Outcome {
     let machines = HOSTS.map(|name| (name, dir.join("hosts").join(name)));
     let running = hosts_and_people(&config, dir, machines, &login).await?;
     files::ssh_config(dir, port)?;
-    let listening = daemon::listen(&[SocketAddr::from((Ipv4Addr::LOCALHOST, port))])?;
-    let served = daemon::until_stopped(&config, listening, || {
+    let door = [SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+    let served = daemon::until_stopped(&config, &door, || {
         let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("jit-bastion"));
         out(&format!("{}\nready\n", files::words(dir, &program)));
     });

@@ -25,6 +25,16 @@ use door::Door;
 
 /// One outer connection, from its first byte to its end. Runs on one thread, with all its tunnels.
 pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketAddr) -> std::io::Result<()> {
+    let ended = whoever(Arc::clone(&wing), stream, peer).await;
+    if !matches!(ended, Ok(true)) {
+        wing.tally.stranger();
+        tracing::info!(%peer, "a stranger left: no key that opens anything was proven");
+    }
+    ended.map(drop)
+}
+
+/// Tells whether a key was proven.
+async fn whoever(wing: Arc<Wing>, stream: TcpStream, peer: SocketAddr) -> std::io::Result<bool> {
     socket::prepare(&stream, DEAD_PEER)?;
     let outer = Outer::new(stream.as_fd().try_clone_to_owned()?);
     // One deadline for all that a stranger may do: russh has none of its own.
@@ -39,7 +49,7 @@ pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketA
         Ok(config) => config,
         Err(fault) => {
             tracing::error!(%fault, "no outer host key can be shown");
-            return Ok(());
+            return Ok(false);
         }
     };
     let (openings, mut opened) = mpsc::channel(TUNNELS_WAITING);
@@ -50,9 +60,11 @@ pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketA
         let outer = Arc::clone(&outer);
         async move {
             // The sender is dropped with the connection; only silence until the grace is over means that nobody proved a key.
-            if timeout_at(grace, proof).await.is_err() {
+            let proven = timeout_at(grace, proof).await;
+            if proven.is_err() {
                 outer.shut();
             }
+            matches!(proven, Ok(Ok(())))
         }
     });
     tokio::pin!(session);
@@ -62,8 +74,7 @@ pub(crate) async fn connection(wing: Arc<Wing>, stream: TcpStream, peer: SocketA
                 if let Err(error) = ended {
                     tracing::debug!(%peer, %error, "an outer connection ended");
                 }
-                guard.abort();
-                return Ok(());
+                return Ok(guard.await.unwrap_or(false));
             }
             Some(opening) = opened.recv() => {
                 let visit = pump::open(Arc::clone(&wing), opening, peer, Arc::clone(&outer));
