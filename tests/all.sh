@@ -31,7 +31,9 @@ step unit cargo test --locked --lib --bins
 # whatever opens a store runs on both databases
 step on-postgres env JIT_BASTION_TEST_STORE=postgres cargo test --locked --lib -- store:: broker:: verbs::
 step documents cargo test --locked --doc
+rm -rf target/tmp/casts
 step end-to-end cargo test --locked --no-fail-fast --test "*"
+step players tests/players.py target/tmp/casts
 
 echo
 printf '%s\n' "${lines[@]}"

@@ -9,6 +9,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::corpus::collect;
 use super::evidence::find_id;
 use super::process::{LIMIT, Out, Output, Running, descendants, pid, processes, run, wait_for_or};
 use super::ssh::Ssh;
@@ -198,6 +199,9 @@ impl Drop for Bastion {
             if line.contains("sshd") || line.contains("jit-bastion") {
                 let _ = kill_process(pid(id), Signal::KILL);
             }
+        }
+        if !std::thread::panicking() {
+            collect(self.home.path());
         }
     }
 }

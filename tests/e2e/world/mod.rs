@@ -2,6 +2,7 @@
 //! what people do: ask, approve, go in, look at what was kept.
 
 mod bastion;
+mod corpus;
 pub mod cuts;
 mod evidence;
 mod node;
