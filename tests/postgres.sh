@@ -35,6 +35,18 @@ free_port() {
   /usr/bin/python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
 
+# The server proves to be `localhost` by a CA of its own, $dir/ca.pem.
+certificate() {
+  {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj "/CN=test CA" -keyout ca.key -out ca.pem
+    openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=localhost" -keyout server.key -out server.csr
+    openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -out server.pem \
+      -extfile <(printf 'subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE')
+  } >openssl.log 2>&1 || { cat openssl.log >&2; exit 1; }
+  chmod 600 server.key
+  [ "$(id -u)" != 0 ] || chown postgres: server.key
+}
+
 start() {
   mkdir "$dir"
   chmod 700 "$dir"
@@ -43,11 +55,12 @@ start() {
   echo secret | as_postgres tee "$dir/password" >/dev/null
   as_postgres "$bin/initdb" -D "$dir/data" -U jit --auth-local=trust --auth-host=scram-sha-256 --pwfile="$dir/password" \
     --encoding=UTF8 --locale=C --no-sync >"$dir/initdb.log" 2>&1 || { cat "$dir/initdb.log" >&2; exit 1; }
+  certificate
   local port
   for _ in 1 2 3; do
     port=$(free_port)
     as_postgres setsid timeout --signal=INT 2h "$bin/postgres" -D "$dir/data" -p "$port" -k "$dir" -c listen_addresses=127.0.0.1 \
-      -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 \
+      -c ssl=on -c ssl_cert_file="$dir/server.pem" -c ssl_key_file="$dir/server.key" -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c wal_level=minimal -c max_wal_senders=0 \
       -c max_connections=300 -c shared_buffers=64MB -c log_min_messages=fatal </dev/null >"$dir/log" 2>&1 &
     for _ in $(seq 300); do
       if "$bin/pg_isready" -q -h "$dir" -p "$port"; then

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::world::{Bastion, LIMIT, Node, Out, Running, database, find_id, psql, run, wait_for_or};
+use crate::world::{Bastion, LIMIT, Node, Out, Output, Running, database, find_id, psql, run, wait_for_or};
 
 /// Both, on a database of their own.
 fn two() -> (Bastion, Node, String) {
@@ -41,7 +41,7 @@ fn there_and_back(first: &Bastion, second: &Node) -> (Duration, Duration) {
     inside.until("tick");
     second.ssh().by("dave").run(&format!("revoke {grant} --note enough")).expect(0);
     let cut = ends(&mut inside);
-    assert!(inside.errors().contains("revoked"), "{}", inside.told());
+    inside.until_error("revoked");
     (opened, cut)
 }
 
@@ -88,20 +88,86 @@ fn a_second_bastion_on_one_file_is_refused_and_local_commands_work_beside_it() {
     first.ssh().jump("phi-db").run("true").expect(255);
 }
 
+/// `check` with another store.
+fn check_on(bastion: &Bastion, config: &str, store: &str) -> Output {
+    let state = bastion.dir().join("state");
+    let other = bastion.aside("other.toml");
+    let text = config.replace("state = \"state\"", &format!("state = \"{}\"\nstore = \"{store}\"", state.display()));
+    fs::write(&other, text).expect("a config");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
+    run(command.arg("check").arg("--config").arg(&other), b"")
+}
+
+#[test]
+fn a_server_elsewhere_proves_who_it_is_or_hears_nothing() {
+    let first = Bastion::start();
+    let config = fs::read_to_string(first.dir().join("jit-bastion.toml")).expect("a config");
+    let store = database();
+    let data = run(&mut psql(&store, "SHOW data_directory"), b"").expect(0).text();
+    let ca = std::path::Path::new(data.trim()).with_file_name("ca.pem");
+    let stranger = first.aside("stranger.pem");
+    let key = first.aside("stranger.key");
+    let mut made = std::process::Command::new("openssl");
+    made.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=test CA", "-out"]);
+    run(made.arg(&stranger).arg("-keyout").arg(&key), b"").expect(0);
+    let by = |place: &str, ca: &std::path::Path| {
+        format!("{}?sslmode=verify-full&sslrootcert={}", store.replace("127.0.0.1", place), ca.display())
+    };
+    let said = |out: Output| format!("{}{}", out.text(), out.stderr);
+    // An empty database that answers: `check` says what to do next, which is to make the store.
+    let reached = said(check_on(&first, &config, &by("localhost", &ca)).expect(1));
+    assert!(!reached.contains("certificate") && reached.contains("jit-bastion init"), "{reached}");
+    for (url, why) in [(by("localhost", &stranger), "another CA"), (by("127.0.0.1", &ca), "another name")] {
+        let said = said(check_on(&first, &config, &url).expect(1));
+        assert!(said.contains("certificate") && said.contains("hint: ") && !said.contains("secret@"), "{why}: {said}");
+    }
+}
+
+#[test]
+fn a_bastion_on_postgresql_over_tls_comes_back_from_its_backup() {
+    let store = database();
+    let data = run(&mut psql(&store, "SHOW data_directory"), b"").expect(0).text();
+    let ca = std::path::Path::new(data.trim()).with_file_name("ca.pem");
+    let over_tls = |store: &str| format!("{}?sslmode=verify-full&sslrootcert={}", store.replace("127.0.0.1", "localhost"), ca.display());
+    let mut bastion = Bastion::start_on(&over_tls(&store));
+    let tls = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE datname = current_database() AND NOT ssl AND pid <> pg_backend_pid()";
+    assert_eq!(run(&mut psql(&store, tls), b"").expect(0).text().trim(), "0", "every connection of ours is encrypted");
+    let grant = bastion.grant("alice", "phi-db", "1h");
+    bastion.ssh().jump("phi-db").run("echo before").expect(0);
+    bastion.settled();
+    let backup = bastion.aside("backup");
+    let dir = backup.display().to_string();
+    bastion.local(&["backup", &dir, "--recordings"]).expect(0);
+    bastion.stop();
+
+    // Machine and server are gone; the page says what to do.
+    let (server, name) = store.rsplit_once('/').expect("a URL");
+    run(&mut psql(&format!("{server}/postgres"), &format!("DROP DATABASE {name}")), b"").expect(0);
+    run(&mut psql(&format!("{server}/postgres"), &format!("CREATE DATABASE {name}")), b"").expect(0);
+    let ruins = bastion.aside("ruins");
+    fs::create_dir(&ruins).expect("a folder");
+    for lost in ["state", "recordings", "policy.toml", "jit-bastion.toml"] {
+        fs::rename(bastion.dir().join(lost), ruins.join(lost)).expect("moved");
+    }
+    let page = fs::read_to_string(backup.join("RESTORE.txt")).expect("the page");
+    for line in page.lines().filter_map(|line| line.strip_prefix("     ")) {
+        let line = line.replace("NEW-AND-EMPTY-DATABASE", &store);
+        run(std::process::Command::new("sh").args(["-c", &line]).current_dir(&backup), b"").expect(0);
+    }
+    bastion.begin();
+    assert!(bastion.verb("alice", "grants").expect(0).text().contains(&grant));
+    bastion.ssh().jump("phi-db").run("echo after").expect(0);
+    bastion.settled();
+    bastion.local(&["verify"]).expect(0);
+}
+
 #[test]
 fn check_says_what_is_wrong_with_a_server_and_never_the_password() {
     let first = Bastion::start();
     let file = first.dir().join("jit-bastion.toml");
     let config = fs::read_to_string(&file).expect("a config");
     let store = database();
-    let checked = |store: &str| {
-        let other = first.aside("other.toml");
-        let text =
-            config.replace("state = \"state\"", &format!("state = \"{}\"\nstore = \"{store}\"", first.dir().join("state").display()));
-        fs::write(&other, text).expect("a config");
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
-        run(command.arg("check").arg("--config").arg(&other), b"")
-    };
+    let checked = |store: &str| check_on(&first, &config, store);
     for (bad, words) in [
         (store.replace(":secret@", ":hunter2@"), "password authentication failed"),
         (format!("{store}_missing"), "does not exist"),

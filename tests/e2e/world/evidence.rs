@@ -8,6 +8,7 @@ use base64::Engine as _;
 use serde_json::Value;
 
 use super::bastion::Bastion;
+use super::node::psql;
 use super::process::{run, wait_for};
 
 /// The first id with this prefix, anywhere in a JSON answer.
@@ -98,6 +99,12 @@ impl Cast {
 impl Bastion {
     /// Every event of the log, oldest first, as it was stored.
     pub fn events(&self) -> Vec<Value> {
+        let config = fs::read_to_string(self.dir().join("jit-bastion.toml")).expect("a config");
+        if let Some(url) = config.lines().find_map(|line| line.strip_prefix("store = \"postgres")) {
+            let url = format!("postgres{}", url.trim_end_matches('"'));
+            let output = run(&mut psql(&url, "SELECT convert_from(body, 'UTF8') FROM events ORDER BY seq"), b"").expect(0);
+            return output.text().lines().map(|line| serde_json::from_str(line).expect("canonical JSON")).collect();
+        }
         let script = "import sqlite3,sys\nd=sqlite3.connect('file:'+sys.argv[1]+'?mode=ro',uri=True)\nfor (e,) in d.execute('SELECT body FROM events ORDER BY seq'): print(e if isinstance(e,str) else e.decode())";
         let store = files(&self.dir(), "db").into_iter().next().expect("a store");
         let output = run(Command::new("/usr/bin/python3").args(["-c", script]).arg(store), b"").expect(0);
