@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{CaCommand, KeyWord, Overlap};
 use super::failure::Failure;
-use super::said::{Outcome, Said, columns};
+use super::said::{Outcome, Said, table};
 use super::{local, open};
 use crate::access::time::{Clock, Span, SystemClock, Timestamp};
 use crate::audit::event::Event;
@@ -126,14 +126,13 @@ async fn reseal(config: &Config, broker: &Broker, ring: Keyring, version: i64, n
 }
 
 fn list(keys: &[KeyState]) -> Said {
-    let mut rows = vec![["KEY", "STATE", "FINGERPRINT", "SINCE", "TRUSTED UNTIL"].map(str::to_owned).to_vec()];
     let time = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     // Of a next key the date is that of the one before it.
     let until = |key: &KeyState| key.until.filter(|_| key.stage != KeyStage::Next);
-    rows.extend(
-        keys.iter()
-            .map(|key| vec![key.role.to_string(), key.stage.as_str().into(), fingerprint(&key.public), time(key.since), time(until(key))]),
-    );
+    let rows = keys
+        .iter()
+        .map(|key| vec![key.role.to_string(), key.stage.as_str().into(), fingerprint(&key.public), time(key.since), time(until(key))]);
+    let text = table(["key", "state", "fingerprint", "since", "trusted until"], rows, "there are no keys");
     let json: Value = keys
         .iter()
         .map(|key| {
@@ -150,7 +149,7 @@ fn list(keys: &[KeyState]) -> Said {
             })
         })
         .collect();
-    Said::done(columns(&rows), json)
+    Said::done(text, json)
 }
 
 /// What was done, and what people must do now.

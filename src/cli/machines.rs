@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::args::{AddHost, HostCommand};
 use super::difference::{Difference, Fields, file_text};
 use super::failure::Failure;
-use super::said::{Outcome, Said, columns};
+use super::said::{Outcome, Said, columns, table};
 use super::{hostkeys, local, pubkey, setup};
 use crate::access::host::{Host, HostTrust, parse_label, sheet};
 use crate::access::names::HostName;
@@ -89,9 +89,8 @@ async fn list(reader: &Reader, toml: bool) -> Outcome {
     if toml {
         return Ok(Said::done(sheet::print(&hosts), all));
     }
-    let mut rows = vec![["HOST", "ADDRESS", "LOGINS", "LABELS", "TRUST"].map(str::to_owned).to_vec()];
-    rows.extend(hosts.iter().map(row));
-    let text = if hosts.is_empty() { "no host is registered yet; `jit-bastion host add --help`\n".to_owned() } else { columns(&rows) };
+    let heads = ["host", "address", "logins", "labels", "trust"];
+    let text = table(heads, hosts.iter().map(row), "no host is registered yet; `jit-bastion host add --help`");
     Ok(Said::done(text, all))
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::PolicyCommand;
 use super::failure::{Failure, REFUSED};
-use super::said::{Outcome, Said, columns};
+use super::said::{Outcome, Said, table};
 use super::{open, place};
 use crate::access::host::Host;
 use crate::access::names::{HostName, Login, User};
@@ -165,8 +165,7 @@ struct Told {
 
 impl Told {
     fn new(head: &'static str) -> Self {
-        let heads = [head, "login", "channels", "up to", "approval", "rule", "also"].map(str::to_owned).to_vec();
-        Self { head, rows: vec![heads], list: vec![] }
+        Self { head, rows: vec![], list: vec![] }
     }
 
     fn one(&mut self, name: &str, rights: Vec<Right>, acts: Vec<Act>) {
@@ -195,10 +194,8 @@ impl Told {
     }
 
     fn said(self, nobody: &str) -> Said {
-        match self.list.is_empty() {
-            true => Said::done(format!("{nobody}\n"), json!([])),
-            false => Said::done(columns(&self.rows), Value::Array(self.list)),
-        }
+        let heads = [self.head, "login", "channels", "up to", "approval", "rule", "also"];
+        Said::done(table(heads, self.rows, nobody), Value::Array(self.list))
     }
 }
 

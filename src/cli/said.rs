@@ -1,10 +1,12 @@
 //! What a command answers, for a human or for a program.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 
 use serde_json::Value;
 
 use super::failure::Failure;
+use crate::verbs::Look;
+use crate::verbs::table::Table;
 
 /// A good end: what to print, and the exit status that says what was found.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ pub(super) fn print(outcome: &Outcome, json: bool) -> u8 {
         Ok(said) => out(&said.text),
         Err(failure) if json => out(&format!("{}\n", failure.json())),
         Err(failure) => {
-            let _ = writeln!(std::io::stderr(), "{}", failure.text().trim_end());
+            let _ = writeln!(io::stderr(), "{}", failure.text().trim_end());
         }
     }
     match outcome {
@@ -50,8 +52,22 @@ pub(super) fn print(outcome: &Outcome, json: bool) -> u8 {
 
 /// Writes to standard output, whole.
 pub(super) fn out(text: &str) {
-    let mut stdout = std::io::stdout().lock();
+    let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}
+
+/// How standard output is to be written to: the width of a terminal, and whether colours show there.
+pub(super) fn look() -> Look {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    Look { columns: size.map(|size| size.ws_col).filter(|columns| *columns > 0), color }
+}
+
+/// Rows under headings that fit the terminal, or `nobody` when there are none.
+pub(super) fn table(heads: impl IntoIterator<Item = &'static str>, rows: impl IntoIterator<Item = Vec<String>>, nobody: &str) -> String {
+    let mut table = Table::new(heads);
+    rows.into_iter().for_each(|row| table.row(row));
+    if table.is_empty() { format!("{nobody}\n") } else { table.print(look()) }
 }
 
 /// Rows as columns that line up, two spaces apart; the last column is not padded.

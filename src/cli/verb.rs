@@ -1,12 +1,12 @@
 //! The verbs of `ssh jit-bastion ..` at the bastion's own keyboard: the same parser, the same broker, the actor `local:NAME`.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, USAGE};
-use super::said::{Outcome, Said};
+use super::said::{Outcome, Said, look};
 use super::{local, open, place};
-use crate::verbs::{self, Caller, Door, Look, Sink, Usage, Verb, Waiting};
+use crate::verbs::{self, Caller, Door, Sink, Usage, Verb, Waiting};
 
 /// Reads `words` and does what they say. `named` and `json` stood before them.
 pub(super) fn run(mut words: Vec<String>, named: Option<&Path>, json: bool) -> Outcome {
@@ -14,22 +14,15 @@ pub(super) fn run(mut words: Vec<String>, named: Option<&Path>, json: bool) -> O
     if json {
         words.push("--json".to_owned());
     }
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
-    let columns = size.map(|size| size.ws_col).filter(|columns| *columns > 0);
-    let parsed = match verbs::from_words(words, Door::Local, columns) {
+    let look = look();
+    let parsed = match verbs::from_words(words, Door::Local, look.columns) {
         Ok(parsed) => parsed,
         Err(Usage::Help(text)) => return Ok(Said::done(text, serde_json::Value::Null)),
         Err(wrong @ Usage::Wrong { .. }) => return wrong_usage(&wrong),
     };
     let config = place::config(named.as_deref())?;
-    let color = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let caller = Caller {
-        actor: local::actor(),
-        person: None,
-        proof: None,
-        look: Look { columns, color },
-        rows: size.map(|size| size.ws_row).filter(|rows| *rows > 0),
-    };
+    let rows = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_row);
+    let caller = Caller { actor: local::actor(), person: None, proof: None, look, rows: rows.filter(|rows| *rows > 0) };
     open::block_on(async {
         let store = open::store(&config).await?;
         // Only these lines come from the keys; everything else works without the passphrase.

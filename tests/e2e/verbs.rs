@@ -94,3 +94,25 @@ fn only_hosts_behind_the_bastion_are_reached() {
     assert!(page.text().contains("phi-db") || page.text().contains("grant"), "{}", page.told());
     crate::world::run(bastion.ssh().program("sftp").args(["-b", "-", "alice@jit-bastion"]), b"ls\n").expect(255);
 }
+
+#[test]
+fn a_table_fits_the_terminal_on_the_server_too() {
+    let bastion = Bastion::start();
+    for words in
+        [&["user", "list"][..], &["host", "list"], &["ca", "list"], &["policy", "who-can", "phi-db"], &["user", "key", "list", "alice"]]
+    {
+        let wide = bastion.local(words).expect(0).text();
+        assert!(wide.lines().any(|line| line.len() > 40), "{wide}");
+        let mut terminal = crate::world::Terminal::start(bastion.local_command(words), 40, 25);
+        assert!(terminal.wait().success(), "{}", terminal.seen());
+        crate::world::wait_for("the whole of it", || terminal.seen().ends_with('\n').then_some(()));
+        let plain = terminal.seen().replace("\u{1b}[1m", "").replace("\u{1b}[2m", "").replace("\u{1b}[0m", "");
+        let heads: Vec<&str> = wide.split_whitespace().take(2).collect();
+        let first = plain.lines().next().unwrap_or_default();
+        // Where no table fits, each row is a block of lines, and what is long there wraps.
+        match first.contains(heads[1]) {
+            true => assert!(plain.lines().all(|line| line.chars().count() <= 40), "{plain}"),
+            false => assert!(first.starts_with(heads[0]) && plain.lines().nth(1).is_some_and(|line| line.starts_with(heads[1])), "{plain}"),
+        }
+    }
+}

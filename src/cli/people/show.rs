@@ -10,15 +10,14 @@ use crate::access::person::Held;
 use crate::access::time::Timestamp;
 use crate::broker::{Broker, GrantFilter, KeyRow, UserRow};
 use crate::cli::failure::Failure;
-use crate::cli::said::{Outcome, Said, columns};
+use crate::cli::said::{Outcome, Said, columns, table};
 
 /// `user list`.
 pub(super) async fn list(broker: &Broker) -> Outcome {
     let now = broker.now();
     let users = broker.reader().users(now).await.context("cannot read the users")?;
-    let mut rows = vec![heads(&["USER", "ROLES", "KEYS", "SINCE"])];
-    rows.extend(users.iter().map(|user| row(user, now)));
-    let text = if users.is_empty() { "nobody is known yet; `jit-bastion user add --help`\n".to_owned() } else { columns(&rows) };
+    let rows = users.iter().map(|user| row(user, now));
+    let text = table(["user", "roles", "keys", "since"], rows, "nobody is known yet; `jit-bastion user add --help`");
     Ok(Said::done(text, users.iter().map(|user| as_json(user, now)).collect()))
 }
 
@@ -31,9 +30,8 @@ pub(super) async fn line(broker: &Broker, user: &User) -> Outcome {
 /// `user key list`, and what a change of keys leaves.
 pub(super) async fn keys(broker: &Broker, user: &User) -> Outcome {
     let known = known(broker, user).await?;
-    let mut rows = vec![heads(&["NAME", "FINGERPRINT", "ADDED", "LAST USED"])];
-    rows.extend(known.keys.iter().map(key_row));
-    let text = if known.keys.is_empty() { format!("{user} has no key: nothing opens for them\n") } else { columns(&rows) };
+    let rows = known.keys.iter().map(key_row);
+    let text = table(["name", "fingerprint", "added", "last used"], rows, &format!("{user} has no key: nothing opens for them"));
     Ok(Said::done(text, known.keys.iter().map(key_json).collect()))
 }
 
@@ -145,10 +143,6 @@ fn row(user: &UserRow, now: Timestamp) -> Vec<String> {
 fn day(at: Timestamp) -> String {
     let text = at.to_string();
     text.split('T').next().unwrap_or(&text).to_owned()
-}
-
-fn heads(heads: &[&str]) -> Vec<String> {
-    heads.iter().map(|head| (*head).to_owned()).collect()
 }
 
 fn dash(text: &str) -> String {
