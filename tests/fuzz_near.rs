@@ -10,6 +10,8 @@ use jit_bastion::wire::codec::Writer;
 use jit_bastion::wire::verify::SIGNATURE_ALGORITHMS;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use ssh_key::PrivateKey;
+use ssh_key::private::Ed25519Keypair;
 
 /// Feeds `run` each seed and many children of it.
 fn feed(name: &str, seeds: &[Vec<u8>], run: fn(&[u8])) {
@@ -106,6 +108,26 @@ fn key_blobs_and_signatures() {
     let certificate = limits.string(b"").string(&authority).string(&signature).done();
     seeds.push([&[1, 255][..], &certificate].concat());
     feed("keys", &seeds, keys::keys);
+}
+
+#[test]
+fn access_certificates() {
+    let text = |text: &str| Writer::new().string(text.as_bytes()).done();
+    let authority = PrivateKey::from(Ed25519Keypair::from_seed(&keys::AUTHORITY)).public_key().to_bytes().expect("a key");
+    let stranger = Writer::new().string(b"ssh-ed25519").string(&[9; 32]).done();
+    let option = Writer::new().string(b"grant@jit-bastion").string(&text("g-7k2m9q")).done();
+    let certificate = |authority: &[u8]| {
+        let key = Writer::new().string(b"ssh-ed25519-cert-v01@openssh.com").string(&[1; 32]).string(&[7; 32]);
+        let who = key.u64(1).u32(1).string(b"alice/g-7k2m9q").string(&text("access@jit-bastion"));
+        let limits = who.u64(1_777_593_600).u64(1_782_864_000).string(&option).string(b"").string(b"");
+        let signature = Writer::new().string(b"ssh-ed25519").string(&[9; 64]).done();
+        limits.string(authority).string(&signature).done()
+    };
+    let nested = certificate(&certificate(&authority));
+    let whole = certificate(&authority);
+    let read = ssh_key::Certificate::from_bytes(&whole).expect("its form is right");
+    assert_eq!(read.valid_principals(), ["access@jit-bastion"], "only the signature is wrong with this one");
+    feed("access_certificate", &[whole, certificate(&stranger), nested], keys::access_certificate);
 }
 
 /// Messages as the two authentication targets read them.

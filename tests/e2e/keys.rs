@@ -13,7 +13,7 @@ impl Bastion {
     }
 
     /// Puts on a host what `host setup` prints for it now.
-    fn set_up(&self, host: &str) {
+    pub fn set_up(&self, host: &str) {
         let said = self.local(&["--json", "host", "setup", host, "--stage", "trust"]).expect(0);
         let said: Value = serde_json::from_slice(&said.stdout).expect("json");
         let trusted = said["files"][0]["content"].as_str().expect("the CA file");
@@ -32,7 +32,7 @@ impl Bastion {
         });
     }
 
-    fn known_hosts(&self, lines: &str) {
+    pub fn known_hosts(&self, lines: &str) {
         fs::write(self.dir().join("known_hosts"), lines).expect("known_hosts");
     }
 }

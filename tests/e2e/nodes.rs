@@ -180,3 +180,31 @@ fn check_says_what_is_wrong_with_a_server_and_never_the_password() {
         assert!(!said.contains("hunter2") && !said.contains("secret@"), "{said}");
     }
 }
+
+#[test]
+fn keys_replaced_on_one_count_on_the_other() {
+    let (first, second, _) = two();
+    first.grant("alice", "phi-db", "1h");
+    first.grant("alice", "phi-app", "1h");
+    let through_second = |words: &str| second.ssh().jump("phi-db").run(words);
+    through_second("true").expect(0);
+    // By plan: told on both before it signs on either.
+    first.local(&["ca", "rotate", "session"]).expect(0);
+    first.set_up("phi-db");
+    second.local(&["ca", "activate", "session"]).expect(0);
+    // This host has not been told of the next key: that it refuses shows which one signs.
+    for ssh in [first.ssh(), second.ssh()] {
+        let refused = || ssh.clone().jump("phi-app").run("true").stderr.contains("refused the certificate").then_some(());
+        wait_for_or(LIMIT, refused, || "both to sign with the next key".into());
+    }
+    through_second("true").expect(0);
+    // After a theft: at once, on both.
+    second.local(&["ca", "rotate", "host", "--emergency"]).expect(0);
+    first.known_hosts(&first.local(&["known-hosts"]).expect(0).text());
+    for ssh in [first.ssh(), second.ssh()] {
+        let shown = || (ssh.run("whoami").code == Some(0) && ssh.clone().jump("phi-db").run("true").code == Some(0)).then_some(());
+        wait_for_or(LIMIT, shown, || "the new host CA at both hops".into());
+    }
+    let log = fs::read_to_string(first.dir().join("bastion.log")).expect("a log");
+    assert!(log.matches("the keys in the store were taken over").count() >= 1, "{log}");
+}
