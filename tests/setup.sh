@@ -27,6 +27,11 @@ if [ "$what" = test ]; then
   need python3-venv /usr/bin/python3 -c 'import ensurepip'
   need openssl command -v openssl
   need postgresql bash -c 'ls /usr/lib/postgresql/*/bin/postgres'
+  # what people run at terminals
+  need vim-tiny command -v vi
+  need less command -v less
+  need procps command -v top
+  need tmux command -v tmux
   need chromium command -v chromium
   need npm command -v npm
 fi

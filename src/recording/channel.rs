@@ -42,6 +42,8 @@ pub(super) struct ChannelFile {
     file: File,
     lines: Vec<u8>,
     teller: Teller,
+    /// The file's length before its first event.
+    header: u64,
 }
 
 impl ChannelFile {
@@ -67,8 +69,9 @@ impl ChannelFile {
         told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));
         let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
         let file = open.map_err(RecordError::io("make", &part))?;
-        let mut made = Self { channel, part, file, lines, teller: Teller::new(newline) };
+        let mut made = Self { channel, part, file, lines, teller: Teller::new(newline), header: 0 };
         made.flush()?;
+        made.header = made.channel.bytes;
         Ok(made)
     }
 
@@ -130,6 +133,10 @@ impl ChannelFile {
     pub(super) fn close(mut self) -> Result<Channel, RecordError> {
         let now = self.channel.last - self.channel.began;
         self.teller.flush(&mut self.lines, now);
+        if self.channel.bytes == self.header && self.lines.is_empty() {
+            // the web player refuses a file without an event; this one says nothing
+            self.teller.other(&mut self.lines, now, 'o', "");
+        }
         if let (Some((up, down)), false) = (self.channel.counts(), self.channel.told) {
             let text = counted(self.channel.kind, up, down, now);
             self.teller.remark(&mut self.lines, now, &text);
@@ -146,7 +153,7 @@ impl Channel {
     pub(super) fn reopen(self, folder: &Path) -> Result<ChannelFile, RecordError> {
         let part = self.part(folder);
         let file = OpenOptions::new().append(true).open(&part).map_err(RecordError::io("open", &part))?;
-        Ok(ChannelFile { teller: Teller::new(self.newline), channel: self, part, file, lines: Vec::new() })
+        Ok(ChannelFile { teller: Teller::new(self.newline), channel: self, part, file, lines: Vec::new(), header: 0 })
     }
 
     /// Gives the file its name.

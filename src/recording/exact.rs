@@ -137,8 +137,10 @@ fn with_cr(out: &mut String, text: &str) {
 /// What a viewer sees of bytes that are not text: mostly text with its faults shown, or only how many they are.
 fn sketch(out: &mut String, bytes: &[u8]) {
     let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
-    let odd = sample.utf8_chunks().map(|c| c.invalid().len()).sum::<usize>() + sample.iter().filter(|b| **b == 0).count();
-    if odd * 16 > sample.len() {
+    let strange = |b: &u8| *b < 0x20 && !b"\t\n\r\x08\x1b".contains(b);
+    let odd = sample.utf8_chunks().map(|c| c.invalid().len()).sum::<usize>() + sample.iter().filter(|b| strange(b)).count();
+    // Latin-1 in any language that writes with Latin letters has fewer, noise has more than a half
+    if odd * 4 > sample.len() {
         let _ = write!(out, "[{} bytes that are not text]\r\n", bytes.len());
     } else {
         with_cr(out, &String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}"));
@@ -262,6 +264,10 @@ mod tests {
         assert_eq!(show(Newline::Raw, &[(Out, b"x\xe2\x82"), (Out, b"\xac!")]), ["o:x", "o:\u{20ac}!"]);
         assert_eq!(show(Newline::Raw, &[(Out, b"x\xff"), (Err, b"\xe2")]), ["b:eP8=", "o:x\u{fffd}", "e:4g==", "o:\u{fffd}"]);
         assert_eq!(show(Newline::CrLf, &[(Out, &[0; 4])]), ["b:AAAAAA==", "o:[4 bytes that are not text]\r\n"]);
+        assert_eq!(
+            show(Newline::CrLf, &[(Out, b"sch\xf6ne Gr\xfc\xdfe\n")]),
+            ["b:c2No9m5lIEdy/N9lCg==", "o:sch\u{fffd}ne Gr\u{fffd}\u{fffd}e\r\n"]
+        );
     }
 
     #[test]

@@ -116,6 +116,41 @@ fn words_of_any_length_are_cut() {
     assert_eq!(Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect::<Vec<_>>(), ["x"]);
 }
 
+#[test]
+fn a_clock_that_goes_back_does_not_turn_the_recording_back() {
+    let world = World::new();
+    let mut journal = world.journal();
+    for (at, text) in [(5_000_000, "a"), (9_000_000, "b"), (1, "c"), (0, "d"), (8_999_999, "e"), (1 << 50, "f"), (3, "g")] {
+        if at == 5_000_000 {
+            journal.keep(&[frame(1, at, exec(b"date"))]).unwrap();
+        }
+        journal.keep(&[frame(1, at, Body::Out(text.as_bytes()))]).unwrap();
+    }
+    drop(journal);
+    let sealed = world.recover();
+    assert_eq!(world.raw(1).out, b"abcdefg");
+    // the reader refuses a file whose times go back
+    let times: Vec<f64> = world.open(1).map(|e| e.unwrap().time()).collect();
+    assert_eq!(times[..5], [0.0, 4.0, 4.0, 4.0, 4.0]);
+    assert!(times[5] > 1e9 && times[6] >= times[5]);
+    assert!(verify_folder(&world.root(), &world.signer.public_key(), |_| Some(sealed.digest)).is_empty());
+}
+
+#[test]
+fn a_channel_where_nothing_happened_has_an_event_all_the_same() {
+    let world = World::new();
+    let mut journal = world.journal();
+    journal.keep(&[frame(1, 0, exec(b"true")), frame(1, 7, Body::Close), frame(2, 9, exec(b"cat \xff"))]).unwrap();
+    drop(journal);
+    world.recover();
+    for number in 1..=2 {
+        let events: Vec<_> =
+            world.open(number).map(Result::unwrap).filter(|e| e.parts().0 != 'c').map(|e| e.parts().1.to_owned()).collect();
+        assert_eq!(events, [""], "the web player refuses a file without an event");
+        assert_eq!(world.raw(number).out, b"");
+    }
+}
+
 fn sftp() -> Body<'static> {
     Body::Open(ChannelMeta { kind: ChannelKind::Sftp, command: None, terminal: None })
 }

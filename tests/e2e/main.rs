@@ -27,6 +27,7 @@ mod verbs;
 mod verify;
 #[allow(dead_code, unused_imports, reason = "the bench speaks it too")]
 mod world;
+mod zoo;
 
 #[test]
 fn the_language_itself_speaks_with_a_plain_sshd() {

@@ -193,10 +193,10 @@ impl Drop for Bastion {
                 std::thread::sleep(Duration::from_millis(5));
             }
         }
-        // a killed bastion leaves its sshds behind: only those that name our folder are ours
+        // a killed bastion leaves its sshds behind, a test that failed its tmux: only those that name our folder are ours
         let home = self.home.path().to_string_lossy().into_owned();
         for (id, _, line) in processes().into_iter().filter(|p| p.2.contains(&home)) {
-            if line.contains("sshd") || line.contains("jit-bastion") {
+            if line.contains("sshd") || line.contains("jit-bastion") || line.contains("tmux") {
                 let _ = kill_process(pid(id), Signal::KILL);
             }
         }

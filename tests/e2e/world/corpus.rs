@@ -11,7 +11,7 @@ use super::evidence::files;
 
 /// Above this a file is large: a player takes seconds for it.
 const LARGE: usize = 4 << 20;
-/// So many large ones of a kind are kept.
+/// So many large ones of a test are kept.
 const FEW: usize = 3;
 
 /// Keeps what was sealed below `home`. A file that a test has damaged since is no longer what was sealed.
@@ -33,7 +33,8 @@ pub fn collect(home: &Path) {
 
 fn keep(file: &Path, bytes: &[u8], kind: &str, into: &Path) {
     let mut names = if bytes.len() > LARGE {
-        (0..FEW).map(|n| format!("{kind}-large-{n}.cast")).collect()
+        let test = std::thread::current().name().unwrap_or("main").replace("::", "-");
+        (0..FEW).map(|n| format!("{kind}-large-{test}-{n}.cast")).collect()
     } else {
         vec![format!("{kind}-{}.cast", gist(bytes))]
     };

@@ -50,6 +50,11 @@ impl Terminal {
         String::from_utf8_lossy(&self.seen.lock().expect("not poisoned")).into_owned()
     }
 
+    /// The same, byte for byte.
+    pub fn bytes(&self) -> Vec<u8> {
+        self.seen.lock().expect("not poisoned").clone()
+    }
+
     /// Presses keys.
     pub fn press(&mut self, keys: &str) -> &mut Self {
         self.master.write_all(keys.as_bytes()).expect("the terminal is open");
