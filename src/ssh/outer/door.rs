@@ -289,8 +289,10 @@ impl Handler for Door {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         let Some(waiting) = self.waiting.get_mut(&channel) else { return session.channel_failure(channel) };
-        let cells = |n: u32| u16::try_from(n.clamp(1, 1000)).unwrap_or(1000);
-        waiting.terminal = Some(Terminal { columns: cells(columns), rows: cells(rows), color: !matches!(term, "" | "dumb" | "unknown") });
+        // Nothing is what a terminal says that does not know its size: RFC 4254 section 6.2.
+        let cells = |n: u32, usual: u16| if n == 0 { usual } else { u16::try_from(n.min(1000)).unwrap_or(usual) };
+        let (columns, rows) = (cells(columns, 80), cells(rows, 24));
+        waiting.terminal = Some(Terminal { columns, rows, color: !matches!(term, "" | "dumb" | "unknown") });
         session.channel_success(channel)
     }
 
