@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::failure::{Failure, USAGE};
 use super::said::{Outcome, Said, look};
 use super::{local, open, place};
-use crate::verbs::{self, Caller, Door, Sink, Usage, Verb, Waiting};
+use crate::verbs::{self, Caller, Door, Happening, Sink, Usage, Verb, Waiting};
 
 /// Reads `words` and does what they say. `named` and `json` stood before them.
 pub(super) fn run(mut words: Vec<String>, named: Option<&Path>, json: bool) -> Outcome {
@@ -82,6 +82,11 @@ impl Sink for Here {
     /// Ctrl-C ends this process, and nothing of ours needs to be told.
     fn closed(&mut self) -> Waiting<'_, ()> {
         Box::pin(std::future::pending())
+    }
+
+    /// What needs a terminal is asked over SSH.
+    fn happening(&mut self) -> Waiting<'_, Happening> {
+        Box::pin(std::future::ready(Happening::Ended))
     }
 }
 

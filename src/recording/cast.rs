@@ -3,7 +3,7 @@
 //! The crate has no resize, marker or private events, and its timestamp is written as a float, which `asciinema` 3.2 refuses; those are
 //! ours. Every line written here opens in a stock `asciinema` 2.4 and 3.2 and in the web player.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use asciicast::{Entry, EventType, Header};
@@ -184,9 +184,18 @@ pub struct CastReader<R> {
     input: R,
     path: PathBuf,
     line: Vec<u8>,
-    number: u64,
-    last: f64,
+    place: Place,
     header: CastHeader,
+}
+
+/// Where a reader stands in its file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Place {
+    offset: u64,
+    /// Lines that were read.
+    number: u64,
+    /// The time of the last of them.
+    last: f64,
 }
 
 impl<R: BufRead> CastReader<R> {
@@ -194,8 +203,9 @@ impl<R: BufRead> CastReader<R> {
     pub fn new(mut input: R, path: &Path) -> Result<Self, RecordError> {
         let mut line = Vec::new();
         read_line(&mut input, &mut line, path, 1)?;
+        let place = Place { offset: line.len() as u64, number: 1, last: 0.0 };
         let header = CastHeader::parse(&line).map_err(|e| RecordError::bad(path, format!("line 1: {e}")))?;
-        Ok(Self { input, path: path.to_owned(), line, number: 1, last: 0.0, header })
+        Ok(Self { input, path: path.to_owned(), line, place, header })
     }
 
     /// The first line.
@@ -203,18 +213,41 @@ impl<R: BufRead> CastReader<R> {
         &self.header
     }
 
-    fn event(&mut self) -> Result<Option<CastEvent>, RecordError> {
-        self.number += 1;
-        if !read_line(&mut self.input, &mut self.line, &self.path, self.number)? {
+    /// Where it stands: before the next event.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// The next event's line, with its end; none at the end of the file.
+    pub(super) fn line(&mut self) -> Result<Option<&[u8]>, RecordError> {
+        if !read_line(&mut self.input, &mut self.line, &self.path, self.place.number + 1)? {
             return Ok(None);
         }
-        let wrong = |why: String| RecordError::bad(&self.path, format!("line {}: {why}", self.number));
+        self.place.number += 1;
+        self.place.offset += self.line.len() as u64;
+        Ok(Some(&self.line))
+    }
+
+    fn event(&mut self) -> Result<Option<CastEvent>, RecordError> {
+        if self.line()?.is_none() {
+            return Ok(None);
+        }
+        let wrong = |why: String| RecordError::bad(&self.path, format!("line {}: {why}", self.place.number));
         let event = CastEvent::parse(&self.line).map_err(|e| wrong(e.to_string()))?;
-        if event.time() < self.last {
+        if event.time() < self.place.last {
             return Err(wrong("its time is before the line above".into()));
         }
-        self.last = event.time();
+        self.place.last = event.time();
         Ok(Some(event))
+    }
+}
+
+impl<R: BufRead + Seek> CastReader<R> {
+    /// Goes back, or forward, to where it stood before.
+    pub fn go(&mut self, place: Place) -> Result<(), RecordError> {
+        self.input.seek(SeekFrom::Start(place.offset)).map_err(RecordError::io("read", &self.path))?;
+        self.place = place;
+        Ok(())
     }
 }
 

@@ -9,15 +9,19 @@
 pub mod cast;
 mod channel;
 pub mod command;
+pub mod deck;
 pub mod exact;
 pub mod files;
 pub mod frames;
 pub mod journal;
 mod lines;
 pub mod manifest;
+pub mod markers;
+mod moments;
 pub mod player;
 pub mod recorder;
 pub mod replay;
+mod screen;
 mod sealing;
 pub mod transcript;
 pub mod verify;
@@ -31,6 +35,7 @@ use thiserror::Error;
 use crate::access::names::{Actor, GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
 use crate::access::time::Timestamp;
 
+pub use deck::{Deck, Key};
 pub use frames::{Body, Frame, Seq};
 pub use journal::{Journal, Level};
 pub use manifest::{Manifest, ManifestSigner, SealedChannel, SealedSession};

@@ -1,21 +1,18 @@
 //! Plays a recording into somebody's terminal without letting the host at it.
 //!
-//! What the host sent goes into a virtual terminal of ours; what reaches the viewer is drawn from its cells: cursor positions, colours,
-//! clearing, and printable characters. No title, no clipboard, no query, nothing that could drive the viewer's terminal.
+//! What the host sent goes into a virtual terminal of ours; what reaches the viewer is drawn from its cells. For people who steer, see
+//! [`super::deck`]; this yields frames one after the other.
 
-use std::fmt::Write as _;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use avt::Terminal;
 use avt::observer::DirtyRows;
-use avt::{Cell, Color, Pen, Terminal};
 
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader};
+use super::screen::{LastRow, View, apply, virtual_terminal};
 
-/// A virtual terminal of ours is no larger: some 12 MB for each who watches.
-const MAX_COLS: u32 = 1000;
-/// The same for rows.
-const MAX_ROWS: u32 = 300;
 /// What happens within this time is drawn once.
 const FRAME: Duration = Duration::from_millis(33);
 /// So much text is drawn at once, at most.
@@ -64,7 +61,7 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
     pub fn new(header: &CastHeader, events: I, cols: u32, rows: u32, pace: Pace) -> Self {
         let pace = Pace { speed: if pace.speed.is_finite() { pace.speed.clamp(0.01, 1000.0) } else { 1.0 }, ..pace };
         let (terminal, dirty) = (virtual_terminal(header), DirtyRows::new());
-        Self { events, ahead: None, terminal, dirty, view: View::new(cols, rows), pace, last: 0.0, over: false }
+        Self { events, ahead: None, terminal, dirty, view: View::new(cols, rows, LastRow::Picture), pace, last: 0.0, over: false }
     }
 
     fn frame(&mut self) -> Result<Option<PlayFrame>, RecordError> {
@@ -74,7 +71,7 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
         };
         let began = first.time();
         let until = began + FRAME.as_secs_f64() * self.pace.speed;
-        let (mut rows, mut fed, mut next) = (Vec::new(), 0, Some(first));
+        let (mut rows, mut fed, mut next) = (BTreeSet::new(), 0, Some(first));
         while let Some(event) = next {
             if event.time() > until || fed > BURST {
                 self.ahead = Some(event);
@@ -83,14 +80,8 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
             // An event costs even if it has no text.
             fed += event.parts().1.len() + EVENT;
             rows.extend(self.feed(&event));
-            if rows.len() > 16 * MAX_ROWS as usize {
-                rows.sort_unstable();
-                rows.dedup();
-            }
             next = self.events.next().transpose()?;
         }
-        rows.sort_unstable();
-        rows.dedup();
         let pause = began - std::mem::replace(&mut self.last, began);
         let pause = self.pace.idle_limit.map_or(pause, |limit| pause.min(limit.as_secs_f64()));
         let delay = Duration::try_from_secs_f64(pause / self.pace.speed).unwrap_or_default();
@@ -116,139 +107,6 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Iterator for Player<I> 
         self.over |= frame.is_err();
         frame.transpose()
     }
-}
-
-/// A virtual terminal of the size that a recording begins with, within bounds.
-pub(super) fn virtual_terminal(header: &CastHeader) -> Terminal {
-    let (cols, rows) = bounded(header.base.width, header.base.height);
-    #[expect(clippy::expect_used, reason = "only a size of zero is an error, and bounded() makes none")]
-    Terminal::new(cols, rows).expect("a size of at least 1 by 1")
-}
-
-/// Lets the virtual terminal see an event.
-pub(super) fn apply<O: avt::Observer>(terminal: &mut Terminal, event: &CastEvent, observer: O) -> O::Output {
-    match event.parts() {
-        ('o', text) => terminal.feed_with(text, observer),
-        ('r', size) => {
-            let parsed = size.split_once('x').and_then(|(c, r)| Some((c.parse().ok()?, r.parse().ok()?)));
-            let (now_cols, now_rows) = terminal.size();
-            let (cols, rows) = parsed.map_or((now_cols, now_rows), |(c, r)| bounded(c, r));
-            terminal.resize_with(cols, rows, observer)
-        }
-        _ => terminal.feed_with("", observer),
-    }
-}
-
-fn bounded(cols: u32, rows: u32) -> (usize, usize) {
-    (cols.clamp(1, MAX_COLS) as usize, rows.clamp(1, MAX_ROWS) as usize)
-}
-
-/// A character that only shows itself: no control, nothing that reorders or hides what stands beside it.
-pub(super) fn safe(c: char) -> char {
-    let hides = matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}');
-    if c.is_control() || hides { '\u{fffd}' } else { c }
-}
-
-/// The viewer's terminal: what of the virtual one it shows.
-struct View {
-    cols: usize,
-    rows: usize,
-    top: usize,
-    size: (usize, usize),
-    fresh: bool,
-    note: Option<String>,
-    noted: bool,
-}
-
-impl View {
-    fn new(cols: u32, rows: u32) -> Self {
-        let (cols, rows) = if cols == 0 || rows == 0 { (80, 24) } else { bounded(cols, rows) };
-        Self { cols, rows, top: 0, size: (0, 0), fresh: true, note: None, noted: false }
-    }
-
-    fn note(&mut self, text: &str) {
-        self.note = Some(text.chars().take(self.cols).map(safe).collect());
-    }
-
-    /// Draws the rows that changed, or all where the view itself did.
-    fn draw(&mut self, terminal: &Terminal, changed: &[usize]) -> Vec<u8> {
-        let cursor = terminal.cursor();
-        let height = terminal.size().1;
-        // A screen taller than the viewer's is followed where the cursor is.
-        let top = self.top.min(cursor.row).max((cursor.row + 1).saturating_sub(self.rows)).min(height.saturating_sub(self.rows));
-        let anew = self.fresh || top != self.top || terminal.size() != self.size || self.noted;
-        let mut out = String::new();
-        if anew {
-            out.push_str("\x1b[0m\x1b[2J");
-        }
-        (self.top, self.size, self.fresh, self.noted) = (top, terminal.size(), false, false);
-        for (n, line) in terminal.screen().visible_lines().enumerate().skip(top).take(self.rows) {
-            if anew || changed.binary_search(&n).is_ok() {
-                draw_row(&mut out, n - top + 1, line.cells(), self.cols);
-            }
-        }
-        if let Some(note) = self.note.take() {
-            let text: String = format!(" bastion: {note} ").chars().take(self.cols).collect();
-            let _ = write!(out, "\x1b[{};1H\x1b[0;7m{text}\x1b[0m", self.rows);
-            self.noted = true;
-        }
-        let (row, col) = (cursor.row.saturating_sub(top) + 1, cursor.col.min(self.cols - 1) + 1);
-        let _ = write!(out, "\x1b[{row};{col}H");
-        out.into_bytes()
-    }
-
-    fn leave(&self) -> Vec<u8> {
-        format!("\x1b[0m\x1b[{};1H\r\n", self.rows).into_bytes()
-    }
-}
-
-/// One row, from its first column; the rest of the viewer's row is cleared.
-fn draw_row(out: &mut String, row: usize, cells: &[Cell], cols: usize) {
-    let _ = write!(out, "\x1b[{row};1H\x1b[0m");
-    let blank = |c: &Cell| c.char() == ' ' && c.pen().is_default();
-    let end = cells.iter().rposition(|c| !blank(c)).map_or(0, |last| last + 1);
-    let (mut pen, mut used) = (None, 0);
-    for cell in cells.iter().take(end) {
-        let width = usize::from(cell.width());
-        if width == 0 {
-            continue;
-        }
-        if used + width > cols {
-            break;
-        }
-        used += width;
-        if pen != Some(cell.pen()) {
-            sgr(out, cell.pen());
-            pen = Some(cell.pen());
-        }
-        out.push(safe(cell.char()));
-    }
-    out.push_str("\x1b[0m");
-    // In the last column the cursor has not moved on, and clearing would take the last character.
-    if used < cols {
-        out.push_str("\x1b[K");
-    }
-}
-
-fn sgr(out: &mut String, pen: &Pen) {
-    out.push_str("\x1b[0");
-    let attributes = [
-        (pen.is_bold(), ";1"),
-        (pen.is_faint(), ";2"),
-        (pen.is_italic(), ";3"),
-        (pen.is_underline(), ";4"),
-        (pen.is_inverse(), ";7"),
-        (pen.is_strikethrough(), ";9"),
-    ];
-    out.extend(attributes.iter().filter(|(on, _)| *on).map(|(_, code)| *code));
-    for (base, color) in [(38, pen.foreground()), (48, pen.background())] {
-        let _ = match color {
-            Some(Color::Indexed(n)) => write!(out, ";{base};5;{n}"),
-            Some(Color::RGB(rgb)) => write!(out, ";{base};2;{};{};{}", rgb.r, rgb.g, rgb.b),
-            None => Ok(()),
-        };
-    }
-    out.push('m');
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::RecordError;
-use super::cast::{CastEvent, CastHeader, CastReader, Newline};
+use super::cast::{CastEvent, CastHeader, CastReader, Newline, Place};
 use super::command::{ExactCommand, MAX_COMMAND};
 use super::exact::{Restorer, Stream};
 use super::manifest::{Manifest, ManifestChannel};
@@ -20,6 +20,8 @@ pub struct Recording {
     manifest: Manifest,
     channel: ManifestChannel,
     events: CastReader<BufReader<File>>,
+    /// Where the first event is.
+    begin: Place,
     command: Option<Vec<u8>>,
     ahead: Option<CastEvent>,
 }
@@ -39,8 +41,9 @@ pub fn open(folder: &Path, number: u32, public_key: &str) -> Result<Recording, R
     // The same open file is read again: nobody can put another in its place in between.
     file.rewind().map_err(RecordError::io("read", &path))?;
     let mut events = CastReader::new(BufReader::with_capacity(64 * 1024, file), &path)?;
+    let begin = events.place();
     let Begun { command, ahead } = begun(&mut events, &path)?;
-    Ok(Recording { manifest, channel, events, command, ahead })
+    Ok(Recording { manifest, channel, events, begin, command, ahead })
 }
 
 /// What stands at a file's beginning: the exact command, and the event after it that was read on the way.
@@ -90,6 +93,12 @@ impl Recording {
     /// The exact command line of an exec, whatever its header shows of it.
     pub fn command(&self) -> Option<&[u8]> {
         self.command.as_deref()
+    }
+
+    /// The events alone, from the first, in a reader that can go back.
+    pub fn rewindable(mut self) -> Result<CastReader<BufReader<File>>, RecordError> {
+        self.events.go(self.begin)?;
+        Ok(self.events)
     }
 
     /// The exact bytes that crossed, in order, piece by piece: `sink` gets each with its stream.

@@ -10,7 +10,7 @@ use avt::{Line, Observation, Observer, Operation, Terminal};
 
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader};
-use super::player::{apply, safe, virtual_terminal};
+use super::screen::{apply, safe, virtual_terminal};
 
 /// A line that is longer goes on as another: a host may never end one.
 pub const MAX_LINE: usize = 64 * 1024;

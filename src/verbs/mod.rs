@@ -6,10 +6,12 @@ mod explain;
 mod extend;
 mod invites;
 mod json;
+mod keys;
 mod limited;
 mod notices;
 pub mod page;
 pub mod parse;
+mod playing;
 mod recordings;
 mod replay;
 mod request;
@@ -37,7 +39,7 @@ use crate::broker::{Broker, Error, Proof};
 
 pub use parse::{Door, Parsed, Usage, Verb, command, from_line, from_words};
 pub use run::{run, wrong_usage};
-pub use sink::{Collected, INPUT_AT_MOST, Sink, Waiting};
+pub use sink::{Collected, Happening, INPUT_AT_MOST, Sink, Waiting};
 pub use text::Look;
 
 /// Who typed the words, and how they read the answer.

@@ -3,8 +3,7 @@
 mod asking;
 mod explain;
 mod inviting;
-
-use std::time::Duration;
+mod looking;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -16,6 +15,7 @@ use crate::access::time::Timestamp;
 pub use asking::{ApproveWords, ExtendWords, RequestWords, ShowWords};
 pub use explain::ExplainWords;
 pub use inviting::{ConfirmWords, RefuseWords};
+pub use looking::ReplayWords;
 
 /// Where the words were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,17 +161,7 @@ pub enum Verb {
     /// Find recordings
     Recordings(RecordingWords),
     /// Play a recording in this terminal
-    Replay {
-        /// A channel (s-7k2m9q.2), or a session: its first channel
-        #[arg(value_name = "ID")]
-        id: Playable,
-        /// So many times as fast
-        #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
-        speed: f64,
-        /// Seconds that a pause lasts at most
-        #[arg(long, value_name = "S", value_parser = seconds)]
-        idle_limit: Option<Duration>,
-    },
+    Replay(ReplayWords),
 }
 
 /// `recordings ..`
@@ -266,15 +256,6 @@ fn one_line(error: &clap::Error, words: &[String], door: Door) -> String {
 
 fn verb_names() -> Vec<String> {
     command().get_subcommands().map(|verb| verb.get_name().to_owned()).filter(|name| name != "help").collect()
-}
-
-fn speed(text: &str) -> Result<f64, String> {
-    text.parse::<f64>().ok().filter(|n| (0.1..=100.0).contains(n)).ok_or_else(|| "write a number from 0.1 to 100".into())
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let given = text.parse::<f64>().ok().filter(|n| (0.0..=86_400.0).contains(n));
-    given.map(Duration::from_secs_f64).ok_or_else(|| "write seconds, like 2 or 0.5".into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error};
-use crate::recording::Pace;
 
 /// Refused, with a reason and a next step.
 const REFUSED: u8 = 1;
@@ -21,7 +20,7 @@ pub async fn run(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut d
     let outsider = caller.person.as_ref().is_some_and(|person| person.vendor.is_some());
     let (text, status, to_stderr) = match answer(broker, caller, parsed, sink).await {
         // A replay has written its answer already.
-        Ok(answer) if matches!(parsed.verb, Verb::Replay { .. }) => (String::new(), answer.status, false),
+        Ok(answer) if matches!(parsed.verb, Verb::Replay(_)) => (String::new(), answer.status, false),
         Ok(answer) if parsed.json && outsider => (json::print(&json::nameless(answer.json)), answer.status, false),
         Ok(answer) if parsed.json => (json::print(&answer.json), answer.status, false),
         Ok(answer) => (answer.human, answer.status, false),
@@ -71,9 +70,7 @@ async fn answer(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dy
         Verb::Kill { id, note } => sessions::kill(broker, caller, id, note).await,
         Verb::Sessions { live } => sessions::list(broker, caller, *live).await,
         Verb::Recordings(words) => recordings::list(broker, caller, words).await,
-        Verb::Replay { id, speed, idle_limit } => {
-            replay::play(broker, caller, id, Pace { speed: *speed, idle_limit: *idle_limit }, parsed.json, sink).await
-        }
+        Verb::Replay(words) => replay::play(broker, caller, words, parsed.json, sink).await,
     }
 }
 

@@ -18,6 +18,24 @@ pub trait Sink: Send {
     fn input(&mut self, most: usize) -> Waiting<'_, io::Result<Vec<u8>>>;
     /// Comes back when the reader is gone, or has typed Ctrl-C. Long answers (`--wait`, `replay`) end then.
     fn closed(&mut self) -> Waiting<'_, ()>;
+    /// What the caller does next at their terminal. A call that is given up loses nothing.
+    fn happening(&mut self) -> Waiting<'_, Happening>;
+}
+
+/// What somebody does at their terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Happening {
+    /// Keys, as the terminal sends them.
+    Typed(Vec<u8>),
+    /// The window has another size.
+    Resized {
+        /// Columns.
+        columns: u16,
+        /// Rows.
+        rows: u16,
+    },
+    /// Nothing more will be typed.
+    Ended,
 }
 
 /// Keeps everything: for tests, and for answers that are short by nature.
@@ -56,5 +74,10 @@ impl Sink for Collected {
 
     fn closed(&mut self) -> Waiting<'_, ()> {
         Box::pin(std::future::pending())
+    }
+
+    fn happening(&mut self) -> Waiting<'_, Happening> {
+        let typed = std::mem::take(&mut self.input);
+        Box::pin(std::future::ready(if typed.is_empty() { Happening::Ended } else { Happening::Typed(typed) }))
     }
 }

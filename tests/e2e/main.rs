@@ -19,6 +19,7 @@ mod multiplex;
 mod nodes;
 mod people;
 mod refusals;
+mod replay;
 mod road;
 mod store;
 mod terminal;

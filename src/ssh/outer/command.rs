@@ -6,19 +6,20 @@ use std::sync::Arc;
 use russh::ChannelWriteHalf;
 use russh::server::Msg;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::super::Wing;
 use super::door::{self, Input, Waiting};
 use crate::access::names::Actor;
 use crate::broker::Proof;
-use crate::verbs::{self, Caller, Look, Sink};
+use crate::verbs::{self, Caller, Happening, Look, Sink};
 
 /// Runs `command` (or shows the personal page without one) and closes the channel with its exit status.
 pub(super) async fn run(wing: Arc<Wing>, proof: Proof, waiting: Waiting, command: Option<Vec<u8>>) {
-    let Waiting { write, left, input, terminal, outer } = waiting;
+    let Waiting { write, left, input, keys, size, terminal, outer } = waiting;
     let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
-    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), input, left, line_end };
+    let (out, err) = (Box::pin(write.make_writer()), Box::pin(write.make_writer_ext(Some(1))));
+    let mut answer = Answer { out, err, input, keys, size, left, line_end };
     let Some(person) = door::still_known(&wing, &proof).await else {
         let what = if proof.limit().is_some() { "access certificate" } else { "key" };
         let status = written(answer.err(format!("this {what} opens nothing here any more\n").as_bytes()).await, 1);
@@ -43,9 +44,10 @@ pub(super) async fn run(wing: Arc<Wing>, proof: Proof, waiting: Waiting, command
 
 /// Says one thing and closes the channel.
 pub(super) async fn say(waiting: Waiting, text: String) {
-    let Waiting { write, left, input, terminal, outer } = waiting;
+    let Waiting { write, left, input, keys, size, terminal, outer } = waiting;
     let line_end = if terminal.is_some() { LineEnd::Terminal } else { LineEnd::Plain };
-    let mut answer = Answer { out: Box::pin(write.make_writer()), err: Box::pin(write.make_writer_ext(Some(1))), input, left, line_end };
+    let (out, err) = (Box::pin(write.make_writer()), Box::pin(write.make_writer_ext(Some(1))));
+    let mut answer = Answer { out, err, input, keys, size, left, line_end };
     let status = written(answer.out(text.as_bytes()).await, 0);
     finish(&write, status).await;
     drop(outer);
@@ -95,6 +97,8 @@ struct Answer {
     out: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
     err: std::pin::Pin<Box<dyn AsyncWrite + Send>>,
     input: watch::Receiver<Input>,
+    keys: mpsc::Receiver<Vec<u8>>,
+    size: watch::Receiver<(u16, u16)>,
     left: watch::Receiver<bool>,
     line_end: LineEnd,
 }
@@ -146,6 +150,18 @@ impl Sink for Answer {
         Box::pin(async move {
             // The sender goes when the channel is gone: that is leaving too.
             let _ = self.left.wait_for(|left| *left).await;
+        })
+    }
+
+    fn happening(&mut self) -> verbs::Waiting<'_, Happening> {
+        Box::pin(async move {
+            tokio::select! {
+                typed = self.keys.recv() => typed.map_or(Happening::Ended, Happening::Typed),
+                Ok(()) = self.size.changed() => {
+                    let (columns, rows) = *self.size.borrow_and_update();
+                    Happening::Resized { columns, rows }
+                }
+            }
         })
     }
 }

@@ -45,6 +45,10 @@ pub(super) struct Waiting {
     pub(super) left: watch::Receiver<bool>,
     /// What came on standard input so far.
     pub(super) input: watch::Receiver<Input>,
+    /// The same as it comes, for who plays with keys.
+    pub(super) keys: mpsc::Receiver<Vec<u8>>,
+    /// The size of the window since it was changed.
+    pub(super) size: watch::Receiver<(u16, u16)>,
     pub(super) terminal: Option<Terminal>,
     pub(super) outer: Use,
 }
@@ -75,9 +79,19 @@ pub(super) async fn still_known(wing: &Wing, proof: &Proof) -> Option<Person> {
     }
 }
 
+/// What a channel's reader hands on.
+struct Drained {
+    left: watch::Sender<bool>,
+    input: watch::Sender<Input>,
+    /// None after the end of standard input.
+    keys: Option<mpsc::Sender<Vec<u8>>>,
+    size: watch::Sender<(u16, u16)>,
+}
+
 /// Empties a channel's queue for as long as it lives: one that is full would stop the whole connection. Keeps the little that a verb may
 /// read.
-async fn drain(mut read: ChannelReadHalf, left: watch::Sender<bool>, input: watch::Sender<Input>) {
+async fn drain(mut read: ChannelReadHalf, to: Drained) {
+    let Drained { left, input, mut keys, size } = to;
     while let Some(message) = read.wait().await {
         match message {
             ChannelMsg::Data { data } => {
@@ -85,9 +99,15 @@ async fn drain(mut read: ChannelReadHalf, left: watch::Sender<bool>, input: watc
                 if data.contains(&3) {
                     _ = left.send(true);
                 }
+                // Who types faster than keys are answered loses some of them, and only those.
+                let _ = keys.as_ref().map(|keys| keys.try_send(data.get(..KEYS).unwrap_or(&data).to_vec()));
                 input.send_modify(|input| input.keep(&data));
             }
-            ChannelMsg::Eof => input.send_modify(|input| input.ended = true),
+            ChannelMsg::Eof => {
+                keys = None;
+                input.send_modify(|input| input.ended = true);
+            }
+            ChannelMsg::WindowChange { col_width, row_height, .. } => _ = size.send((cells(col_width, 80), cells(row_height, 24))),
             // The signal that a client may send instead.
             ChannelMsg::Signal { .. } | ChannelMsg::Close => _ = left.send(true),
             _ => {}
@@ -246,8 +266,10 @@ impl Handler for Door {
         let (id, (read, write)) = (channel.id(), channel.split());
         let (leave, left) = watch::channel(false);
         let (typed, input) = watch::channel(Input::default());
-        self.wing.tasks.spawn(drain(read, leave, typed));
-        self.waiting.insert(id, Waiting { write, left, input, terminal: None, outer });
+        let (press, keys) = mpsc::channel(KEYS_WAITING);
+        let (drag, size) = watch::channel((0, 0));
+        self.wing.tasks.spawn(drain(read, Drained { left: leave, input: typed, keys: Some(press), size: drag }));
+        self.waiting.insert(id, Waiting { write, left, input, keys, size, terminal: None, outer });
         reply.accept().await;
         Ok(())
     }
@@ -289,8 +311,6 @@ impl Handler for Door {
         session: &mut Session,
     ) -> Result<(), Self::Error> {
         let Some(waiting) = self.waiting.get_mut(&channel) else { return session.channel_failure(channel) };
-        // Nothing is what a terminal says that does not know its size: RFC 4254 section 6.2.
-        let cells = |n: u32, usual: u16| if n == 0 { usual } else { u16::try_from(n.min(1000)).unwrap_or(usual) };
         let (columns, rows) = (cells(columns, 80), cells(rows, 24));
         waiting.terminal = Some(Terminal { columns, rows, color: !matches!(term, "" | "dumb" | "unknown") });
         session.channel_success(channel)
@@ -308,6 +328,17 @@ impl Handler for Door {
         session.channel_failure(channel)
     }
 }
+
+/// A terminal's columns or rows, within bounds. Nothing is what one says that does not know its size: RFC 4254 section 6.2.
+fn cells(n: u32, usual: u16) -> u16 {
+    if n == 0 { usual } else { u16::try_from(n.min(1000)).unwrap_or(usual) }
+}
+
+/// Of what is typed at once, so many bytes are looked at as keys.
+const KEYS: usize = 1024;
+
+/// And so many times, while the last are not answered.
+const KEYS_WAITING: usize = 64;
 
 /// Keys that a client may offer without proving one.
 pub(super) const OFFERS_AT_MOST: u32 = 20;

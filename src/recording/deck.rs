@@ -1,0 +1,397 @@
+//! Plays a recording for somebody who steers: pause, step, faster, slower, back and forth, from marker to marker.
+//!
+//! It owns no thread and no clock: whoever has it says how much time has passed and which key was pressed, and writes what comes back to
+//! the viewer's terminal. Each call does a bounded piece of work, so that a key is never answered late. Going back begins at the nearest
+//! moment before whose screen was remembered.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Seek};
+use std::time::Duration;
+
+use avt::Terminal;
+use avt::observer::DirtyRows;
+
+use super::RecordError;
+use super::cast::{CastEvent, CastReader, Place};
+use super::markers::{Index, index};
+use super::moments::Moments;
+use super::player::Pace;
+use super::screen::{LastRow, View, apply, virtual_terminal};
+
+/// What happens within this time is drawn once.
+const FRAME: Duration = Duration::from_millis(33);
+/// So much text is looked at in one call, at most.
+const BURST: usize = 256 * 1024;
+/// And so much on the way to another time, where nothing is drawn.
+const SEEK: usize = 2 << 20;
+/// What an event counts beside its text.
+const EVENT: usize = 16;
+/// Time that passes at once, at most: who could not be written to for a minute misses nothing.
+const LEAP: Duration = Duration::from_millis(500);
+/// The speeds that the keys choose from.
+const SPEEDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
+
+/// What a viewer does.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Key {
+    /// Stop, or go on.
+    Pause,
+    /// To the next change of the picture, and stop there.
+    Step,
+    /// The next higher speed.
+    Faster,
+    /// The next lower speed.
+    Slower,
+    /// As fast as it was.
+    Normal,
+    /// So many seconds on; negative: back.
+    Skip(f64),
+    /// To so many tenths of the whole.
+    Tenth(u8),
+    /// To the end.
+    End,
+    /// To the next marker.
+    Next,
+    /// To the marker before.
+    Previous,
+    /// Show another part of a picture that is larger than the viewer's terminal: rows down, columns right.
+    Pan(isize, isize),
+    /// Show the part where the cursor is.
+    Follow,
+    /// Show, or hide, what the keys are.
+    Help,
+}
+
+/// What the status line says of the keys.
+const HELP: &str = "space pause  . step  + - speed  = normal  arrows 5 s, 1 min  0-9 tenths  [ ] markers  hjkl c pan  q quit";
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum State {
+    Playing,
+    Paused,
+    /// On the way to this time.
+    Seeking(f64, After),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum After {
+    Play,
+    Pause,
+}
+
+/// A recording that is being played.
+pub struct Deck<R = BufReader<File>> {
+    reader: CastReader<R>,
+    ahead: Option<CastEvent>,
+    /// Where the reader stood before it read ahead.
+    before: Place,
+    index: Index,
+    moments: Moments,
+    terminal: Terminal,
+    dirty: DirtyRows,
+    view: View,
+    /// Seconds since the recording's beginning.
+    at: f64,
+    /// The time of the last event that was seen.
+    last: f64,
+    speed: f64,
+    idle_limit: Option<f64>,
+    state: State,
+    touched: bool,
+    /// The time until now was not played.
+    stood: bool,
+    help: bool,
+    saying: String,
+}
+
+impl<R: BufRead + Seek> Deck<R> {
+    /// Plays the events of `reader` on a viewer's terminal of this size, from `from` seconds on. Reads the file once to find its markers.
+    pub fn new(mut reader: CastReader<R>, cols: u32, rows: u32, pace: Pace, from: f64) -> Result<Self, RecordError> {
+        let index = index(&mut reader)?;
+        let before = reader.place();
+        let (terminal, moments) = (virtual_terminal(reader.header()), Moments::new(before));
+        let mut deck = Self {
+            reader,
+            ahead: None,
+            before,
+            index,
+            moments,
+            terminal,
+            dirty: DirtyRows::new(),
+            view: View::new(cols, rows, LastRow::Status),
+            at: 0.0,
+            last: 0.0,
+            speed: if pace.speed.is_finite() { pace.speed.clamp(0.01, 1000.0) } else { 1.0 },
+            idle_limit: pace.idle_limit.map(|limit| limit.as_secs_f64()),
+            state: State::Playing,
+            touched: false,
+            stood: false,
+            help: false,
+            saying: String::new(),
+        };
+        deck.pull()?;
+        if from > 0.0 {
+            deck.state = State::Seeking(from.min(deck.index.total), After::Play);
+        }
+        Ok(deck)
+    }
+
+    /// When there is something to do again, if no key is pressed; never while it stands still.
+    pub fn due(&self) -> Option<Duration> {
+        match self.state {
+            State::Seeking(..) => Some(Duration::ZERO),
+            State::Paused => None,
+            State::Playing => {
+                let next = self.ahead.as_ref().map_or(self.at, |event| self.shortened(event.time()));
+                let second = self.at.floor() + 1.0;
+                let wait = (next.min(second) - self.at) / self.speed;
+                Some(Duration::try_from_secs_f64(wait.max(0.0)).unwrap_or_default().max(FRAME))
+            }
+        }
+    }
+
+    /// It came to its end and nobody had steered it: whoever only watched is done.
+    pub fn over(&self) -> bool {
+        self.at_end() && !self.touched
+    }
+
+    /// It stands at its end.
+    pub fn at_end(&self) -> bool {
+        self.ahead.is_none() && self.state == State::Paused
+    }
+
+    /// Where it is: `0:12 of 1:03`.
+    pub fn clock(&self) -> String {
+        format!("{} of {}", clock(self.at), clock(self.index.total))
+    }
+
+    /// The viewer's terminal has a new size.
+    pub fn resize(&mut self, cols: u32, rows: u32) {
+        self.view.resize(cols, rows);
+    }
+
+    /// What a viewer does. It shows with the next [`Deck::advance`].
+    pub fn press(&mut self, key: Key) -> Result<(), RecordError> {
+        self.touched = true;
+        self.help &= key == Key::Help;
+        match key {
+            Key::Pause => self.toggle()?,
+            Key::Step => self.step()?,
+            Key::Faster => self.speed = SPEEDS.into_iter().find(|s| *s > self.speed).unwrap_or(self.speed),
+            Key::Slower => self.speed = SPEEDS.into_iter().rev().find(|s| *s < self.speed).unwrap_or(self.speed),
+            Key::Normal => self.speed = 1.0,
+            Key::Skip(seconds) => self.seek(self.goal() + seconds)?,
+            Key::Tenth(tenths) => self.seek(self.index.total * f64::from(tenths) / 10.0)?,
+            Key::End => self.seek(self.index.total)?,
+            Key::Next | Key::Previous => self.jump(key == Key::Next)?,
+            Key::Pan(down, right) => self.view.pan(down, right),
+            Key::Follow => self.view.follow(),
+            Key::Help => self.help = !self.help,
+        }
+        Ok(())
+    }
+
+    /// So much time has passed. What comes back is to be written to the viewer's terminal.
+    pub fn advance(&mut self, passed: Duration) -> Result<Vec<u8>, RecordError> {
+        let mut rows = BTreeSet::new();
+        let passed = if self.stood { Duration::ZERO } else { passed.min(LEAP) };
+        match self.state {
+            State::Seeking(goal, after) => self.approach(goal, after)?,
+            State::Playing => {
+                self.pass(passed.as_secs_f64() * self.speed);
+                self.feed(self.at, BURST, &mut rows)?;
+                if self.ahead.is_none() {
+                    (self.at, self.state) = (self.index.total, State::Paused);
+                }
+            }
+            State::Paused => {}
+        }
+        self.stood = self.state != State::Playing;
+        let mut out = Vec::new();
+        if !matches!(self.state, State::Seeking(..)) {
+            out = self.view.draw(&self.terminal, &rows);
+        }
+        let status = self.status();
+        out.extend(self.view.status(&self.terminal, &status));
+        Ok(out)
+    }
+
+    fn pull(&mut self) -> Result<(), RecordError> {
+        self.before = self.reader.place();
+        self.ahead = self.reader.next().transpose()?;
+        Ok(())
+    }
+
+    /// When an event comes, with the pause before it cut short.
+    fn shortened(&self, time: f64) -> f64 {
+        self.idle_limit.map_or(time, |limit| time.min(self.last + limit))
+    }
+
+    /// Moves the time on; a pause that lasts longer than the limit is over at once.
+    fn pass(&mut self, seconds: f64) {
+        self.at = (self.at + seconds).min(self.index.total.max(self.at));
+        if let Some(next) = self.ahead.as_ref().map(CastEvent::time)
+            && self.at < next
+            && self.at >= self.shortened(next)
+        {
+            self.at = next;
+        }
+    }
+
+    /// Shows the virtual terminal what happened up to a time, but no more than `most`. Whether it came there.
+    fn feed(&mut self, until: f64, most: usize, rows: &mut BTreeSet<usize>) -> Result<bool, RecordError> {
+        let mut fed = 0;
+        while let Some(event) = self.ahead.take_if(|event| event.time() <= until) {
+            fed += self.see(&event, rows);
+            self.pull()?;
+            if self.moments.due() {
+                self.moments.keep(self.before, self.last, &self.terminal);
+            }
+            if fed > most {
+                return Ok(self.ahead.as_ref().is_none_or(|event| event.time() > until));
+            }
+        }
+        Ok(true)
+    }
+
+    fn see(&mut self, event: &CastEvent, rows: &mut BTreeSet<usize>) -> usize {
+        let (code, text) = event.parts();
+        if code == 'm' {
+            self.saying = format!("bastion: {text}");
+        }
+        self.last = event.time();
+        rows.extend(apply(&mut self.terminal, event, &mut self.dirty));
+        self.moments.fed(text.len() + EVENT);
+        text.len() + EVENT
+    }
+
+    fn toggle(&mut self) -> Result<(), RecordError> {
+        self.state = match self.state {
+            // At the end: once more from the beginning.
+            State::Paused if self.ahead.is_none() => {
+                self.seek(0.0)?;
+                State::Seeking(0.0, After::Play)
+            }
+            State::Paused => State::Playing,
+            State::Playing => State::Paused,
+            State::Seeking(goal, After::Play) => State::Seeking(goal, After::Pause),
+            State::Seeking(goal, After::Pause) => State::Seeking(goal, After::Play),
+        };
+        Ok(())
+    }
+
+    fn step(&mut self) -> Result<(), RecordError> {
+        if matches!(self.state, State::Seeking(..)) {
+            return Ok(());
+        }
+        self.state = State::Paused;
+        let (mut rows, mut fed) = (BTreeSet::new(), 0);
+        while let Some(event) = self.ahead.take() {
+            self.at = event.time();
+            fed += self.see(&event, &mut rows);
+            let marks = matches!(event.parts().0, 'r' | 'm');
+            self.pull()?;
+            if marks || !rows.is_empty() || fed > SEEK {
+                break;
+            }
+        }
+        self.view.refresh();
+        Ok(())
+    }
+
+    /// Where it is, or will be.
+    fn goal(&self) -> f64 {
+        if let State::Seeking(goal, _) = self.state { goal } else { self.at }
+    }
+
+    fn jump(&mut self, forward: bool) -> Result<(), RecordError> {
+        let here = self.goal();
+        // While it plays, a marker that has just gone by is not the one before.
+        let back = if self.state == State::Playing { here - 1.0 } else { here };
+        let markers = &self.index.markers;
+        let found = if forward { markers.iter().find(|m| m.at > here) } else { markers.iter().rev().find(|m| m.at < back) };
+        let (at, saying) = match found {
+            Some(marker) => (marker.at, format!("{}: {}", marker.kind.as_str(), marker.label)),
+            None if forward => (self.index.total, "end: the end".to_owned()),
+            None => (0.0, "the beginning".to_owned()),
+        };
+        self.seek(at)?;
+        self.saying = saying;
+        Ok(())
+    }
+
+    /// Sets out for another time.
+    fn seek(&mut self, to: f64) -> Result<(), RecordError> {
+        let to = to.clamp(0.0, self.index.total);
+        let after = match self.state {
+            State::Playing | State::Seeking(_, After::Play) => After::Play,
+            State::Paused | State::Seeking(_, After::Pause) => After::Pause,
+        };
+        self.saying.clear();
+        let nearest = self.moments.nearest(to);
+        if to < self.last || nearest.at > self.last {
+            self.reader.go(nearest.place)?;
+            self.last = nearest.at;
+            self.terminal = match &nearest.screen {
+                Some(screen) => screen.put(),
+                None => virtual_terminal(self.reader.header()),
+            };
+            self.dirty = DirtyRows::new();
+            self.pull()?;
+        }
+        self.state = State::Seeking(to, after);
+        Ok(())
+    }
+
+    /// A piece of the way to another time.
+    fn approach(&mut self, goal: f64, after: After) -> Result<(), RecordError> {
+        let saying = std::mem::take(&mut self.saying);
+        let arrived = self.feed(goal, SEEK, &mut BTreeSet::new())?;
+        // What the bastion said on the way is long ago.
+        self.saying = saying;
+        if arrived {
+            self.at = goal;
+            self.state = if after == After::Play && self.ahead.is_some() { State::Playing } else { State::Paused };
+            self.view.refresh();
+        }
+        Ok(())
+    }
+
+    fn status(&self) -> String {
+        if self.help {
+            return format!(" {HELP}");
+        }
+        let state = match self.state {
+            State::Playing => "playing",
+            State::Paused if self.ahead.is_none() => "end",
+            State::Paused => "paused",
+            State::Seeking(..) => "seeking",
+        };
+        let mut out = format!(" {state} {} x{}", self.clock(), self.speed);
+        if !self.saying.is_empty() {
+            let _ = write!(out, " | {}", self.saying);
+        }
+        if let Some(part) = self.view.cropped() {
+            let _ = write!(out, " | {part}");
+        }
+        out.push_str(" | ? keys, q quit");
+        out
+    }
+}
+
+/// `1:02:03`, `0:12`.
+pub(super) fn clock(seconds: f64) -> String {
+    let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
+    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
+}
+
+/// What takes the viewer's own screen away and brings it back: the alternate screen, and the cursor as it was.
+pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[0m\x1b[2J";
+/// See [`ENTER`].
+pub const LEAVE: &[u8] = b"\x1b[0m\x1b[?1049l";
+
+#[cfg(test)]
+mod tests;
