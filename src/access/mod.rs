@@ -14,5 +14,6 @@ pub mod refusal;
 pub mod request;
 pub mod sheet;
 pub mod signature;
+pub mod size;
 pub mod time;
 pub mod zone;

@@ -85,7 +85,8 @@ impl Extending {
                 let after = before.clone().lengthened_by_oneself(ends, tx.now())?;
                 self.alone(tx, &before, after).await
             }
-            None => self.asked(tx, before, Request { rule, ..first }).await,
+            // What is asked for now says what binds now.
+            None => self.asked(tx, before, Request { rule: BoundRule { egress_filed: rule.egress, ..rule }, ..first }).await,
         }
     }
 

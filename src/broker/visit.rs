@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use super::CERTIFICATE_NEEDED;
 use super::admit::{still_given, visit};
+use super::egress;
 use super::fault::Stop;
 use super::floors::tighten;
 use super::people::{actor, place, present};
-use super::{Admission, Broker, Error, Fault};
+use super::{Admission, Broker, Budget, Error, Fault};
 use crate::access::host::Host;
 use crate::access::names::{Actor, ChannelId, HostName, Note, SessionId};
 use crate::access::policy::{Act, Policy};
@@ -37,6 +38,8 @@ pub struct OpenSession {
     pub idle_commands: bool,
     /// What is typed into terminals is kept too: for vendors always, for others where the rule says so.
     pub record_input: bool,
+    /// How many bytes may go towards the client; none: without limit.
+    pub egress: Option<Budget>,
     /// What ends it.
     pub cutoff: Cutoff,
     /// Its place on the list of who is inside.
@@ -55,16 +58,17 @@ impl Broker {
         let by = Actor::User(admission.person.user.clone());
         let policy = self.policy();
         let (user, grant) = (admission.person.user.clone(), admission.grant.id.clone());
-        let (meta, ends, rule, vendor) = self
+        let (meta, ends, rule, vendor, egress) = self
             .act(Urgency::Ordinary, by, move |tx| {
                 Box::pin(async move {
                     let (new, ends) = opened(tx, &policy, &admission, client).await?;
                     let mut bound = tx.request(&new.request).await?.ok_or_else(|| Refusal::no_such("request", &new.request))?;
                     tighten(tx, &policy, &mut bound.request).await?;
+                    let egress = egress::first(tx, &new.grant, &new.host, bound.request.rule.egress).await?;
                     tx.add_session(&new, &node).await?;
                     let event = event(&new, key_id.as_str().to_owned(), pass);
                     let vendor = admission.person.vendor.is_some();
-                    Ok(Outcome::Changed((meta(new, tx.now()), ends, bound.request.rule, vendor), event))
+                    Ok(Outcome::Changed((meta(new, tx.now()), ends, bound.request.rule, vendor, egress), event))
                 })
             })
             .await?;
@@ -89,6 +93,7 @@ impl Broker {
             idle: rule.idle,
             idle_commands: rule.idle_commands,
             record_input: vendor || rule.record_input,
+            egress,
             cutoff,
             presence,
         })
@@ -103,7 +108,9 @@ impl Broker {
         late: Lateness,
     ) -> Result<(), Fault> {
         let millis = |late: Duration| u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+        let unspent = open.egress.map_or(0, |budget| budget.left);
         let closed = closed(open.id.clone(), ending, sealed.as_ref(), late.host.map(millis), late.client.map(millis));
+        let closed = ClosedSession { unspent, ..closed };
         if !self.closed_now(&closed).await? {
             // It waits, and so does the journal: after a crash it is found there too.
             drop(open);
@@ -309,5 +316,7 @@ pub(super) fn closed(
         late_client_ms,
         sealed: sealed.map(|sealed| (sealed.folder.display().to_string(), Digest::from_bytes(sealed.digest))),
         channels: sealed.map(|sealed| sealed.channels.iter().map(row).collect()).unwrap_or_default(),
+        // A visit that was killed may have spent all of it.
+        unspent: 0,
     }
 }

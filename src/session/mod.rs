@@ -35,7 +35,7 @@ pub enum Ending {
     Killed,
     /// Nobody typed for as long as the rule allows.
     Idle,
-    /// The session used more than it may (bytes, recording quota).
+    /// The session wanted more than it may have: bytes towards the client, bytes that are kept.
     OverBudget,
     /// The recording could not be written: what cannot be kept is not shown.
     RecorderFailed,
@@ -89,7 +89,7 @@ impl Ending {
             Self::Revoked => "your grant was revoked",
             Self::Killed => "your session was ended by an administrator",
             Self::Idle => "you were logged off because nothing was typed",
-            Self::OverBudget => "your session reached its limit of recorded data",
+            Self::OverBudget => "your session has used up what it may",
             Self::RecorderFailed => "this session can no longer be recorded",
             Self::StoreLost => "the bastion lost its store",
             Self::PeerGone => "the other side of the connection is gone",

@@ -4,6 +4,7 @@
 //! do what: the broker does, and hands out an `Admission`.
 
 mod count;
+mod egress;
 mod inner;
 pub mod inspect;
 mod keeping;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Wing;
+use super::egress::Egress;
 use super::inner::{Begun, Turned};
 use super::keeping::Keeping;
 use super::leg::Leg;
@@ -17,8 +18,9 @@ use super::relay::{End, Pulse, Relay, Rights, Said};
 use super::reminders;
 use super::tunnel::Use;
 use crate::access::channels::{Channels, Kind};
-use crate::broker::OpenSession;
-use crate::session::{Ending, Side};
+use crate::broker::{Budget, OpenSession};
+use crate::recording::Right;
+use crate::session::{Cutoff, Ending, Side};
 use crate::wire::auth;
 
 /// All that a visit owns.
@@ -41,7 +43,7 @@ where
     let Begun { admission, upstream, room: _room } = begun;
     let channels = admission.grant().channels.clone();
     let said = upstream.said.clone();
-    let open = match wing.broker.open_session(admission, peer).await {
+    let mut open = match wing.broker.open_session(admission, peer).await {
         Ok(open) => open,
         Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
     };
@@ -54,7 +56,14 @@ where
             return finish(wing, open, Ending::RecorderFailed, None).await;
         }
     };
-    let ending = relay(wing, &open, Sides { client, reader, upstream, outer, closed }, &keeping, rights, said).await;
+    let egress = open.egress.map_or_else(Egress::unlimited, |budget| Egress::of(budget.left));
+    let course = async {
+        let ending = relay(wing, &open, Sides { client, reader, upstream, outer, closed }, &keeping, rights, &egress, said).await;
+        egress.close();
+        ending
+    };
+    let (ending, ()) = tokio::join!(course, keep_filled(wing, &open, &egress));
+    open.egress = open.egress.map(|budget| Budget { left: egress.left(), ..budget });
     let sealed = keeping.into_inner().seal(ending).await;
     finish(wing, open, ending, sealed).await;
 }
@@ -74,6 +83,7 @@ async fn relay<R, W>(
     sides: Sides<R, W>,
     keeping: &RefCell<Keeping>,
     rights: Rights,
+    egress: &Egress,
     said: Vec<String>,
 ) -> Ending
 where
@@ -85,7 +95,7 @@ where
     cutoff.hold(upstream.socket, Side::Host);
     outer.socket().into_iter().for_each(|socket| cutoff.hold(socket, Side::Outer));
     let mut reader = cutoff.guard(reader, Side::Client);
-    let relay = Relay::new(&client, &upstream.leg, keeping, rights, pulse(open));
+    let relay = Relay::new(&client, &upstream.leg, keeping, rights, pulse(open), egress);
     let course = async {
         for text in said {
             client.send(&auth::banner(&text)).await?;
@@ -100,12 +110,9 @@ where
         never = reminders::remind(&relay, open, &*wing.clock) => match never {},
         end = course => Ok(end.unwrap_or(End::ClientLeft)),
     };
-    let ending = match ended.map(|end| itself(wing, open, end)) {
-        Err(why) => why,
-        Ok((Ending::RecorderFailed, _)) => {
-            cutoff.cut(Ending::RecorderFailed);
-            cutoff.reason().unwrap_or(Ending::RecorderFailed)
-        }
+    let (ending, why) = match ended.map(|end| itself(wing, open, end)) {
+        Err(why) => (why, why.sentence().to_owned()),
+        Ok((ending @ (Ending::RecorderFailed | Ending::OverBudget), words)) => cut(&cutoff, ending, words),
         Ok((ending, words)) => {
             relay.part(&words).await;
             return ending;
@@ -114,7 +121,7 @@ where
     relay.end_host(TO_HOST).await;
     cutoff.release(Side::Host);
     relay.close_accounts();
-    let words = farewell(open, ending);
+    let words = farewell(open, &why);
     if relay.end_channels(&words, TO_CLIENT).await == Said::All {
         // It leaves by itself when its channels are closed.
         let _ = timeout(TO_READ, closed.wait_for(|closed| *closed)).await;
@@ -128,6 +135,13 @@ where
     ending
 }
 
+/// Takes more of the grant's budget whenever the session's share runs low.
+async fn keep_filled(wing: &Wing, open: &OpenSession, egress: &Egress) {
+    if let (Right::Grant { grant, .. }, Some(budget)) = (&open.meta.right, open.egress) {
+        egress.keep_filled(|| wing.broker.more_egress(grant, budget.limit)).await;
+    }
+}
+
 /// What keeps this session from being logged off, which begins now where the rule says so.
 fn pulse(open: &OpenSession) -> Pulse<'_> {
     match open.idle {
@@ -137,6 +151,13 @@ fn pulse(open: &OpenSession) -> Pulse<'_> {
         }
         None => Pulse::none(),
     }
+}
+
+/// The session ends by the bastion's own will; where something else came first, that is why.
+fn cut(cutoff: &Cutoff, ending: Ending, words: String) -> (Ending, String) {
+    cutoff.cut(ending);
+    let first = cutoff.reason().unwrap_or(ending);
+    (first, if first == ending { words } else { first.sentence().to_owned() })
 }
 
 /// How a relay that ended by itself is told: the session's ending, and the words for whoever is still there.
@@ -149,9 +170,13 @@ fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
             tracing::warn!(session = %open.id, reason = %end, "a session was broken off");
             (Ending::PeerGone, end.to_string())
         }
+        End::OverBudget => {
+            let whole = open.egress.map_or_else(String::new, |budget| format!(" of {}", budget.limit));
+            (Ending::OverBudget, format!("the byte budget{whole} of {} is used up", open.meta.right.under()))
+        }
         End::Recorder(error) => {
             wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
-            (Ending::RecorderFailed, String::new())
+            (Ending::RecorderFailed, Ending::RecorderFailed.sentence().to_owned())
         }
     }
 }
@@ -181,8 +206,9 @@ fn rights(channels: &Channels, record_input: bool) -> Rights {
 
 fn welcome(open: &OpenSession) -> String {
     let meta = &open.meta;
+    let budget = open.egress.map_or_else(String::new, |budget| format!("; at most {} to you over all its sessions", budget.limit));
     format!(
-        "jit-bastion: {} on {} as {}, {} until {}; this session ({}) is recorded\r\n",
+        "jit-bastion: {} on {} as {}, {} until {}{budget}; this session ({}) is recorded\r\n",
         meta.right.who(),
         meta.host,
         meta.login,
@@ -192,8 +218,8 @@ fn welcome(open: &OpenSession) -> String {
     )
 }
 
-fn farewell(open: &OpenSession, ending: Ending) -> String {
-    format!("{} ({}); `ssh jit-bastion request {}` asks for more", ending.sentence(), open.id, open.meta.host)
+fn farewell(open: &OpenSession, why: &str) -> String {
+    format!("{why} ({}); `ssh jit-bastion request {}` asks for more", open.id, open.meta.host)
 }
 
 /// For TERM, KILL and a goodbye towards the host; then its socket is shut.

@@ -36,6 +36,7 @@ const SHAPES: &[Shape] = shapes! {
     4 "0004_hosts"
     5 "0005_certificates"
     7 "0007_policy"
+    10 "0010_egress"
 };
 
 /// Brings the store to the newest shape. `pool` may write.

@@ -10,6 +10,7 @@ mod audits;
 mod certificates;
 mod channels;
 mod checkpoints;
+mod egress;
 mod error;
 mod grants;
 mod hints;

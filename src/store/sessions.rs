@@ -61,6 +61,9 @@ pub struct ClosedSession {
     pub sealed: Option<(String, Digest)>,
     /// Its recordings.
     pub channels: Vec<ChannelRow>,
+    /// Bytes of its grant's budget that were set aside for it and not spent.
+    #[serde(default)]
+    pub unspent: u64,
 }
 
 /// A session as the store knows it.
@@ -296,7 +299,9 @@ impl Tx {
         for channel in &closed.channels {
             self.add_channel(&closed.id, channel).await?;
         }
-        Ok(())
+        let (grant,): (String,) =
+            sql("SELECT grant_id FROM sessions WHERE id = $1").bind(closed.id.as_str()).fetch_one(self.conn()).await?;
+        self.return_egress(&grant, closed.unspent).await
     }
 }
 

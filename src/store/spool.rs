@@ -179,6 +179,7 @@ mod tests {
             late_client_ms: None,
             sealed: Some(("2026/11/21/s-000001".into(), Digest::of(b"manifest"))),
             channels: vec![channel],
+            unspent: 3,
         };
         Waiting::Closed { at: Timestamp::from_micros(1_795_262_400_000_000), session }
     }

@@ -184,6 +184,8 @@ fn terms(terms: &Terms) -> Value {
         "idle": terms.idle.map(|idle| idle.to_string()),
         "record-input": terms.record_input,
         "require-cert": terms.require_cert,
+        "egress": terms.egress.map(|egress| egress.as_bytes()),
+        "keep": terms.keep,
         "ticket": terms.ticket,
         "reason-min-length": terms.reason_min_length,
         "extend": terms.extend.map(|own| json!({ "self": own.length.to_string(), "times": own.times })),

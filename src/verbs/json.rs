@@ -104,6 +104,8 @@ pub(super) fn request(request: &Request, now: Timestamp) -> Value {
         "policy": request.rule.policy,
         "quorum": request.rule.quorum(),
         "signed": request.rule.signed,
+        "egress": request.rule.egress.map(|egress| egress.as_bytes()),
+        "keep": request.rule.keep,
         "approvers": request.rule.named().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "approvals": request.approvals().iter().map(approval).collect::<Vec<_>>(),
         "filed": time(request.filed_at),

@@ -34,6 +34,10 @@ pub(super) async fn show(broker: &Broker, caller: &Caller, words: &ShowWords) ->
         && let Some(grant) = read(broker, broker.reader().grant(grant).await)?
     {
         human.push_str(&standing(&grant, now));
+        if let Some(limit) = request.rule.egress {
+            let taken = read(broker, broker.reader().egress(&grant.id).await)?;
+            human.push_str(&format!("{} bytes of {limit} went to the client or are set aside for who is inside\n", taken));
+        }
     }
     if request.is_open(now) {
         human.push_str(&who_can(broker, &request, caller.person.as_ref()).await?);

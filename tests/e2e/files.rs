@@ -110,3 +110,43 @@ fn reading_alone_and_writing_alone() {
     }
     assert_eq!(fs::read(&there).expect("untouched"), b"there");
 }
+
+fn ending(bastion: &Bastion, session: &str) -> String {
+    bastion.event("session-closed", session)["data"]["ending"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_budget_is_cut_to_the_byte_over_all_sessions_and_kinds() {
+    let bastion = Bastion::start();
+    bastion.change_policy(|text| text.replace("id = \"engineers\"\n", "id = \"engineers\"\negress = \"1000000B\"\n"));
+    let grant = bastion.grant("alice", "phi-db", "1h");
+    assert!(bastion.verb("alice", "explain phi-db").expect(0).text().contains("at most 1000000B to the client"));
+    let ssh = bastion.ssh().jump("phi-db");
+    let first = ssh.run("head -c 600000 /dev/zero; echo err >&2").expect(0);
+    assert_eq!(first.stdout.len(), 600_000);
+    assert!(first.told().contains("at most 1000000B to you"), "{}", first.told());
+    bastion.settled();
+    // 400000 less the four bytes of standard error are left.
+    let second = ssh.run("head -c 5000000 /dev/zero; echo done >&2");
+    assert_eq!((second.code, second.stdout.len()), (Some(255), 400_000 - 4), "{}", second.told());
+    assert!(second.told().contains("the byte budget of 1000000B") && !second.told().contains("done"), "{}", second.told());
+    bastion.settled();
+    let third = ssh.run("true").expect(255);
+    assert!(third.told().contains("has let through the 1000000B that its rule allows"), "{}", third.told());
+    let sessions = bastion.sessions();
+    let endings: Vec<String> = sessions.iter().map(|session| ending(&bastion, session)).collect();
+    assert_eq!(endings.iter().filter(|ending| *ending == "over-budget").count(), 1, "{endings:?}");
+    bastion.verb("alice", &format!("close {grant}")).expect(0);
+    // files count too, and so does everything that the protocol says around them
+    files_only(&bastion, "sftp-read");
+    let (there, back) = (bastion.aside("there"), bastion.aside("back"));
+    fs::write(&there, noise(2_000_000)).expect("a file");
+    let get = format!("get {} {}\n", there.display(), back.display());
+    let out = run(bastion.ssh().jump("phi-db").program("sftp").args(["-b", "-", "phi-db"]), get.as_bytes());
+    assert_ne!(out.code, Some(0), "{}", out.told());
+    bastion.settled();
+    let got = fs::metadata(&back).map_or(0, |meta| meta.len());
+    assert!((100_000..1_000_000).contains(&got), "{got}");
+    assert!(bastion.sessions().iter().filter(|session| ending(&bastion, session) == "over-budget").count() == 2);
+    bastion.local(&["verify"]).expect(0);
+}

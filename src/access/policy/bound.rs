@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::keep::Keep;
 use super::selector::Who;
 use crate::access::names::{RuleId, User};
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;
+use crate::access::size::Size;
 use crate::access::time::Span;
 
 /// Who decides, and how many of them it takes.
@@ -83,6 +85,15 @@ pub struct BoundRule {
     /// Visits need an access certificate for this grant.
     #[serde(default)]
     pub require_cert: bool,
+    /// So many bytes may go towards the client, over all sessions of a grant.
+    #[serde(default)]
+    pub egress: Option<Size>,
+    /// The same when it was filed: what the approval text says, whatever floors have come since.
+    #[serde(default)]
+    pub egress_filed: Option<Size>,
+    /// How much is kept of commands and forwards; none: commands whole, of forwards no content.
+    #[serde(default)]
+    pub keep: Option<Keep>,
     /// The fewest characters of a reason.
     #[serde(default)]
     pub reason_min_length: Option<u32>,

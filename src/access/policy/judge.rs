@@ -228,6 +228,9 @@ impl Policy {
             extend: allow.extend,
             signed: allow.signed,
             require_cert: allow.require_cert,
+            egress: allow.egress,
+            egress_filed: None,
+            keep: allow.keep,
             reason_min_length: None,
             ticket: false,
             floors: vec![],
@@ -235,6 +238,7 @@ impl Policy {
         for floor in floors {
             tighten(&mut rule, floor);
         }
+        rule.egress_filed = rule.egress;
         rule
     }
 }
@@ -244,13 +248,14 @@ pub(super) fn most(allow: &Allow, floors: &[&Require]) -> Span {
     floors.iter().filter_map(|floor| floor.max_duration).fold(allow.max_duration, Span::min)
 }
 
-/// Strictest wins: the smallest time, the largest quorum, everything that anybody demands.
+/// Strictest wins: the smallest time and budget, the largest quorum, everything that anybody demands.
 fn tighten(rule: &mut BoundRule, floor: &Require) {
     if let Some(max) = floor.max_duration {
         rule.max_duration = rule.max_duration.min(max);
         rule.default_duration = rule.default_duration.min(max);
     }
     rule.idle = [rule.idle, floor.idle].into_iter().flatten().min();
+    rule.egress = [rule.egress, floor.egress].into_iter().flatten().min();
     rule.reason_min_length = rule.reason_min_length.max(floor.reason);
     rule.idle_commands |= floor.idle_commands;
     rule.ticket |= floor.ticket;

@@ -11,7 +11,7 @@ use super::reached::unreached;
 use super::rules::{Allow, Deny, May, Require, Scope};
 use super::selector::{Glob, Kinds, Who};
 use super::trial::Trial;
-use super::{Act, Policy, PolicyError, Source};
+use super::{Act, Keep, Policy, PolicyError, Source};
 use crate::access::channels::Kind;
 use crate::access::names::{BadName, RuleId};
 use crate::access::time::Span;
@@ -91,9 +91,21 @@ impl Reader {
             idle_commands: raw.idle_commands,
             record_input: raw.record_input,
             require_cert: raw.require_cert,
+            egress: raw.egress,
+            keep: self.kept(raw.keep)?,
             lapse: raw.lapse.map_or(Ok(LAPSE), |lapse| self.at_most_a_month(&lapse))?,
             text,
         })
+    }
+
+    /// What is kept of commands and forwards; a form without effect is refused.
+    fn kept(&self, raw: Option<Spanned<Keep>>) -> Result<Option<Keep>, PolicyError> {
+        match raw {
+            Some(raw) => {
+                Err(self.error(raw.span(), "this keep has no effect in this version").hint("leave it out: commands are kept whole"))
+            }
+            None => Ok(None),
+        }
     }
 
     fn extend(&self, raw: RawExtend) -> Result<SelfExtend, PolicyError> {
@@ -133,13 +145,14 @@ impl Reader {
             max_duration: raw.max_duration.map(|max| self.at_most_a_month(&max)).transpose()?,
             record_input: raw.record_input,
             require_cert: raw.require_cert,
+            egress: raw.egress,
             signed,
             approve,
         };
         if floor.demands().is_empty() {
             return Err(self
                 .error(span, "this floor demands nothing")
-                .hint("set reason, ticket, idle, max-duration, record-input, require-cert or approve"));
+                .hint("set reason, ticket, idle, max-duration, record-input, require-cert, egress or approve"));
         }
         Ok((floor, place))
     }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::keep::Keep;
 use super::trial::RawTrial;
+use crate::access::size::Size;
 use crate::access::time::Span;
 
 pub(super) type Texts = Spanned<Vec<Spanned<String>>>;
@@ -53,6 +55,8 @@ pub(super) struct RawAllow {
     pub record_input: bool,
     #[serde(default)]
     pub require_cert: bool,
+    pub egress: Option<Size>,
+    pub keep: Option<Spanned<Keep>>,
     pub lapse: Option<Spanned<Span>>,
 }
 
@@ -116,6 +120,7 @@ pub(super) struct RawRequire {
     pub record_input: bool,
     #[serde(default)]
     pub require_cert: bool,
+    pub egress: Option<Size>,
     pub approve: Option<Spanned<RawApprove>>,
 }
 

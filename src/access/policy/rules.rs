@@ -6,11 +6,13 @@ use std::ops::Range;
 use super::act::Act;
 use super::bound::{Approvers, SelfExtend};
 use super::judge::Why;
+use super::keep::Keep;
 use super::selector::{Glob, HostPattern, Kinds, Who};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::Host;
 use crate::access::names::{Login, RuleId};
 use crate::access::person::Person;
+use crate::access::size::Size;
 use crate::access::time::Span;
 
 /// An allow: who may ask for what, for how long, and who decides.
@@ -31,6 +33,8 @@ pub struct Allow {
     pub(super) idle_commands: bool,
     pub(super) record_input: bool,
     pub(super) require_cert: bool,
+    pub(super) egress: Option<Size>,
+    pub(super) keep: Option<Keep>,
     pub(super) lapse: Span,
     pub(super) text: Range<usize>,
 }
@@ -104,6 +108,7 @@ pub struct Require {
     pub(super) max_duration: Option<Span>,
     pub(super) record_input: bool,
     pub(super) require_cert: bool,
+    pub(super) egress: Option<Size>,
     pub(super) signed: bool,
     pub(super) approve: Option<Approvers>,
 }
@@ -144,6 +149,7 @@ impl Require {
         words.extend(self.idle.map(|idle| format!("logoff after {idle} idle")));
         words.extend(self.idle_commands.then(|| "idle also while a command runs".to_owned()));
         words.extend(self.record_input.then(|| "what is typed is recorded".to_owned()));
+        words.extend(self.egress.map(|egress| format!("at most {egress} towards the client")));
         words
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::judge::Wish;
-use super::{Act, BoundRule, Policy, SelfExtend};
+use super::{Act, Beyond, BoundRule, Keep, Policy, SelfExtend};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::Host;
 use crate::access::names::{Login, RuleId};
 use crate::access::person::Person;
+use crate::access::size::Size;
 use crate::access::time::Span;
 
 /// On which terms something may be had: for how long, who decides, and what is demanded.
@@ -34,6 +35,10 @@ pub struct Terms {
     pub ticket: bool,
     /// The fewest characters of a reason.
     pub reason_min_length: Option<u32>,
+    /// So many bytes towards the client.
+    pub egress: Option<Size>,
+    /// How much is kept of commands and forwards.
+    pub keep: Option<Keep>,
     /// What its holder adds alone.
     pub extend: Option<SelfExtend>,
 }
@@ -52,6 +57,8 @@ impl Terms {
             require_cert: rule.require_cert,
             ticket: rule.ticket,
             reason_min_length: rule.reason_min_length,
+            egress: rule.egress,
+            keep: rule.keep,
             extend: rule.extend,
         }
     }
@@ -61,6 +68,7 @@ impl Terms {
         let own = |extend: Option<SelfExtend>| extend.map_or(0, |own| own.length.as_seconds() * u64::from(own.times));
         let decided = self.quorum == 0 || (self.quorum <= other.quorum && self.approvers == other.approvers);
         let late = |idle: Option<Span>| idle.map_or(u64::MAX, Span::as_seconds);
+        let much = |size: Option<Size>| size.map_or(u64::MAX, Size::as_bytes);
         decided
             && self.signed <= other.signed
             && late(self.idle) >= late(other.idle)
@@ -68,6 +76,9 @@ impl Terms {
             && self.require_cert <= other.require_cert
             && self.ticket <= other.ticket
             && self.reason_min_length <= other.reason_min_length
+            && much(self.egress) >= much(other.egress)
+            && seen(self.keep) <= seen(other.keep)
+            && much(ends_after(self.keep)) >= much(ends_after(other.keep))
             && own(self.extend) >= own(other.extend)
     }
 }
@@ -87,6 +98,8 @@ impl fmt::Display for Terms {
             self.require_cert.then(|| "an access certificate".to_owned()),
             self.idle.map(|idle| format!("idle {idle}")),
             self.record_input.then(|| "typed input is recorded".to_owned()),
+            self.egress.map(|egress| format!("at most {egress} to the client")),
+            self.keep.map(|keep| keep.to_string()),
             self.extend.map(|own| match own.times {
                 1 => format!("{} more by oneself, once", own.length),
                 times => format!("{} more by oneself, {times} times", own.length),
@@ -94,6 +107,20 @@ impl fmt::Display for Terms {
         ];
         words.into_iter().flatten().try_for_each(|word| write!(f, "; {word}"))
     }
+}
+
+/// How much is kept: of forwards their content, of a command so many bytes.
+fn seen(keep: Option<Keep>) -> (bool, u64) {
+    let command = match keep.and_then(Keep::of_commands) {
+        Some((bytes, Beyond::Hash)) => bytes.as_bytes(),
+        _ => u64::MAX,
+    };
+    (keep == Some(Keep::Bytes), command)
+}
+
+/// A command may be so long.
+fn ends_after(keep: Option<Keep>) -> Option<Size> {
+    keep.and_then(Keep::of_commands).filter(|(_, beyond)| *beyond == Beyond::End).map(|(bytes, _)| bytes)
 }
 
 /// Some kinds, as one login, on the same terms.

@@ -5,7 +5,7 @@ use crate::access::channels::Channels;
 
 impl World {
     /// Writes a policy and reloads it.
-    async fn reload(&self, text: &str) -> Result<Arc<Policy>, Error> {
+    pub(super) async fn reload(&self, text: &str) -> Result<Arc<Policy>, Error> {
         std::fs::write(self.dir.path().join("policy.toml"), text).unwrap();
         self.broker.load_policy(&Actor::System).await
     }

@@ -1,6 +1,7 @@
 //! Whole workflows with a moved clock and no network.
 
 mod asking;
+mod budget;
 mod certificates;
 mod door;
 mod hosts;

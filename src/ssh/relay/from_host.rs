@@ -18,8 +18,8 @@ where
     /// Judges one message from the host. What the user will see is kept first.
     pub(super) fn judge_host(&self, payload: &[u8]) -> Result<Ruling, Judged> {
         match channel::parse(payload)? {
-            Message::Data { recipient, data } => self.shown(recipient, data, false),
-            Message::ExtendedData { recipient, data, .. } => self.shown(recipient, data, true),
+            Message::Data { recipient, data } => self.towards_client(recipient, data, None),
+            Message::ExtendedData { recipient, code, data } => self.towards_client(recipient, data, Some(code)),
             Message::Request(request) => self.told(&request),
             Message::Open(open) => {
                 let reason = "the bastion passes no channel that a host opens";
@@ -60,6 +60,21 @@ where
             Message::GlobalRequest { name: "hostkeys-00@openssh.com", want_reply: false, .. } => Ok(Ruling::STOP),
             Message::GlobalRequest { .. } | Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
             Message::Unknown(n) => Err(unknown(n)),
+        }
+    }
+
+    /// Bytes of a channel of any kind, on their way to the client: the one place where its grant's budget is spent. What is too much does
+    /// not pass, and ends the session.
+    fn towards_client(&self, recipient: u32, data: &[u8], code: Option<u32>) -> Result<Ruling, Judged> {
+        let passes = self.egress.spend(data.len());
+        match data.get(..passes).filter(|part| part.len() < data.len()) {
+            None => self.shown(recipient, data, code.is_some()),
+            Some([]) => Ok(Ruling::STOP),
+            Some(part) => {
+                self.shown(recipient, part, code.is_some())?;
+                let cut = code.map_or_else(|| channel::data(recipient, part), |code| channel::extended_data(recipient, code, part));
+                Ok(Ruling::change(cut))
+            }
         }
     }
 

@@ -20,6 +20,7 @@ use std::cell::{Cell, RefCell};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::egress::Egress;
 use super::leg::{Leg, LegError};
 use super::tap::{Keep, Kept};
 use crate::recording::RecordError;
@@ -69,6 +70,9 @@ pub(crate) enum End {
     /// A transfer of files that cannot be accounted for.
     #[error("{0}")]
     Files(Violation),
+    /// The grant's bytes towards the client are spent.
+    #[error("the grant's bytes are spent")]
+    OverBudget,
     /// What crossed could not be kept.
     #[error("the recording failed: {0}")]
     Recorder(#[from] RecordError),
@@ -119,6 +123,7 @@ pub(crate) struct Relay<'a, C, H, K> {
     keep: &'a RefCell<K>,
     rights: Rights,
     pulse: Pulse<'a>,
+    egress: &'a Egress,
     table: RefCell<Table>,
     rekeying: Cell<Option<Side>>,
 }
@@ -129,8 +134,15 @@ where
     H: AsyncWrite + Unpin,
     K: Keep,
 {
-    pub(crate) fn new(client: &'a Leg<C>, host: &'a Leg<H>, keep: &'a RefCell<K>, rights: Rights, pulse: Pulse<'a>) -> Self {
-        Self { client, host, keep, rights, pulse, table: RefCell::default(), rekeying: Cell::new(None) }
+    pub(crate) fn new(
+        client: &'a Leg<C>,
+        host: &'a Leg<H>,
+        keep: &'a RefCell<K>,
+        rights: Rights,
+        pulse: Pulse<'a>,
+        egress: &'a Egress,
+    ) -> Self {
+        Self { client, host, keep, rights, pulse, egress, table: RefCell::default(), rekeying: Cell::new(None) }
     }
 
     /// Relays until one side leaves. May be dropped at any await: nothing that was sealed is lost by it.
@@ -179,6 +191,8 @@ where
                 Ok(held) => held,
                 Err(end) => return end,
             };
+            // Before the awaits: what was left in the transport then must not wait for the host's next word.
+            let waits = !self.egress.is_ready();
             if let Err(error) = self.host.flush().await {
                 return lost(Side::Host, error.into());
             }
@@ -189,6 +203,10 @@ where
                 if let Err(error) = self.client.send(&message).await {
                     return lost(Side::Client, error);
                 }
+                continue;
+            }
+            if waits {
+                self.egress.ready().await;
                 continue;
             }
             match self.host.fill(reader).await {
@@ -218,7 +236,7 @@ where
         T: AsyncWrite + Unpin,
     {
         let mut sealed = 0;
-        while sealed < RUN_BYTES {
+        while sealed < RUN_BYTES && (side == Side::Client || self.egress.is_ready()) {
             let ruled = from.with(|transport| self.rule(side, transport, to)).map_err(|end| match end {
                 Fault::Leg(error) => lost(side, error),
                 Fault::Onward(error) => lost(side.other(), error),
@@ -227,6 +245,9 @@ where
             })?;
             let Some(Ruled { back, held, bytes }) = ruled else { break };
             sealed += bytes;
+            if self.egress.is_over() {
+                return Err(End::OverBudget);
+            }
             if let Some(answer) = back {
                 from.answer(answer).map_err(|e| lost(side, e))?;
             }

@@ -449,7 +449,8 @@ async fn relay(server: Transport, client: Transport, pipes: [&PipeEnd; 4], kept:
     inner.send(&[number::USERAUTH_SUCCESS]).await.unwrap();
     let keep = RefCell::new(Counter(Rc::clone(kept)));
     let rights = Rights { shell: true, exec: true, reads: true, writes: true, record_input: false };
-    let relay = Relay::new(&inner, &upstream, &keep, rights, super::Pulse::none());
+    let egress = crate::ssh::egress::Egress::unlimited();
+    let relay = Relay::new(&inner, &upstream, &keep, rights, super::Pulse::none(), &egress);
     let end = relay.run(&mut client_reader, &mut host_reader).await;
     assert!(matches!(end, End::ClientLeft), "{end}");
     let _ = upstream.shutdown().await;

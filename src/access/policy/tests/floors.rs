@@ -13,6 +13,7 @@ channels = ["shell", "exec", "sftp-write"]
 max-duration = "4h"
 default-duration = "2h"
 idle = "30m"
+egress = "2GiB"
 extend = { self = "30m", times = 2 }
 approve = { by = ["role:owner"], signed = true }
 
@@ -26,6 +27,7 @@ id = "writes"
 channels = ["sftp-write", "forward:*"]
 ticket = true
 max-duration = "90m"
+egress = "64MiB"
 record-input = true
 require-cert = true
 "#;
@@ -43,6 +45,7 @@ fn the_strictest_wins() {
     assert_eq!((all.rule.reason_min_length, all.rule.ticket, all.rule.record_input, all.rule.require_cert), (Some(10), true, true, true));
     assert!(all.rule.signed && all.rule.extend == Some(SelfExtend { length: Span::minutes(30), times: 2 }));
     let shell = policy.judge(&alice, &db, &wish("postgres", Some("shell"), Some("4h"))).unwrap();
+    assert_eq!((all.rule.egress, shell.rule.egress), ("64MiB".parse().ok(), "2GiB".parse().ok()));
     assert_eq!((shell.length, shell.rule.ticket, shell.rule.record_input), (Span::minutes(240), false, false));
     assert_eq!(policy.floors().iter().map(|floor| floor.id.as_str()).collect::<Vec<_>>(), ["require-1", "writes"]);
 }

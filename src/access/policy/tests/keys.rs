@@ -137,6 +137,7 @@ fn the_documented_example_stands() {
         "min-length",
         "signed",
         "extend",
+        "egress",
     ];
     assert!(keys.iter().all(|key| page.contains(key)));
     assert!(Act::ALL.iter().all(|act| page.contains(&format!("`{act}`"))));

@@ -75,6 +75,7 @@ proptest! {
         prop_assert_eq!(&was.id, &is.id);
         prop_assert!(is.max_duration <= was.max_duration && is.default_duration <= was.default_duration && is.quorum() >= was.quorum());
         prop_assert!(was.idle.is_none_or(|was| is.idle.is_some_and(|is| is <= was)));
+        prop_assert!(was.egress.is_none_or(|was| is.egress.is_some_and(|is| is <= was)));
         prop_assert!(is.reason_min_length >= was.reason_min_length && is.ticket >= was.ticket && is.record_input >= was.record_input);
         prop_assert!(is.signed >= was.signed && is.require_cert >= was.require_cert && is.extend == was.extend);
         prop_assert!(is.missing(&asked.who.user, &yeses) >= was.missing(&asked.who.user, &yeses));
@@ -167,7 +168,9 @@ proptest! {
         let is = file(&allows, &since, &[]).tightened(was, &asked.who, &asked.host, &asked.wish.login, &verdict.channels);
         prop_assert!(is.max_duration <= was.max_duration && is.quorum() >= was.quorum() && is.ticket >= was.ticket && is.signed >= was.signed);
         prop_assert!(is.missing(asker, &yeses) >= was.missing(asker, &yeses));
-        prop_assert_eq!((&is.id, &is.text, &is.policy), (&was.id, &was.text, &was.policy));
+        prop_assert!(was.egress.is_none_or(|was| is.egress.is_some_and(|is| is <= was)));
+        // What an approver said yes to is told as it was.
+        prop_assert_eq!((&is.id, &is.text, &is.policy, is.egress_filed), (&was.id, &was.text, &was.policy, was.egress_filed));
     }
 
     #[test]

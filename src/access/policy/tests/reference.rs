@@ -34,6 +34,7 @@ pub(super) struct Demands {
     pub approve: Option<(Vec<&'static str>, u32, bool)>,
     reason: Option<u32>,
     ticket: bool,
+    egress: Option<u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -49,15 +50,9 @@ fn some(from: &'static [&'static str]) -> impl Strategy<Value = Vec<&'static str
 fn demands() -> impl Strategy<Value = Demands> {
     let approve = proptest::option::weighted(0.6, (some(&GROUPS), 1..4u32, any::<bool>()));
     let times = (proptest::option::weighted(0.4, 1..5u64), proptest::option::weighted(0.4, 1..30u64));
-    let words = (proptest::option::weighted(0.3, 1..20u32), proptest::bool::weighted(0.2));
-    (times, any::<bool>(), any::<bool>(), approve, words).prop_map(|((hours, idle), record, cert, approve, (reason, ticket))| Demands {
-        hours,
-        idle,
-        record,
-        cert,
-        approve,
-        reason,
-        ticket,
+    let words = (proptest::option::weighted(0.3, 1..20u32), proptest::bool::weighted(0.2), proptest::option::weighted(0.3, 1..5000u64));
+    (times, any::<bool>(), any::<bool>(), approve, words).prop_map(|((hours, idle), record, cert, approve, (reason, ticket, egress))| {
+        Demands { hours, idle, record, cert, approve, reason, ticket, egress }
     })
 }
 
@@ -171,6 +166,9 @@ impl Demands {
         if let Some(minutes) = self.idle {
             text += &format!("idle = \"{minutes}m\"\n");
         }
+        if let Some(bytes) = self.egress {
+            text += &format!("egress = \"{bytes}B\"\n");
+        }
         if let Some((by, quorum, signed)) = &self.approve {
             text += &format!("approve = {{ by = {by:?}, quorum = {quorum}, signed = {signed} }}\n");
         }
@@ -198,6 +196,7 @@ pub(super) struct Expected {
     pub most: u64,
     pub idle: Option<u64>,
     pub reason: Option<u32>,
+    pub egress: Option<u64>,
     /// Ticket, what is typed is recorded, certificate, signatures.
     pub flags: [bool; 4],
     /// The floors that want approvals of their own.
@@ -236,6 +235,7 @@ pub(super) fn reference(allows: &[Rule], floors: &[Rule], denies: &[Speaks], ask
             most,
             idle: all().filter_map(|demands| demands.idle).min(),
             reason: all().filter_map(|demands| demands.reason).max(),
+            egress: all().filter_map(|demands| demands.egress).min(),
             flags: [
                 all().any(|demands| demands.ticket),
                 all().any(|demands| demands.record),
@@ -258,6 +258,7 @@ pub(super) fn seen(verdict: &Verdict) -> Expected {
         most: rule.max_duration.as_seconds() / 3600,
         idle: rule.idle.map(|idle| idle.as_seconds() / 60),
         reason: rule.reason_min_length,
+        egress: rule.egress.map(|egress| egress.as_bytes()),
         flags: [rule.ticket, rule.record_input, rule.require_cert, rule.signed],
         floors: rule.floors.iter().map(|floor| floor.id.to_string()).collect(),
     }
