@@ -8,6 +8,7 @@
 pub mod canonical;
 pub mod checkpoint;
 pub mod commitment;
+pub mod copy;
 pub mod digest;
 pub mod entry;
 pub mod event;

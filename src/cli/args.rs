@@ -114,13 +114,16 @@ pub(super) struct Demo {
 /// `verify`.
 #[derive(Debug, Args)]
 pub(super) struct Verify {
-    /// Look at this folder of recordings alone, without config and store
+    /// Look at this folder of recordings, without config and store
     #[arg(long, value_name = "DIR", requires = "key")]
     pub recordings: Option<PathBuf>,
     /// The public checkpoint key as somebody kept it elsewhere [default: the installation's own]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, visible_alias = "public-key", value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// A copy of the log, without config and store: what `export --log` wrote, copies of the file `checkpoints`; once for each file
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub log: Vec<PathBuf>,
     /// Checkpoints of the log as somebody kept them elsewhere: a copy of the file `checkpoints` in the state folder
-    #[arg(long, value_name = "FILE", conflicts_with = "recordings")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["recordings", "log"])]
     pub checkpoints: Option<PathBuf>,
 }

@@ -5,6 +5,7 @@
 //! signature are standard base64 of the raw 32 and 64 bytes. The SHA-256 of the whole file is what the audit log keeps.
 
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -200,11 +201,12 @@ impl Manifest {
     /// Reads the manifest of a folder; its bytes come along.
     pub(super) fn read(folder: &Path) -> Result<(Self, Vec<u8>), RecordError> {
         let path = folder.join(NAME);
-        let length = std::fs::metadata(&path).map_err(RecordError::io("read", &path))?.len();
-        if length > MAX_LEN {
+        let file = super::verify::plain_file(&path).map_err(RecordError::io("read", &path))?;
+        let mut bytes = Vec::new();
+        file.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(RecordError::io("read", &path))?;
+        if bytes.len() as u64 > MAX_LEN {
             return Err(RecordError::bad(&path, "too long for a manifest"));
         }
-        let bytes = std::fs::read(&path).map_err(RecordError::io("read", &path))?;
         let manifest = Self::parse(&bytes).map_err(|e| RecordError::bad(&path, e))?;
         Ok((manifest, bytes))
     }

@@ -12,6 +12,7 @@ pub mod command;
 pub mod deck;
 pub mod exact;
 pub mod files;
+mod finding;
 pub mod frames;
 pub mod journal;
 mod lines;
@@ -42,7 +43,8 @@ pub use manifest::{Manifest, ManifestSigner, SealedChannel, SealedSession};
 pub use player::{Pace, PlayFrame, Player};
 pub use recorder::Recorder;
 pub use sealing::{INTERRUPTED, RecoveredSession, recover};
-pub use verify::{Finding, missing_folders, verify_folder};
+pub use finding::{Finding, Wrong};
+pub use verify::{Logged, Progress, Survey, survey};
 
 /// What a recording says about its session. Written at the journal's head, into every file's `x_jit` and into the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

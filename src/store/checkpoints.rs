@@ -13,6 +13,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::sql::sql;
 use super::{Reader, Store, StoreError, count, stored};
 use crate::access::time::Timestamp;
+use crate::audit::copy;
 use crate::audit::checkpoint::{Checkpoint, Note, NoteError};
 use crate::audit::verify::Head;
 
@@ -44,12 +45,7 @@ impl CheckpointFile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e),
         };
-        let whole = bytes.get(..whole(&bytes)).unwrap_or_default();
-        let text = String::from_utf8_lossy(whole);
-        let paragraphs: Vec<&str> = text.split("\n\n").filter(|p| !p.is_empty()).collect();
-        let source = self.0.display().to_string();
-        let note = |pair: &[&str]| Head { source: source.clone(), note: format!("{}\n", pair.join("\n\n")) };
-        Ok(paragraphs.chunks(2).map(note).collect())
+        Ok(copy::heads(&bytes, &self.0.display().to_string()))
     }
 
     /// Appends a note and returns when it is on the disk.
@@ -62,7 +58,7 @@ impl CheckpointFile {
         let mut tail = Vec::new();
         (&mut file).take(TAIL).read_to_end(&mut tail)?;
         // Without a whole note in its tail the file is not ours to cut: append after what there is.
-        let good = match whole(&tail) {
+        let good = match copy::whole(&tail) {
             0 if from > 0 => len,
             good => from + good as u64,
         };
@@ -71,19 +67,6 @@ impl CheckpointFile {
         file.write_all(format!("{note}\n").as_bytes())?;
         file.sync_data()
     }
-}
-
-/// How many of `bytes` are whole notes: up to the empty line after the last line of signatures.
-fn whole(bytes: &[u8]) -> usize {
-    let mut end = bytes.len();
-    while let Some(at) = bytes.get(..end).and_then(|b| b.windows(2).rposition(|pair| pair == b"\n\n")) {
-        let last_line = bytes.get(..at).and_then(|b| b.rsplit(|byte| *byte == b'\n').next()).unwrap_or_default();
-        if last_line.starts_with("\u{2014} ".as_bytes()) {
-            return at + 2;
-        }
-        end = at + 1;
-    }
-    0
 }
 
 impl Store {

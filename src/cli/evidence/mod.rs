@@ -1,0 +1,245 @@
+//! `verify`: reads the log and the recordings again, offline, and says what does not fit.
+
+mod copies;
+mod progress;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+use super::args::Verify;
+use super::failure::{Failure, REFUSED};
+use super::said::{Outcome, Said};
+use super::{open, place};
+use crate::audit::checkpoint::NoteKey;
+use crate::audit::entry::Entry;
+use crate::audit::event::Event;
+use crate::audit::verify::{LogCheck, Row, Verdict};
+use crate::config::Config;
+use crate::recording::{Finding, Logged, survey};
+use crate::store::{CheckpointFile, Reader};
+use progress::Shown;
+
+/// Entries read at a time.
+const PAGE: u32 = 2_000;
+
+/// What one part of the evidence came to.
+struct Part {
+    /// `log` or `recordings`.
+    what: &'static str,
+    /// What was looked at, half a sentence.
+    summary: String,
+    /// What does not fit; empty if all is well. For people, and for programs.
+    findings: Vec<(String, Value)>,
+    /// The numbers.
+    json: Value,
+}
+
+/// `verify`: 0 if everything fits, 1 if something does not.
+pub(super) fn run(verify: &Verify, named: Option<&Path>) -> Outcome {
+    let kept = verify.key.as_deref().map(kept_keys).transpose()?;
+    if let Some(keys) = kept.as_ref().filter(|_| verify.recordings.is_some() || !verify.log.is_empty()) {
+        return Ok(said(&elsewhere(verify, keys)?));
+    }
+    let config = place::config(named)?;
+    let parts = open::block_on(installation(&config, kept, verify.checkpoints.as_deref()))?;
+    Ok(said(&parts))
+}
+
+fn said(parts: &[Part]) -> Said {
+    let clean = parts.iter().all(|part| part.findings.is_empty());
+    let mut text = String::new();
+    for part in parts {
+        let result = if part.findings.is_empty() { "ok" } else { "NOT OK" };
+        text.push_str(&format!("{:<11} {result}: {}\n", part.what, part.summary));
+        for (finding, _) in &part.findings {
+            text.push_str(&format!("  {finding}\n"));
+        }
+    }
+    let mut json = json!({ "ok": clean });
+    for part in parts {
+        json[part.what] = part.json.clone();
+        json[part.what]["findings"] = part.findings.iter().map(|(_, json)| json.clone()).collect();
+    }
+    Said { text, json, status: if clean { 0 } else { REFUSED } }
+}
+
+/// The key that an auditor kept: C2SP's verifier form, as `init` printed it; several on lines of their own, the oldest first.
+fn kept_keys(file: &Path) -> Result<Vec<NoteKey>, Failure> {
+    let shown = file.display();
+    let next = "name the file with the checkpoint key as `init` printed it: NAME+HASH+BASE64";
+    let text =
+        std::fs::read_to_string(file).map_err(|error| Failure::refused("unreadable", format!("cannot read {shown}: {error}"), next))?;
+    let bad = |error: &dyn std::fmt::Display| Failure::refused("bad-key", format!("{shown}: {error}"), next);
+    let keys: Result<Vec<NoteKey>, _> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse).collect();
+    let keys = keys.map_err(|error| bad(&error))?;
+    if keys.is_empty() || keys.iter().any(|key| keys.first().is_some_and(|first| first.name() != key.name())) {
+        return Err(bad(&"it holds no key, or keys of several logs"));
+    }
+    Ok(keys)
+}
+
+/// Copies of the folder and of the log, on any machine.
+fn elsewhere(verify: &Verify, keys: &[NoteKey]) -> Result<Vec<Part>, Failure> {
+    let (mut parts, mut sessions, mut keys) = (Vec::new(), None, keys.to_vec());
+    if !verify.log.is_empty() {
+        let (part, logged, trusted) = copies::log(&verify.log, &keys)?;
+        parts.push(part);
+        (sessions, keys) = (Some(logged), trusted);
+    }
+    if let Some(root) = &verify.recordings {
+        if !root.is_dir() {
+            let next = "name the folder that holds the years, as `recordings` in the config does";
+            return Err(Failure::refused("unreadable", format!("{} is not a folder", root.display()), next));
+        }
+        parts.push(recordings(root, &keys, sessions.as_ref()));
+    }
+    Ok(parts)
+}
+
+async fn installation(config: &Config, kept: Option<Vec<NoteKey>>, elsewhere: Option<&Path>) -> Result<Vec<Part>, Failure> {
+    let store = open::store(config).await?;
+    let reader = store.reader();
+    let keys = match kept {
+        Some(keys) => keys,
+        None => {
+            let ring = open::keyring(config, &reader).await?;
+            let keys = ring.checkpoint_keys().into_iter().map(|key| NoteKey::new(store.node(), key)).collect::<Result<Vec<_>, _>>();
+            keys.context("the checkpoint key cannot be used")?
+        }
+    };
+    // The folder first: what is sealed by then is in the log, or goes on there.
+    let read = async {
+        let mut shown = Shown::new();
+        let before = survey(&config.recordings, &public(&keys), &mut |progress| shown.recordings(progress));
+        let (log, logged, keys) = log(config, &reader, &keys, elsewhere, &mut shown).await?;
+        shown.clear();
+        let survey = before.again(&config.recordings, &public(&keys), &logged);
+        Ok::<_, anyhow::Error>(vec![log, compared(&config.recordings, survey, Some(&logged))])
+    };
+    let parts = read.await;
+    store.close().await;
+    Ok(parts?)
+}
+
+/// What an entry says of sessions: those that were opened, and the manifest of each that is over and left recordings.
+fn learn(sessions: &mut Logged, folders: &mut Folders, row: &Row) {
+    // An entry that cannot be read is a finding of the log's own check.
+    let Ok(entry) = Entry::parse(&row.bytes) else { return };
+    match entry.event {
+        Event::SessionOpened { session, .. } | Event::HostAuditBegun { session, .. } => {
+            folders.insert(session.clone(), entry.time.date_path());
+            sessions.open.insert(session);
+        }
+        Event::SessionClosed { session, manifest, .. }
+        | Event::HostAudited { session, manifest, .. }
+        | Event::SessionRecovered { session, manifest, .. } => {
+            sessions.open.remove(&session);
+            if let Some(manifest) = manifest {
+                let folder = folders.remove(&session).map_or_else(|| session.as_str().into(), |day| Path::new(&day).join(session.as_str()));
+                sessions.sealed.insert(session, (*manifest.as_bytes(), folder));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The day on which each session began.
+type Folders = std::collections::BTreeMap<crate::access::names::SessionId, String>;
+
+/// The log, what it says of sessions, and the keys that are trusted at its end.
+async fn log(
+    config: &Config,
+    reader: &Reader,
+    keys: &[NoteKey],
+    elsewhere: Option<&Path>,
+    shown: &mut Shown,
+) -> anyhow::Result<(Part, Logged, Vec<NoteKey>)> {
+    let outside = CheckpointFile::in_folder(&config.state);
+    let mut heads = outside.heads().with_context(|| format!("cannot read {}", outside.path().display()))?;
+    if let Some(file) = elsewhere {
+        // A name that was mistyped must not look like a log that is as it was.
+        std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
+        heads.extend(CheckpointFile::at(file).heads().with_context(|| format!("cannot read {}", file.display()))?);
+    }
+    heads.extend(reader.checkpoints().await?);
+    let mut check = LogCheck::trusting(keys, heads);
+    // Read before the entries: a running bastion adds to both.
+    let nonsense = match reader.head().await {
+        Ok(Some(head)) => {
+            check.believes(head.size, head.root);
+            None
+        }
+        Ok(None) => None,
+        Err(error) => Some(format!("what the store keeps of the log's head makes no sense: {error}")),
+    };
+    let (mut sessions, mut folders, mut from) = (Logged::default(), Folders::new(), 0);
+    loop {
+        let rows = reader.events(from, PAGE).await?;
+        let Some(last) = rows.last() else { break };
+        from = last.seq.saturating_add(1);
+        for row in &rows {
+            check.row(row);
+            learn(&mut sessions, &mut folders, row);
+        }
+        shown.entries(from);
+    }
+    let keys = check.keys().to_vec();
+    let part = log_part(&keys, &check.finish(), nonsense);
+    Ok((part, sessions, keys))
+}
+
+fn log_part(keys: &[NoteKey], verdict: &Verdict, nonsense: Option<String>) -> Part {
+    let name = keys.first().map(NoteKey::name).unwrap_or_default();
+    let Verdict { entries, vouched, heads, .. } = verdict;
+    let findings = nonsense.into_iter().chain(verdict.findings.iter().map(ToString::to_string));
+    Part {
+        what: "log",
+        summary: format!("{entries} entries, {vouched} of them under {heads} signed heads of {name}"),
+        findings: findings.map(|text| (text.clone(), json!({ "text": text }))).collect(),
+        json: json!({ "origin": name, "entries": entries, "vouched": vouched, "heads": heads, "root": verdict.root.to_string() }),
+    }
+}
+
+/// Looks at the folder, and compares it with what the log says of every session, where there is a log.
+fn recordings(root: &Path, keys: &[NoteKey], sessions: Option<&Logged>) -> Part {
+    let mut shown = Shown::new();
+    let survey = survey(root, &public(keys), &mut |progress| shown.recordings(progress));
+    shown.clear();
+    compared(root, survey, sessions)
+}
+
+fn compared(root: &Path, survey: crate::recording::Survey, log: Option<&Logged>) -> Part {
+    let (shown, bytes, lie_there) = (root.display(), survey.progress.bytes, survey.sealed.len());
+    let Some(log) = log else {
+        return Part {
+            what: "recordings",
+            summary: format!("{lie_there} sealed sessions in {shown}; only with its log can it be seen whether one is missing"),
+            findings: survey.alone().iter().map(finding).collect(),
+            json: json!({ "folder": root, "sealed": lie_there, "bytes": bytes }),
+        };
+    };
+    let open: BTreeSet<_> = log.open.iter().filter(|id| !survey.sealed.contains_key(*id)).collect();
+    let (sealed, open) = (log.sealed.len(), open.len());
+    Part {
+        what: "recordings",
+        summary: format!("{sealed} sealed sessions in {shown}, {open} that go on"),
+        findings: survey.against(log).iter().map(finding).collect(),
+        json: json!({ "folder": root, "sealed": sealed, "open": open, "bytes": bytes }),
+    }
+}
+
+fn finding(finding: &Finding) -> (String, Value) {
+    let session = finding.session.as_ref().map(ToString::to_string);
+    let text = finding.to_string();
+    let json = json!({ "finding": finding.what.word(), "path": finding.shown(), "session": session, "text": text });
+    (text, json)
+}
+
+fn public(keys: &[NoteKey]) -> String {
+    keys.iter().map(|key| BASE64.encode(key.public())).collect::<Vec<_>>().join(" ")
+}
