@@ -24,6 +24,7 @@ need gcc command -v cc
 need libc6-dev test -e /usr/include/stdio.h
 if [ "$what" = test ]; then
   need python3 command -v /usr/bin/python3
+  need openssl command -v openssl
   need python3-venv /usr/bin/python3 -c 'import ensurepip'
   need openssl command -v openssl
   need postgresql bash -c 'ls /usr/lib/postgresql/*/bin/postgres'

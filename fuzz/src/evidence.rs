@@ -1,8 +1,13 @@
 //! The audit log's readers, and the sealed keys: files that may come from anybody.
 
+use std::io::Read as _;
+
 use jit_bastion::audit::canonical;
 use jit_bastion::audit::checkpoint::{Checkpoint, Note, NoteKey};
+use jit_bastion::audit::copy::{self, CopyReader, Piece};
 use jit_bastion::audit::entry::Entry;
+use jit_bastion::audit::proofs::Proofs;
+use jit_bastion::audit::tar::{TarReader, TarWriter};
 use jit_bastion::audit::verify::{Head, Row, verify};
 use jit_bastion::ca::certificate::{KeyId, SourceAddress};
 use jit_bastion::ca::envelope;
@@ -17,6 +22,8 @@ pub const ALL: &[Target] = &[
     ("whole_log", whole_log),
     ("sealed_keys", sealed_keys),
     ("unwritten", unwritten),
+    ("log_copy", log_copy),
+    ("export", export),
 ];
 
 const ENTRY: &str =
@@ -70,6 +77,54 @@ pub fn whole_log(bytes: &[u8]) {
     let verdict = verify(&key, rows, [head]);
     assert!(!verdict.findings.is_empty());
     verdict.findings.iter().for_each(|finding| assert!(!finding.to_string().is_empty()));
+}
+
+/// A copy of a log is read in lines, or refused; so are the heads after it.
+pub fn log_copy(bytes: &[u8]) {
+    for bytes in [bytes.to_vec(), edited(&format!("{ENTRY}\n{ENTRY}\n{NOTE}\n{NOTE}\n"), bytes)] {
+        let (mut reader, mut rest, mut read) = (CopyReader::new(bytes.as_slice()), Vec::new(), 0);
+        while let Ok(Some(piece)) = reader.piece() {
+            match piece {
+                Piece::Entry(entry) => {
+                    read += entry.len() + 1;
+                    let _ = copy::row(entry, 3);
+                }
+                Piece::Line(line) => rest.extend(line),
+            }
+        }
+        assert!(read + rest.len() <= bytes.len() + 1);
+        assert!(copy::heads(&rest, "fuzz").iter().map(|head| head.note.len()).sum::<usize>() <= rest.len() * 3);
+    }
+}
+
+/// A container is read file by file, or refused; and what is read is what would be written.
+pub fn export(bytes: &[u8]) {
+    let mut writer = TarWriter::new(Vec::new(), 7);
+    writer.file("s-7k2m9q/a", bytes.len() as u64, bytes).expect("a name of ours");
+    writer.file("s-7k2m9q/b", 1, &b"x"[..]).expect("a name of ours");
+    let good = writer.finish().expect("memory");
+    let mut near = good.clone();
+    for edit in bytes.chunks_exact(3) {
+        let [high, low, byte] = *edit else { continue };
+        let at = (usize::from(high) << 8 | usize::from(low)) % near.len();
+        near[at] = byte;
+    }
+    for bytes in [bytes.to_vec(), good, near] {
+        let (mut reader, mut again, mut files) = (TarReader::new(bytes.as_slice()), None, Vec::new());
+        while let Ok(Some((name, size))) = reader.next_file() {
+            let mut content = Vec::new();
+            let Ok(_) = reader.read_to_end(&mut content) else { return };
+            again.get_or_insert_with(|| TarWriter::new(Vec::new(), reader.mtime().unwrap_or_default()));
+            files.push((name, size, content));
+        }
+        let Some(mut again) = again else { continue };
+        for (name, size, content) in files {
+            again.file(&name, size, content.as_slice()).expect("it was read");
+        }
+        let again = again.finish().expect("memory");
+        assert!(bytes.starts_with(&again[..again.len() - 1024]));
+    }
+    assert!(Proofs::parse(bytes).is_err());
 }
 
 /// What waits for a lost store: each line is read or refused, and what is read is what would be written.

@@ -13,6 +13,8 @@ pub mod digest;
 pub mod entry;
 pub mod event;
 mod finding;
+pub mod proofs;
+pub mod tar;
 pub mod tree;
 pub mod verify;
 pub mod words;

@@ -11,6 +11,7 @@ mod approve;
 mod backup;
 mod certified;
 mod egress;
+mod exporting;
 mod extend;
 mod fault;
 mod floors;

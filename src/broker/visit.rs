@@ -191,7 +191,7 @@ pub struct Recorded {
 }
 
 /// A visit's recordings, or those of a look from the bastion's own command line.
-async fn recorded(tx: &mut Tx, id: &SessionId) -> Result<Option<Recorded>, Stop> {
+pub(super) async fn recorded(tx: &mut Tx, id: &SessionId) -> Result<Option<Recorded>, Stop> {
     if let Some(row) = tx.session(id).await? {
         let numbers = row.channels.iter().map(|channel| channel.number).collect();
         return Ok(Some(Recorded { host: row.host, sealed: row.sealed, numbers }));

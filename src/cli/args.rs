@@ -2,6 +2,7 @@
 
 mod backup;
 mod ca;
+mod evidence;
 mod host;
 mod policy;
 mod user;
@@ -14,6 +15,7 @@ use crate::config;
 
 pub(super) use backup::Backup;
 pub(super) use ca::{CaCommand, KeyWord, Overlap};
+pub(super) use evidence::{Export, Verify};
 pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
 pub(super) use policy::PolicyCommand;
 pub(super) use user::{AddUser, InviteWords, KeyCommand, KeyWords, RoleWords, UserCommand};
@@ -63,6 +65,8 @@ pub(super) enum Command {
     Ca(CaCommand),
     /// Prove that the log and the recordings are as they were written
     Verify(Verify),
+    /// Take one session's recordings out with all that proves them, or a copy of the log
+    Export(Export),
     /// How this node stands: 0 when all is well, 1 when something is not
     Status,
     /// Copy the running bastion into a new folder, to be put back from there
@@ -109,21 +113,4 @@ pub(super) struct Demo {
     /// The bastion's port; 0 is any [default: the last one, or 2222, or a free one]
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
-}
-
-/// `verify`.
-#[derive(Debug, Args)]
-pub(super) struct Verify {
-    /// Look at this folder of recordings, without config and store
-    #[arg(long, value_name = "DIR", requires = "key")]
-    pub recordings: Option<PathBuf>,
-    /// The public checkpoint key as somebody kept it elsewhere [default: the installation's own]
-    #[arg(long, visible_alias = "public-key", value_name = "FILE")]
-    pub key: Option<PathBuf>,
-    /// A copy of the log, without config and store: what `export --log` wrote, copies of the file `checkpoints`; once for each file
-    #[arg(long, value_name = "FILE", requires = "key")]
-    pub log: Vec<PathBuf>,
-    /// Checkpoints of the log as somebody kept them elsewhere: a copy of the file `checkpoints` in the state folder
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["recordings", "log"])]
-    pub checkpoints: Option<PathBuf>,
 }

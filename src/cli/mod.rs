@@ -9,6 +9,7 @@ mod daemon;
 mod demo;
 mod difference;
 mod evidence;
+mod export;
 mod failure;
 mod hostkeys;
 mod init;
@@ -67,6 +68,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Policy(command) => policy::run(&command, named),
         Command::Ca(command) => administer(named, async |config, broker| ca::run(config, broker, &command).await),
         Command::Verify(verify) => evidence::run(&verify, named),
+        Command::Export(export) => export::run(&export, named),
         Command::Status => status::run(named),
         Command::Backup(backup) => backup::run(&backup, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),

@@ -25,6 +25,7 @@ mod notices;
 mod open;
 mod policies;
 mod postgres;
+mod proving;
 mod requests;
 mod sessions;
 mod snapshot;

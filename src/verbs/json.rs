@@ -85,7 +85,7 @@ fn approval(yes: &Approval) -> Value {
 }
 
 /// A request; `state` says `lapsed` as soon as its time is over, also before the store does.
-pub(super) fn request(request: &Request, now: Timestamp) -> Value {
+pub fn request(request: &Request, now: Timestamp) -> Value {
     let ask = &request.asked;
     let mut value = json!({
         "request": request.id.as_str(),
@@ -148,7 +148,7 @@ pub(super) fn grant(grant: &Grant, now: Timestamp) -> Value {
 }
 
 /// A session, with its recordings if it has ended.
-pub(super) fn session(row: &SessionRow) -> Value {
+pub fn session(row: &SessionRow) -> Value {
     json!({
         "session": row.id.as_str(),
         "state": if row.ended.is_some() { "ended" } else { "live" },

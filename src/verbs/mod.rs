@@ -32,6 +32,8 @@ use std::fmt;
 
 use serde_json::Value;
 
+pub use json::{request as request_json, session as session_json};
+
 use crate::access::names::Actor;
 use crate::access::person::Person;
 use crate::access::refusal::Refusal;

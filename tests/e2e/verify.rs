@@ -84,3 +84,114 @@ fn a_changed_event_is_found() {
         bastion.local(&["verify"]).expect(0);
     }
 }
+
+/// A copy of `from` that stands for itself.
+fn copied(from: &Path, to: &Path) {
+    run(Command::new("cp").arg("-a").arg(from).arg(to), b"").expect(0);
+}
+
+#[test]
+fn copies_of_the_folder_and_the_log_prove_themselves_elsewhere() {
+    let bastion = past();
+    let place = |name: &str| bastion.aside(name).display().to_string();
+    let (key, copy, log) = (place("checkpoint.pub"), place("copy"), place("log.jsonl"));
+    fs::copy(bastion.dir().join("state/checkpoint.pub"), &key).expect("the key");
+    bastion.local(&["export", "--log", "--out", &log]).expect(0);
+    copied(&bastion.dir().join("recordings"), Path::new(&copy));
+    // No config is named from here on.
+    let verify = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
+        run(command.arg("verify").args(["--recordings", &copy, "--public-key", &key]).args(more), b"")
+    };
+    let found = verify(&["--log", &log]).expect(0);
+    assert!(found.text().contains("2 sealed sessions"), "{}", found.told());
+    verify(&[]).expect(0);
+
+    let cast = files(Path::new(&copy), "cast").remove(0);
+    let day = cast.ancestors().nth(2).expect("its day").to_owned();
+    let aside = bastion.aside("day");
+    fs::rename(&day, &aside).expect("moved");
+    verify(&[]).expect(0);
+    let found = verify(&["--log", &log, "--json"]).expect(1);
+    let told: serde_json::Value = serde_json::from_slice(&found.stdout).expect("JSON");
+    let missing = told["recordings"]["findings"].as_array().expect("a list");
+    assert_eq!(missing.len(), bastion.sessions().len().min(2), "{told}");
+    assert!(missing.iter().all(|f| f["finding"] == "missing" && f["session"].is_string() && f["path"].is_string()), "{told}");
+    fs::rename(&aside, &day).expect("moved back");
+
+    // The log was cut, an entry was changed, two changed places.
+    let whole = fs::read_to_string(&log).expect("the copy");
+    let lines: Vec<&str> = whole.lines().collect();
+    let entries = lines.iter().filter(|line| line.starts_with('{')).count();
+    let without = |gone: usize| lines.iter().enumerate().filter(|(n, _)| *n != gone).map(|(_, line)| format!("{line}\n")).collect::<String>();
+    let mut swapped = lines.clone();
+    swapped.swap(2, 3);
+    for (what, text) in [
+        ("a cut tail", without(entries - 2)),
+        ("a missing entry", without(3)),
+        ("a changed name", whole.replacen("alice", "alica", 1)),
+        ("two that changed places", swapped.join("\n") + "\n"),
+    ] {
+        fs::write(&log, text).expect("written");
+        let found = verify(&["--log", &log]);
+        assert_eq!(found.code, Some(1), "{what}: {}", found.told());
+    }
+    let heads = place("heads");
+    fs::copy(bastion.dir().join("state/checkpoints"), &heads).expect("the heads");
+    assert!(verify(&["--log", &heads]).expect(1).told().contains("export --log"));
+}
+
+#[test]
+fn an_export_proves_itself_with_nothing_else() {
+    let bastion = past();
+    let session = bastion.sessions().remove(0);
+    let file = bastion.aside("evidence.tar");
+    let out = file.display().to_string();
+    bastion.local(&["export", "--session", &session, "--out", &out, "--to", "vera"]).expect(1);
+    bastion.local(&["export", "--session", &session, "--out", &out, "--purpose", "case 4711"]).expect(0);
+    let event = bastion.events().into_iter().find(|e| e["event"] == "recordings-exported").expect("the event");
+    assert!(event["actor"].as_str().is_some_and(|actor| actor.starts_with("local:")), "{event}");
+    assert!(!event.to_string().contains("4711"), "{event}");
+    bastion.local(&["export", "--session", &session, "--out", &out]).expect(1);
+
+    let key = bastion.aside("checkpoint.pub");
+    fs::copy(bastion.dir().join("state/checkpoint.pub"), &key).expect("the key");
+    let verify = |file: &Path, key: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
+        command.arg("verify").arg("--export").arg(file);
+        if let Some(key) = key {
+            command.arg("--key").arg(key);
+        }
+        run(&mut command, b"")
+    };
+    let said = verify(&file, Some(&key)).expect(0);
+    assert!(said.text().contains(&format!("{session}: 1 recordings")), "{}", said.told());
+    assert!(verify(&file, None).expect(0).text().contains("compare it with the one you keep"));
+
+    // Any byte: those of the list and the ends, and some in between.
+    let good = fs::read(&file).expect("the export");
+    let bad = bastion.aside("bad.tar");
+    let step = good.len() / 40;
+    for at in (0..good.len()).step_by(step).chain([good.len() - 1, 600, 1100]) {
+        let mut wrong = good.clone();
+        wrong[at] ^= 1;
+        fs::write(&bad, wrong).expect("written");
+        let found = verify(&bad, Some(&key));
+        assert_eq!(found.code, Some(1), "byte {at}: {}", found.told());
+    }
+    fs::write(&bad, &good[..good.len() - 512]).expect("written");
+    verify(&bad, Some(&key)).expect(1);
+
+    // Without us, as its README says.
+    let home = bastion.aside("unpacked");
+    fs::create_dir(&home).expect("a folder");
+    run(Command::new("tar").arg("-xf").arg(&file).arg("-C").arg(&home), b"").expect(0);
+    let home = home.join(&session);
+    let readme = fs::read_to_string(home.join("README.txt")).expect("its page");
+    let lines: Vec<&str> = readme.lines().skip_while(|line| !line.starts_with("1. ")).collect();
+    let commands = lines.iter().filter(|line| line.starts_with("     ")).map(|line| format!("{}\n", &line[5..])).collect::<String>();
+    let script = format!("set -e\n{}", commands.replace("sha256sum *.cast;", "sha256sum *.cast >/dev/null;"));
+    let ran = run(Command::new("bash").arg("-c").arg(&script).current_dir(&home), b"").expect(0);
+    assert!(ran.text().matches("is in the log").count() >= 4 && ran.text().contains("Signature Verified Successfully"), "{}", ran.told());
+    assert!(fs::read_to_string(home.join("texts.json")).expect("texts").contains("look after ticket 4711"));
+}

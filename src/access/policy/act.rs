@@ -17,6 +17,8 @@ pub enum Act {
     Recordings,
     /// Play recordings.
     Replay,
+    /// Have recordings taken out with what proves them, as a file that is made on the bastion's own command line.
+    Export,
     /// End a grant that is not one's own; with it, see grants.
     Revoke,
     /// End a session that is not one's own.
@@ -29,7 +31,8 @@ pub enum Act {
 
 impl Act {
     /// All that are built, in the order in which they are told.
-    pub const ALL: [Self; 7] = [Self::Sessions, Self::Recordings, Self::Replay, Self::Revoke, Self::Kill, Self::Hosts, Self::Users];
+    pub const ALL: [Self; 8] =
+        [Self::Sessions, Self::Recordings, Self::Replay, Self::Export, Self::Revoke, Self::Kill, Self::Hosts, Self::Users];
 
     /// The word in the policy.
     pub fn as_str(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Act {
             Self::Sessions => "sessions",
             Self::Recordings => "recordings",
             Self::Replay => "replay",
+            Self::Export => "export",
             Self::Revoke => "revoke",
             Self::Kill => "kill",
             Self::Hosts => "hosts",
@@ -50,6 +54,7 @@ impl Act {
             Self::Sessions => "see the sessions of others",
             Self::Recordings => "find recordings",
             Self::Replay => "replay recordings",
+            Self::Export => "have recordings exported",
             Self::Revoke => "revoke grants",
             Self::Kill => "kill sessions",
             Self::Hosts => "see every host",
@@ -69,6 +74,6 @@ impl FromStr for Act {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let act = Self::ALL.into_iter().find(|act| act.as_str() == text);
-        act.ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, revoke, kill, hosts, users"))
+        act.ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, export, revoke, kill, hosts, users"))
     }
 }

@@ -104,6 +104,22 @@ macro_rules! visits {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         purpose: Option<Commitment>,
     }
+    /// Somebody took a session's recordings out, with what proves them; the entry's actor.
+    RecordingsExported = "recordings-exported" {
+        /// Whose recordings.
+        session: SessionId,
+        /// For whom.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<User>,
+        /// What for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purpose: Option<Commitment>,
+    }
+    /// Somebody took a copy of the log out; the entry's actor.
+    LogExported = "log-exported" {
+        /// How many entries it has: all before this one.
+        entries: u64,
+    }
     } };
 }
 pub(super) use visits;

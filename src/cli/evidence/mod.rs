@@ -1,6 +1,7 @@
 //! `verify`: reads the log and the recordings again, offline, and says what does not fit.
 
 mod copies;
+mod export;
 mod progress;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use crate::audit::verify::{LogCheck, Row, Verdict};
 use crate::config::Config;
 use crate::recording::{Finding, Logged, survey};
 use crate::store::{CheckpointFile, Reader};
-use progress::Shown;
+pub(super) use progress::Shown;
 
 /// Entries read at a time.
 const PAGE: u32 = 2_000;
@@ -44,6 +45,9 @@ pub(super) fn run(verify: &Verify, named: Option<&Path>) -> Outcome {
     let kept = verify.key.as_deref().map(kept_keys).transpose()?;
     if let Some(keys) = kept.as_ref().filter(|_| verify.recordings.is_some() || !verify.log.is_empty()) {
         return Ok(said(&elsewhere(verify, keys)?));
+    }
+    if let Some(file) = &verify.export {
+        return Ok(said(&[export::part(file, kept)?]));
     }
     let config = place::config(named)?;
     let parts = open::block_on(installation(&config, kept, verify.checkpoints.as_deref()))?;
