@@ -129,7 +129,8 @@ fn padding_of(size: u64) -> usize {
 
 /// A name of ours: words with dots and strokes, never up, never from the root.
 fn is_name(name: &str) -> bool {
-    let part = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+    let part =
+        |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
     name.len() <= LONGEST_NAME && name.split('/').all(part)
 }
 
@@ -138,11 +139,8 @@ fn header(name: &str, size: u64, mtime: u64) -> Option<[u8; BLOCK]> {
         return None;
     }
     let mut block = ZEROS;
-    let size = if size < OCTAL_SIZES {
-        format!("{size:011o}\0").into_bytes()
-    } else {
-        [&[0x80, 0, 0, 0][..], &size.to_be_bytes()].concat()
-    };
+    let size =
+        if size < OCTAL_SIZES { format!("{size:011o}\0").into_bytes() } else { [&[0x80, 0, 0, 0][..], &size.to_be_bytes()].concat() };
     let mtime = format!("{mtime:011o}\0");
     let fields: [(usize, &[u8]); 11] = [
         (0, name.as_bytes()),

@@ -37,13 +37,13 @@ use crate::access::names::{Actor, GrantId, HostName, Login, RequestId, RuleId, S
 use crate::access::time::Timestamp;
 
 pub use deck::{Deck, Key};
+pub use finding::{Finding, Wrong};
 pub use frames::{Body, Frame, Seq};
 pub use journal::{Journal, Level};
 pub use manifest::{Manifest, ManifestSigner, SealedChannel, SealedSession};
 pub use player::{Pace, PlayFrame, Player};
 pub use recorder::Recorder;
 pub use sealing::{INTERRUPTED, RecoveredSession, recover};
-pub use finding::{Finding, Wrong};
 pub use verify::{Logged, Progress, Survey, survey};
 
 /// What a recording says about its session. Written at the journal's head, into every file's `x_jit` and into the manifest.

@@ -104,7 +104,11 @@ impl Survey {
         }
         let seen = |id: &SessionId| self.sealed.contains_key(id) || self.unsealed.contains(id);
         let missing = log.sealed.iter().filter(|(id, _)| !seen(id));
-        self.findings.extend(missing.map(|(id, (_, folder))| Finding { path: folder.clone(), session: Some(id.clone()), what: Wrong::Missing }));
+        self.findings.extend(missing.map(|(id, (_, folder))| Finding {
+            path: folder.clone(),
+            session: Some(id.clone()),
+            what: Wrong::Missing,
+        }));
         self.alone()
     }
 

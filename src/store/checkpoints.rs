@@ -13,8 +13,8 @@ use rustix::fs::{FlockOperation, flock};
 use super::sql::sql;
 use super::{Reader, Store, StoreError, count, stored};
 use crate::access::time::Timestamp;
-use crate::audit::copy;
 use crate::audit::checkpoint::{Checkpoint, Note, NoteError};
+use crate::audit::copy;
 use crate::audit::verify::Head;
 
 /// The file of checkpoints outside the database. Several processes may append to it: each takes a lock on it.

@@ -11,8 +11,10 @@ use crate::audit::tree::NodeId;
 impl Reader {
     /// The nodes whose logs have entries of `since` or later, and the number of the first of them.
     pub async fn logs_since(&self, since: Timestamp) -> Result<Vec<(String, u64)>, StoreError> {
-        let rows: Vec<(String, i64)> =
-            sql("SELECT node, MIN(seq) FROM events WHERE time >= $1 GROUP BY node ORDER BY node").bind(since.micros()).fetch_all(&self.pool).await?;
+        let rows: Vec<(String, i64)> = sql("SELECT node, MIN(seq) FROM events WHERE time >= $1 GROUP BY node ORDER BY node")
+            .bind(since.micros())
+            .fetch_all(&self.pool)
+            .await?;
         rows.into_iter().map(|(node, seq)| Ok((node.clone(), count("events", &node, seq)?))).collect()
     }
 

@@ -123,7 +123,8 @@ fn copies_of_the_folder_and_the_log_prove_themselves_elsewhere() {
     let whole = fs::read_to_string(&log).expect("the copy");
     let lines: Vec<&str> = whole.lines().collect();
     let entries = lines.iter().filter(|line| line.starts_with('{')).count();
-    let without = |gone: usize| lines.iter().enumerate().filter(|(n, _)| *n != gone).map(|(_, line)| format!("{line}\n")).collect::<String>();
+    let without =
+        |gone: usize| lines.iter().enumerate().filter(|(n, _)| *n != gone).map(|(_, line)| format!("{line}\n")).collect::<String>();
     let mut swapped = lines.clone();
     swapped.swap(2, 3);
     for (what, text) in [

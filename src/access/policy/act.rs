@@ -74,6 +74,8 @@ impl FromStr for Act {
 
     fn from_str(text: &str) -> Result<Self, BadName> {
         let act = Self::ALL.into_iter().find(|act| act.as_str() == text);
-        act.ok_or_else(|| BadName::new("word for an act", text, "it is one of sessions, recordings, replay, export, revoke, kill, hosts, users"))
+        act.ok_or_else(|| {
+            BadName::new("word for an act", text, "it is one of sessions, recordings, replay, export, revoke, kill, hosts, users")
+        })
     }
 }

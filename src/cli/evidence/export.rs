@@ -70,7 +70,8 @@ pub(super) fn part(file: &Path, kept: Option<Vec<NoteKey>>) -> Result<Part, Fail
         summary.push_str(&format!("\n  by the key that it carries itself: compare it with the one you keep\n  {key}"));
     }
     let findings = export.wrong.into_iter().map(|text| (text.clone(), json!({ "text": text }))).collect();
-    let json = json!({ "file": file, "session": session, "recordings": recordings, "events": events.len(), "key": key, "own_key": by_its_own });
+    let json =
+        json!({ "file": file, "session": session, "recordings": recordings, "events": events.len(), "key": key, "own_key": by_its_own });
     Ok(Part { what: "export", summary, findings, json })
 }
 
@@ -143,7 +144,8 @@ impl Export {
                 None => self.found(format!("{SUMS}: a line that cannot be read")),
             }
         }
-        let names: Vec<String> = listed.keys().chain(self.digests.keys()).filter(|name| ![SUMS, SIGNATURE].contains(&name.as_str())).cloned().collect();
+        let names: Vec<String> =
+            listed.keys().chain(self.digests.keys()).filter(|name| ![SUMS, SIGNATURE].contains(&name.as_str())).cloned().collect();
         for name in names.into_iter().collect::<std::collections::BTreeSet<_>>() {
             match (listed.get(&name), self.digests.get(&name)) {
                 (Some(one), Some(other)) if one == other => {}

@@ -25,7 +25,9 @@ pub(super) async fn run(config: &Config, store: Store, part: &Path, out: &Path) 
     broker.export_log(&local::actor(), entries).await?;
     finish(part, out)?;
     let shown = out.display();
-    let text = format!("{shown}: {entries} entries, {heads} signed heads\nto check it, on any machine:  jit-bastion verify --log {shown} --key checkpoint.pub --recordings DIR\n");
+    let text = format!(
+        "{shown}: {entries} entries, {heads} signed heads\nto check it, on any machine:  jit-bastion verify --log {shown} --key checkpoint.pub --recordings DIR\n"
+    );
     Ok(Said::done(text, json!({ "log": out, "entries": entries, "heads": heads })))
 }
 

@@ -73,7 +73,11 @@ pub(super) fn run(words: &Export, named: Option<&Path>) -> Outcome {
 fn part(out: &Path) -> Result<PathBuf, Failure> {
     let name = out.file_name().ok_or_else(|| Failure::Usage(format!("{} is no name of a new file", out.display())))?;
     if out.exists() {
-        return Err(Failure::refused("exists", format!("{} is there already, and export overwrites nothing", out.display()), "name a new file"));
+        return Err(Failure::refused(
+            "exists",
+            format!("{} is there already, and export overwrites nothing", out.display()),
+            "name a new file",
+        ));
     }
     let part = out.with_file_name(format!("{}.part", name.to_string_lossy()));
     if part.exists() {

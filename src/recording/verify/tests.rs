@@ -103,47 +103,72 @@ const DAMAGES: &[Damage] = &[
     ("a file deleted", |s| std::fs::remove_file(s.join("01-exec.cast")).unwrap(), &["S/01-exec.cast: missing"]),
     ("the manifest deleted", |s| std::fs::remove_file(s.join("manifest.json")).unwrap(), &["S: not sealed"]),
     ("a byte changed", |s| edit(&s.join("02-exec.cast"), |b| b[9] ^= 1), &["S/02-exec.cast: changed since it was sealed"]),
-    ("the manifest changed", |s| edit(&s.join("manifest.json"), |b| *b = renamed(b)), &[
-        "S/manifest.json: changed since it was sealed",
-        "S/manifest.json: not a manifest of ours: its signature is wrong",
-    ]),
-    ("the manifest is nonsense", |s| edit(&s.join("manifest.json"), |b| b.truncate(9)), &[
-        "S/manifest.json: not a manifest of ours: EOF while parsing a string at line 1 column 9",
-    ]),
-    ("truncated", |s| edit(&s.join("01-exec.cast"), |b| b.truncate(b.len() - 3)), &["S/01-exec.cast: changed since it was sealed: N bytes instead of N"]),
+    (
+        "the manifest changed",
+        |s| edit(&s.join("manifest.json"), |b| *b = renamed(b)),
+        &["S/manifest.json: changed since it was sealed", "S/manifest.json: not a manifest of ours: its signature is wrong"],
+    ),
+    (
+        "the manifest is nonsense",
+        |s| edit(&s.join("manifest.json"), |b| b.truncate(9)),
+        &["S/manifest.json: not a manifest of ours: EOF while parsing a string at line 1 column 9"],
+    ),
+    (
+        "truncated",
+        |s| edit(&s.join("01-exec.cast"), |b| b.truncate(b.len() - 3)),
+        &["S/01-exec.cast: changed since it was sealed: N bytes instead of N"],
+    ),
     ("empty", |s| edit(&s.join("01-exec.cast"), Vec::clear), &["S/01-exec.cast: changed since it was sealed: N bytes instead of N"]),
-    ("longer", |s| edit(&s.join("01-exec.cast"), |b| b.push(b'\n')), &["S/01-exec.cast: changed since it was sealed: N bytes instead of N"]),
+    (
+        "longer",
+        |s| edit(&s.join("01-exec.cast"), |b| b.push(b'\n')),
+        &["S/01-exec.cast: changed since it was sealed: N bytes instead of N"],
+    ),
     ("two files swapped", swap, &["S/01-exec.cast: changed since it was sealed", "S/02-exec.cast: changed since it was sealed"]),
     ("a part left", |s| std::fs::write(s.join("03-shell.cast.part"), "x").unwrap(), &["S/03-shell.cast.part: not sealed"]),
     ("a foreign file", |s| std::fs::write(s.join("notes\u{1b}[2J"), "x").unwrap(), &["S/notes\\u{1b}[2J: does not belong here"]),
     ("a foreign folder", |s| std::fs::create_dir_all(s.join("a/b/c/d")).unwrap(), &["S/a: does not belong here: it is a folder"]),
     ("a link in a file's place", link, &["S/01-exec.cast: does not belong here: it is a symbolic link"]),
-    ("a link in the manifest's place", |s| moved_behind_a_link(&s.join("manifest.json")), &[
-        "S/manifest.json: does not belong here: it is a symbolic link",
-        "2026/11/aside: does not belong here",
-    ]),
+    (
+        "a link in the manifest's place",
+        |s| moved_behind_a_link(&s.join("manifest.json")),
+        &["S/manifest.json: does not belong here: it is a symbolic link", "2026/11/aside: does not belong here"],
+    ),
     ("a pipe in a file's place", |s| pipe(&s.join("01-exec.cast")), &["S/01-exec.cast: does not belong here: it is a pipe"]),
     ("a pipe in the manifest's place", |s| pipe(&s.join("manifest.json")), &["S/manifest.json: does not belong here: it is a pipe"]),
     ("a socket", |s| drop(UnixListener::bind(s.join("x")).unwrap()), &["S/x: does not belong here: it is a socket"]),
-    ("links in circles", |s| symlink(s.ancestors().nth(4).unwrap(), s.parent().unwrap().join("s-000009")).unwrap(), &[
-        "2026/11/21/s-000009: does not belong here: it is a symbolic link",
-    ]),
-    ("the day behind a link", |s| moved_behind_a_link(s.parent().unwrap()), &[
-        "2026/11/21: does not belong here: it is a symbolic link",
-        "S: missing",
-        "2026/11/aside: does not belong here",
-    ]),
-    ("a name that is almost a session's", |s| std::fs::create_dir(s.with_file_name("S-000003")).unwrap(), &["2026/11/21/S-000003: does not belong here"]),
+    (
+        "links in circles",
+        |s| symlink(s.ancestors().nth(4).unwrap(), s.parent().unwrap().join("s-000009")).unwrap(),
+        &["2026/11/21/s-000009: does not belong here: it is a symbolic link"],
+    ),
+    (
+        "the day behind a link",
+        |s| moved_behind_a_link(s.parent().unwrap()),
+        &["2026/11/21: does not belong here: it is a symbolic link", "S: missing", "2026/11/aside: does not belong here"],
+    ),
+    (
+        "a name that is almost a session's",
+        |s| std::fs::create_dir(s.with_file_name("S-000003")).unwrap(),
+        &["2026/11/21/S-000003: does not belong here"],
+    ),
     ("a session's copy on another day", copied, &["2026/11/20/s-000001/manifest.json: does not belong here"]),
-    ("the session moved to another day", |s| std::fs::rename(s.parent().unwrap(), s.ancestors().nth(2).unwrap().join("20")).unwrap(), &[
-        "2026/11/20/s-000001/manifest.json: does not belong here",
-        "S: missing",
-    ]),
-    ("a file where a session should be", |s| std::fs::write(s.with_file_name("s-000004"), "").unwrap(), &[
-        "2026/11/21/s-000004: does not belong here: it is a file",
-    ]),
+    (
+        "the session moved to another day",
+        |s| std::fs::rename(s.parent().unwrap(), s.ancestors().nth(2).unwrap().join("20")).unwrap(),
+        &["2026/11/20/s-000001/manifest.json: does not belong here", "S: missing"],
+    ),
+    (
+        "a file where a session should be",
+        |s| std::fs::write(s.with_file_name("s-000004"), "").unwrap(),
+        &["2026/11/21/s-000004: does not belong here: it is a file"],
+    ),
     ("a huge manifest", |s| huge(&s.join("manifest.json")), &["S/manifest.json: not a manifest of ours: too long for a manifest"]),
-    ("a file as large as no disk", |s| huge(&s.join("01-exec.cast")), &["S/01-exec.cast: changed since it was sealed: N bytes instead of N"]),
+    (
+        "a file as large as no disk",
+        |s| huge(&s.join("01-exec.cast")),
+        &["S/01-exec.cast: changed since it was sealed: N bytes instead of N"],
+    ),
     ("the session deleted", |s| std::fs::remove_dir_all(s).unwrap(), &["S: missing"]),
     ("everything deleted", |s| std::fs::remove_dir_all(s.ancestors().nth(3).unwrap()).unwrap(), &["S: missing"]),
 ];
