@@ -37,9 +37,10 @@ impl Broker {
     /// disabled; who is disabled stays so. What differs comes back; `dry` changes nothing. Live sessions that would not be given any more
     /// fall.
     pub async fn apply_users(&self, by: &Actor, users: Vec<Described>, prune: bool, dry: bool) -> Result<Vec<Change<KnownUser>>, Error> {
-        let (actor, policy) = (by.clone(), self.policy());
+        let (actor, policy) = (by.clone(), self.in_force());
         let applied = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let is: Vec<KnownUser> = tx.users().await?.iter().map(KnownUser::from).collect();
                 let shall = wanted(&is, &users, prune);
                 let found = changes(is, shall, |standing| standing.account.user.clone(), false);

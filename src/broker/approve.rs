@@ -1,10 +1,10 @@
 //! Deciding: yes by as many humans as the rule wants, or one no.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::extend::extended;
 use super::fault::Stop;
+use super::laws::InForce;
 use super::people::present;
 use super::request::{begun, seen};
 use super::{Broker, Error};
@@ -16,7 +16,7 @@ use crate::access::policy::{BoundRule, Policy};
 use crate::access::refusal::Refusal;
 use crate::access::request::{Approval, Makes, Request};
 use crate::access::signature::Signature;
-use crate::access::time::{Clock, Span, Timestamp};
+use crate::access::time::{Span, Timestamp};
 use crate::audit::commitment::Salt;
 use crate::audit::event::{Begin, Event};
 use crate::store::{Act, Outcome, Tx, Urgency};
@@ -52,8 +52,7 @@ impl Broker {
     pub async fn approve(&self, who: &Person, id: &RequestId, yes: Yes) -> Result<Decided, Error> {
         let decided = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
             let approving = Approving {
-                policy: self.policy(),
-                clock: Arc::clone(&self.clock),
+                policy: self.in_force(),
                 user: who.user.clone(),
                 id: id.clone(),
                 yes: yes.clone(),
@@ -73,9 +72,10 @@ impl Broker {
     /// `who` says no; one is enough.
     pub async fn deny(&self, who: &Person, id: &RequestId, note: Note) -> Result<Request, Error> {
         let denied = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
-            let (policy, user, id, note, salt) = (self.policy(), who.user.clone(), id.clone(), note.clone(), self.salt());
+            let (policy, user, id, note, salt) = (self.in_force(), who.user.clone(), id.clone(), note.clone(), self.salt());
             move |tx: &mut Tx| -> Act<'_, Request, Stop> {
                 Box::pin(async move {
+                    let policy = policy.now();
                     let (kept, person) = seen(tx, &policy, &user, &id).await?;
                     let said = tx.keep_text(note.as_str(), &salt).await?;
                     let no = Approval::new(user, tx.now(), Some(note));
@@ -90,8 +90,7 @@ impl Broker {
 }
 
 struct Approving {
-    policy: Arc<Policy>,
-    clock: Arc<dyn Clock>,
+    policy: InForce,
     user: User,
     id: RequestId,
     yes: Yes,
@@ -101,7 +100,8 @@ struct Approving {
 
 impl Approving {
     async fn run(self, tx: &mut Tx) -> Result<Outcome<Decided>, Stop> {
-        let (kept, approver) = seen(tx, &self.policy, &self.user, &self.id).await?;
+        let policy = self.policy.now();
+        let (kept, approver) = seen(tx, &policy, &self.user, &self.id).await?;
         let Yes { note, length, channels, signature, digest } = self.yes;
         if let Some(read) = digest.filter(|read| !kept.request.is_digest(read, length, channels.as_ref())) {
             return Err(other_text(&kept.request, &read).into());
@@ -110,10 +110,10 @@ impl Approving {
             theirs(tx, &self.user, signature).await?;
         }
         let yes = Approval { by: self.user, at: tx.now(), note, length, channels, signature };
-        let makes = makes(tx, &kept.request, self.grants, self.clock.now()).await?;
+        let makes = makes(tx, &kept.request, self.grants).await?;
         let (present, lost) = earlier(tx, &kept.request).await?;
         let (after, grant) = kept.request.clone().approve(yes.clone(), &approver, makes.clone(), &present)?;
-        still_stands(tx, &self.policy, &after, grant.as_ref()).await?;
+        still_stands(tx, &policy, &after, grant.as_ref()).await?;
         let note = match &yes.note {
             Some(note) => Some(tx.keep_text(note.as_str(), &self.salt).await?),
             None => None,
@@ -148,11 +148,11 @@ impl Approving {
     }
 }
 
-/// What the last yes would make. What is over at `now` is not extended: the transaction may have waited behind others.
-async fn makes(tx: &mut Tx, request: &Request, new: Vec<GrantId>, now: Timestamp) -> Result<Makes, Stop> {
+/// What the last yes would make. What is over by now is not extended.
+async fn makes(tx: &mut Tx, request: &Request, new: Vec<GrantId>) -> Result<Makes, Stop> {
     let Some(id) = &request.asked.extends else { return Ok(Makes::New(tx.free_grant_id(new).await?)) };
     let grant = tx.grant(id).await?.ok_or_else(|| Refusal::no_such("grant", id))?;
-    Ok(Makes::Later(grant.stands(now).map(|()| grant)?))
+    Ok(Makes::Later(grant.stands(tx.now()).map(|()| grant)?))
 }
 
 /// A signature counts only by a key that is the approver's now.

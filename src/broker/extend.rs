@@ -1,10 +1,9 @@
 //! More time: at once where the bound rule lets the holder, else by a request that the same approvers decide.
 
-use std::sync::Arc;
-
 use super::admit::still_given;
 use super::approve::said_enough;
 use super::fault::Stop;
+use super::laws::InForce;
 use super::people::{place, present};
 use super::request::{Filed, filed, last_signature, same_or_refused};
 use super::rights::{known, may_know};
@@ -12,10 +11,10 @@ use super::{Broker, Error};
 use crate::access::grant::Grant;
 use crate::access::names::{Actor, GrantId, Reason, RequestId, User};
 use crate::access::person::Person;
-use crate::access::policy::{BoundRule, Policy};
+use crate::access::policy::BoundRule;
 use crate::access::refusal::Refusal;
 use crate::access::request::{Ask, Makes, Request, When};
-use crate::access::time::{Clock, Span, Timestamp};
+use crate::access::time::{Span, Timestamp};
 use crate::audit::commitment::{Commitment, Salt};
 use crate::audit::event::Event;
 use crate::store::{Act, Outcome, Tx, Urgency};
@@ -36,8 +35,7 @@ impl Broker {
         self.lapse_due().await?;
         let extended = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
             let extending = Extending {
-                policy: self.policy(),
-                clock: Arc::clone(&self.clock),
+                policy: self.in_force(),
                 user: who.user.clone(),
                 grant: id.clone(),
                 length,
@@ -54,8 +52,7 @@ impl Broker {
 }
 
 struct Extending {
-    policy: Arc<Policy>,
-    clock: Arc<dyn Clock>,
+    policy: InForce,
     user: User,
     grant: GrantId,
     length: Span,
@@ -66,19 +63,20 @@ struct Extending {
 
 impl Extending {
     async fn run(self, tx: &mut Tx) -> Result<Outcome<Extended>, Stop> {
+        let policy = self.policy.now();
         let person = present(tx, &self.user).await?;
         let before = known(tx, &self.grant).await?;
         let host = place(tx, &before.host).await?;
-        may_know(&self.policy, &person, &before, &host)?;
+        may_know(&policy, &person, &before, &host)?;
         if before.user != person.user {
             let refusal = Refusal::new("not-yours", format!("{} is the grant of {}", before.id, before.user));
             return Err(refusal.hint("only its holder extends a grant").into());
         }
-        // The clock of this moment: the transaction may have waited behind others, and what is over stays over.
-        before.stands(self.clock.now())?;
-        still_given(&self.policy, &person, &host, &before.login, &before.channels)?;
+        // What is over stays over.
+        before.stands(tx.now())?;
+        still_given(&policy, &person, &host, &before.login, &before.channels)?;
         let first = tx.request(&before.request).await?.ok_or_else(|| Refusal::no_such("request", &before.request))?.request;
-        let rule = self.policy.tightened(&first.rule, &person, &host, &before.login, &before.channels);
+        let rule = policy.tightened(&first.rule, &person, &host, &before.login, &before.channels);
         said_enough(&self.reason, first.asked.ticket.as_ref(), &rule)?;
         match before.by_oneself(self.length, &rule) {
             Some(ends) => {

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Broker;
 use crate::access::refusal::Refusal;
-use crate::store::StoreError;
+use crate::store::{Failing, StoreError};
 
 /// Why an act did not happen. Nothing of it has.
 #[derive(Debug, Error)]
@@ -84,6 +84,15 @@ impl From<Refusal> for Stop {
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl Failing for Stop {
+    fn store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) => Some(error),
+            Self::Refused(_) => None,
+        }
     }
 }
 

@@ -82,9 +82,10 @@ impl Broker {
     /// A registered host speaks with other keys from here on: what was trusted, and what is. A visit that is being set up at this moment
     /// does not begin.
     pub async fn trust_host(&self, by: &Actor, name: &HostName, how: Trusting) -> Result<Change<Vec<HostTrust>>, Error> {
-        let (name, who, policy) = (name.clone(), by.clone(), self.policy());
+        let (name, who, policy) = (name.clone(), by.clone(), self.in_force());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let before = registered(tx, &name).await?;
                 let mut after = Host { trust: how.of(&before)?, ..before.clone() };
                 after.trust.sort_by_key(|line| matches!(line, HostTrust::Authority(_)));
@@ -121,9 +122,10 @@ impl Broker {
     /// comes back; `dry` changes nothing. Live sessions that would not be given any more fall.
     pub async fn apply_hosts(&self, by: &Actor, hosts: Vec<Host>, prune: bool, dry: bool) -> Result<Vec<Change<Host>>, Error> {
         hosts.iter().try_for_each(Host::whole)?;
-        let (who, policy) = (by.clone(), self.policy());
+        let (who, policy) = (by.clone(), self.in_force());
         let applied = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let is = tx.hosts().await?;
                 let mut will: BTreeMap<&HostName, &Host> = is.iter().filter(|_| !prune).map(|host| (&host.name, host)).collect();
                 will.extend(hosts.iter().map(|host| (&host.name, host)));

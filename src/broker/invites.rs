@@ -54,9 +54,10 @@ impl Broker {
             state: InviteState::Open,
             offer: None,
         };
-        let (policy, actor) = (self.policy(), by.clone());
+        let (policy, actor) = (self.in_force(), by.clone());
         let invite = self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let event = invited(tx, &policy, &actor, &account, &invite).await?;
                 if !tx.add_invite(&invite, &hash, &actor).await? {
                     return Err(crate::store::StoreError::Ids.into());
@@ -110,9 +111,10 @@ impl Broker {
     /// The key that was offered for `user` is theirs from here on; its fingerprint. Whoever confirms names it, as its owner read it to them:
     /// without it they are told what was offered, and nothing is confirmed.
     pub async fn confirm_invite(&self, by: &Actor, user: &User, fingerprint: Option<&str>) -> Result<String, Error> {
-        let (user, named, policy, actor) = (user.clone(), fingerprint.map(str::to_owned), self.policy(), by.clone());
+        let (user, named, policy, actor) = (user.clone(), fingerprint.map(str::to_owned), self.in_force(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let (invite, offer) = waiting(tx, &policy, &actor, &user).await?;
                 compared(&actor, &user, &offer, named.as_deref())?;
                 let key = offer.authorized_key.parse().map_err(|e| crate::store::StoreError::row("invites", invite.id.as_str(), e))?;
@@ -129,9 +131,10 @@ impl Broker {
 
     /// The key that was offered for `user` is not theirs.
     pub async fn refuse_invite(&self, by: &Actor, user: &User, note: Option<Note>) -> Result<String, Error> {
-        let (user, policy, actor, salt) = (user.clone(), self.policy(), by.clone(), self.salt());
+        let (user, policy, actor, salt) = (user.clone(), self.in_force(), by.clone(), self.salt());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let (invite, offer) = waiting(tx, &policy, &actor, &user).await?;
                 let note = match note {
                     Some(note) => Some(tx.keep_text(note.as_str(), &salt).await?),

@@ -1,6 +1,6 @@
 //! The policy in force: read, tried against its own tests, swapped. A wrong one never replaces a right one.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::fault::Stop;
 use super::floors::tighten;
@@ -9,9 +9,29 @@ use crate::access::names::Actor;
 use crate::access::person::Person;
 use crate::access::policy::{Difference, Direction, Policy};
 use crate::access::refusal::Refusal;
+use crate::audit::commitment::Salt;
 use crate::audit::digest::Digest;
 use crate::audit::event::Event;
-use crate::store::{Act, Outcome, StoreError, Tx, Urgency};
+use crate::store::{Outcome, StoreError, Tx, Urgency};
+
+/// The policy in force, whichever that is when it is asked for.
+#[derive(Clone)]
+pub(super) struct InForce(Arc<RwLock<Arc<Policy>>>);
+
+impl InForce {
+    /// The one that allows nothing.
+    pub(super) fn nothing() -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(Policy::empty()))))
+    }
+
+    pub(super) fn now(&self) -> Arc<Policy> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set(&self, policy: Arc<Policy>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = policy;
+    }
+}
 
 impl Broker {
     /// Reads the policy file and puts it in force, at the start and at each reload; live sessions that it does not give any more fall.
@@ -23,8 +43,6 @@ impl Broker {
             Ok(policy) => {
                 let policy = Arc::new(policy);
                 self.take(by, &policy).await?;
-                *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&policy);
-                self.ring();
                 self.cut_now().await;
                 Ok(policy)
             }
@@ -42,33 +60,21 @@ impl Broker {
         }
     }
 
-    /// Keeps the policy and what it changes, and names the approvers whom its floors add to what waits.
+    /// Keeps the policy and what it changes, names the approvers whom its floors add to what waits, and puts it in force: whatever stands
+    /// behind this act in the queue is judged by it.
     async fn take(&self, by: &Actor, policy: &Arc<Policy>) -> Result<(), Error> {
-        let difference = Arc::new(self.difference(policy).await?);
-        let taken = self.act_anew(Urgency::Ordinary, by.clone(), || {
-            let (policy, difference, node, salt) = (Arc::clone(policy), Arc::clone(&difference), self.node().to_owned(), self.salt());
-            move |tx: &mut Tx| -> Act<'_, (), Stop> {
-                Box::pin(async move {
-                    tx.keep_policy(&node, &policy.digest(), policy.text()).await?;
-                    name_deciders(tx, &policy).await?;
-                    let diff = match difference.changes.is_empty() {
-                        true => None,
-                        false => Some(tx.keep_text(&shortened(&difference.to_string()), &salt).await?),
-                    };
-                    let users = |direction| difference.users(direction) as u64;
-                    let event = Event::PolicyLoaded {
-                        policy: Digest::of(policy.text().as_bytes()),
-                        rules: policy.allows().len() as u64,
-                        gain: users(Direction::Gains),
-                        lose: users(Direction::Loses),
-                        change: users(Direction::Changes),
-                        diff,
-                    };
-                    Ok(Outcome::Changed((), event))
-                })
-            }
-        });
-        taken.await
+        self.store_takes_writes()?;
+        let (difference, node, salt) = (self.difference(policy).await?, self.node().to_owned(), self.salt());
+        let (new, in_force) = (Arc::clone(policy), self.in_force());
+        let policy = Arc::clone(policy);
+        let taken = self.store.change_then(
+            Urgency::Ordinary,
+            by.clone(),
+            &self.clock,
+            move |tx| Box::pin(taken(tx, new, difference, node, salt)),
+            move || in_force.set(policy),
+        );
+        self.done(taken.await).await
     }
 
     /// What `policy` changes for the users and hosts that there are, after the one in force; in a new process, after the last one that
@@ -91,7 +97,7 @@ impl Broker {
     pub async fn adopt_policy(&self) -> Result<Arc<Policy>, Error> {
         let (policy, _) = self.read_policy().await?;
         let policy = Arc::new(policy.map_err(|error| Refusal::new("policy", error))?);
-        *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&policy);
+        self.policy.set(Arc::clone(&policy));
         Ok(policy)
     }
 
@@ -100,7 +106,7 @@ impl Broker {
     pub async fn adopt_policy_in_force(&self) -> Result<(), Error> {
         let last = self.reader().last_policy().await.map_err(|e| self.fault(&e))?;
         match last.and_then(|text| Policy::parse(&text, "(in force)").ok()) {
-            Some(policy) => *self.policy.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(policy),
+            Some(policy) => self.policy.set(Arc::new(policy)),
             None => drop(self.adopt_policy().await?),
         }
         Ok(())
@@ -129,6 +135,25 @@ impl Broker {
     pub(super) async fn tell(&self, by: &Actor, event: Event) -> Result<(), Error> {
         self.act(Urgency::Ordinary, by.clone(), move |_| Box::pin(async move { Ok(Outcome::Changed((), event)) })).await
     }
+}
+
+async fn taken(tx: &mut Tx, policy: Arc<Policy>, difference: Difference, node: String, salt: Salt) -> Result<Outcome<()>, Stop> {
+    tx.keep_policy(&node, &policy.digest(), policy.text()).await?;
+    name_deciders(tx, &policy).await?;
+    let diff = match difference.changes.is_empty() {
+        true => None,
+        false => Some(tx.keep_text(&shortened(&difference.to_string()), &salt).await?),
+    };
+    let users = |direction| difference.users(direction) as u64;
+    let event = Event::PolicyLoaded {
+        policy: Digest::of(policy.text().as_bytes()),
+        rules: policy.allows().len() as u64,
+        gain: users(Direction::Gains),
+        lose: users(Direction::Loses),
+        change: users(Direction::Changes),
+        diff,
+    };
+    Ok(Outcome::Changed((), event))
 }
 
 /// A floor that is new may name approvers whom a pending request did not know.

@@ -262,9 +262,8 @@ impl Broker {
 
     /// In one change, so that after a crash in the middle all of it waits still: what happened, in order; how many events that were.
     async fn write_late(&self, waiting: Vec<Waiting>) -> Result<u64, StoreError> {
-        let now = self.now();
         self.store
-            .change(Urgency::Trial, Actor::System, now, move |tx| {
+            .change(Urgency::Trial, Actor::System, &self.clock, move |tx| {
                 Box::pin(async move {
                     let mut events = Vec::with_capacity(waiting.len() + 1);
                     for what in waiting {

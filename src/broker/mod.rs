@@ -36,7 +36,7 @@ mod watch;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use rand::{CryptoRng, Rng as _};
 use tokio::sync::watch as bell;
@@ -140,7 +140,7 @@ pub struct Broker {
     clock: Arc<dyn Clock>,
     chance: Arc<dyn Chance>,
     settings: Settings,
-    policy: RwLock<Arc<Policy>>,
+    policy: laws::InForce,
     live: Live,
     opened: Option<keys::Opened>,
     shown: RwLock<Shown>,
@@ -168,7 +168,7 @@ impl Broker {
             clock,
             chance,
             settings,
-            policy: RwLock::new(Arc::new(Policy::empty())),
+            policy: laws::InForce::nothing(),
             live: Live::new(),
             opened,
             shown: RwLock::default(),
@@ -203,7 +203,12 @@ impl Broker {
 
     /// The policy in force.
     pub fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy.read().unwrap_or_else(PoisonError::into_inner))
+        self.policy.now()
+    }
+
+    /// For an act, which asks in its own turn what is in force.
+    fn in_force(&self) -> laws::InForce {
+        self.policy.clone()
     }
 
     /// The node's name: its log's origin.
@@ -221,14 +226,20 @@ impl Broker {
         self.changes.subscribe()
     }
 
-    /// One act: its transaction, its event, and the hint afterwards.
+    /// One act: its transaction, its event, and the hint afterwards. Time is read when its turn has come; policy it reads by
+    /// [`Broker::in_force`] in its turn.
     async fn act<T, F>(&self, urgency: Urgency, by: Actor, act: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, Stop> + Send + 'static,
     {
         self.store_takes_writes()?;
-        let done = self.store.change(urgency, by, self.clock.now(), act).await;
+        let done = self.store.change(urgency, by, &self.clock, act).await;
+        self.done(done).await
+    }
+
+    /// What came of an act: where it changed something, it is told; where the store did not answer, it is lost.
+    async fn done<T>(&self, done: Result<T, Stop>) -> Result<T, Error> {
         if done.is_ok() {
             // A refusal changes nothing: whoever is refused in a loop wakes nobody.
             self.ring();

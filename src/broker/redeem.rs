@@ -91,9 +91,10 @@ impl Broker {
 
     /// Keeps a proven key until somebody confirms it, if the invitation still counts, and tells who may.
     async fn offer(&self, id: crate::access::names::InviteId, offer: KeyOffer) -> Result<Option<Offered>, Error> {
-        let policy = self.policy();
+        let policy = self.in_force();
         self.act(Urgency::Ordinary, Actor::System, move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let now = tx.now();
                 let Some(invite) = tx.invite(&id).await?.filter(|invite| invite.takes_code(now)) else { return Ok(Outcome::Same(None)) };
                 // A key belongs to one user, and a disabled one keeps theirs; nobody is told so here.

@@ -1,9 +1,9 @@
 //! Asking: a request is filed, or granted at once where the rule asks nobody.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::fault::Stop;
+use super::laws::InForce;
 use super::people::{host_typed, may_see, present};
 use super::{Broker, Error};
 use crate::access::channels::Channels;
@@ -55,7 +55,7 @@ impl Broker {
         // A request that nobody answered must not stand in the way of its successor.
         self.lapse_due().await?;
         let filing = Filing {
-            policy: self.policy(),
+            policy: self.in_force(),
             user: who.user.clone(),
             asking,
             requests: self.request_ids(),
@@ -68,9 +68,10 @@ impl Broker {
     /// Takes a request back; its asker alone.
     pub async fn withdraw(&self, who: &Person, id: &RequestId) -> Result<Request, Error> {
         let withdrawn = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
-            let (policy, user, id) = (self.policy(), who.user.clone(), id.clone());
+            let (policy, user, id) = (self.in_force(), who.user.clone(), id.clone());
             move |tx: &mut Tx| -> Act<'_, Request, Stop> {
                 Box::pin(async move {
+                    let policy = policy.now();
                     let (kept, _) = seen(tx, &policy, &user, &id).await?;
                     let after = kept.request.clone().withdraw(&user, tx.now())?;
                     tx.move_request(&kept, &after).await?;
@@ -98,7 +99,7 @@ impl Broker {
 }
 
 struct Filing {
-    policy: Arc<Policy>,
+    policy: InForce,
     user: User,
     asking: Asking,
     requests: Vec<RequestId>,
@@ -109,7 +110,7 @@ struct Filing {
 impl Filing {
     async fn run(self, tx: &mut Tx) -> Result<Outcome<Filed>, Stop> {
         let person = present(tx, &self.user).await?;
-        let (asked, rule) = judged(tx, &self.policy, &person, self.asking).await?;
+        let (asked, rule) = judged(tx, &self.policy.now(), &person, self.asking).await?;
         if let Some(pending) = tx.pending_request(&asked.user, &asked.host, &asked.login).await? {
             return same_or_refused(pending.request, &asked).map(Outcome::Same);
         }

@@ -16,9 +16,10 @@ use crate::store::{Outcome, SessionRow, Tx, Urgency};
 impl Broker {
     /// The holder is done early, or somebody on the bastion's own command line says so. Its live sessions fall.
     pub async fn close_grant(&self, by: &Actor, id: &GrantId) -> Result<Grant, Error> {
-        let (who, id, policy) = (by.clone(), id.clone(), self.policy());
+        let (who, id, policy) = (by.clone(), id.clone(), self.in_force());
         let closed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let grant = known(tx, &id).await?;
                 if let Some(person) = actor(tx, &who).await? {
                     let host = place(tx, &grant.host).await?;
@@ -36,9 +37,10 @@ impl Broker {
 
     /// Takes a grant away; a `may` rule gives this. Its live sessions fall.
     pub async fn revoke(&self, by: &Actor, id: &GrantId, note: Note) -> Result<Grant, Error> {
-        let (who, id, policy, salt) = (by.clone(), id.clone(), self.policy(), self.salt());
+        let (who, id, policy, salt) = (by.clone(), id.clone(), self.in_force(), self.salt());
         let revoked = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let grant = known(tx, &id).await?;
                 if let Some(person) = actor(tx, &who).await? {
                     let host = place(tx, &grant.host).await?;
@@ -58,9 +60,10 @@ impl Broker {
 
     /// Ends one visit, wherever it lives. A `may` rule gives this, and so does having approved its request.
     pub async fn kill(&self, by: &Actor, id: &SessionId, note: Note) -> Result<SessionRow, Error> {
-        let (who, id, policy, salt) = (by.clone(), id.clone(), self.policy(), self.salt());
+        let (who, id, policy, salt) = (by.clone(), id.clone(), self.in_force(), self.salt());
         let killed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let session = tx.session(&id).await?.ok_or_else(|| Refusal::no_such("session", &id))?;
                 if let Some(person) = actor(tx, &who).await? {
                     may_kill(tx, &policy, &person, &session).await?;

@@ -38,9 +38,10 @@ impl Broker {
     /// One more key for a user; its fingerprint. If they could approve, those who could too are told.
     pub async fn add_key(&self, by: &Actor, user: &User, key: NewKey) -> Result<String, Error> {
         acceptable(&key)?;
-        let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
+        let (user, policy, actor) = (user.clone(), self.in_force(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let row = known(tx, &user).await?;
                 name_is_free(&row, &key)?;
                 let key = keep_key(tx, &user, &key).await?;

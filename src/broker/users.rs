@@ -20,10 +20,11 @@ impl Broker {
     pub async fn add_user(&self, by: &Actor, account: impl Into<Account>, keys: Vec<NewKey>) -> Result<(), Error> {
         let account = account.into();
         keys.iter().try_for_each(acceptable)?;
-        in_time(&account, self.now())?;
-        let (policy, actor) = (self.policy(), by.clone());
+        let (policy, actor) = (self.in_force(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
+                in_time(&account, tx.now())?;
                 let event = new_user(tx, &policy, &actor, &account, &keys).await?;
                 Ok(Outcome::Changed((), event))
             })
@@ -33,8 +34,7 @@ impl Broker {
 
     /// One more role for a user; one that they hold gets these dates.
     pub async fn add_role(&self, by: &Actor, user: &User, held: Held) -> Result<(), Error> {
-        let now = self.now();
-        self.change_user(by, user, move |account| {
+        self.change_user(by, user, move |account, now| {
             account.roles.retain(|known| known.role != held.role);
             account.roles.push(held);
             in_time(account, now)
@@ -45,7 +45,7 @@ impl Broker {
     /// A role less. Live sessions that the others would not be given fall.
     pub async fn remove_role(&self, by: &Actor, user: &User, role: &Role) -> Result<(), Error> {
         let role = role.clone();
-        self.change_user(by, user, move |account| {
+        self.change_user(by, user, move |account, _| {
             let before = account.roles.len();
             account.roles.retain(|held| held.role != role);
             if account.roles.len() < before {
@@ -59,7 +59,7 @@ impl Broker {
 
     /// These roles, without dates, and no others. Live sessions that the new ones would not be given fall.
     pub async fn set_roles(&self, by: &Actor, user: &User, roles: BTreeSet<Role>) -> Result<(), Error> {
-        self.change_user(by, user, move |account| {
+        self.change_user(by, user, move |account, _| {
             account.roles = roles.into_iter().map(Held::always).collect();
             Ok(())
         })
@@ -68,8 +68,7 @@ impl Broker {
 
     /// The account ends then, or has no end any more.
     pub async fn set_contract(&self, by: &Actor, user: &User, until: Option<Timestamp>) -> Result<(), Error> {
-        let now = self.now();
-        self.change_user(by, user, move |account| {
+        self.change_user(by, user, move |account, now| {
             account.until = until;
             in_time(account, now)
         })
@@ -81,14 +80,15 @@ impl Broker {
         &self,
         by: &Actor,
         user: &User,
-        change: impl FnOnce(&mut Account) -> Result<(), Refusal> + Send + 'static,
+        change: impl FnOnce(&mut Account, Timestamp) -> Result<(), Refusal> + Send + 'static,
     ) -> Result<(), Error> {
-        let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
+        let (user, policy, actor) = (user.clone(), self.in_force(), by.clone());
         let changed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let before = known(tx, &user).await?.account;
                 let mut after = before.clone();
-                change(&mut after)?;
+                change(&mut after, tx.now())?;
                 after.roles.sort();
                 let events = account_changed(tx, &policy, &actor, &before, &after).await?;
                 Ok(Outcome::Many((), events))
@@ -122,9 +122,10 @@ impl Broker {
 
     /// A disabled user may again.
     pub async fn enable_user(&self, by: &Actor, user: &User) -> Result<(), Error> {
-        let (user, policy, actor) = (user.clone(), self.policy(), by.clone());
+        let (user, policy, actor) = (user.clone(), self.in_force(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let row = known(tx, &user).await?;
                 if row.disabled_at.is_none() {
                     return Ok(Outcome::Same(()));

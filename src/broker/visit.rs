@@ -56,11 +56,12 @@ impl Broker {
         let node = self.store.node().to_owned();
         let (key_id, pass) = (admission.key_id(), admission.pass);
         let by = Actor::User(admission.person.user.clone());
-        let policy = self.policy();
+        let policy = self.in_force();
         let (user, grant) = (admission.person.user.clone(), admission.grant.id.clone());
         let (meta, ends, rule, vendor, egress) = self
             .act(Urgency::Ordinary, by, move |tx| {
                 Box::pin(async move {
+                    let policy = policy.now();
                     let (new, ends) = opened(tx, &policy, &admission, client).await?;
                     let mut bound = tx.request(&new.request).await?.ok_or_else(|| Refusal::no_such("request", &new.request))?;
                     tighten(tx, &policy, &mut bound.request).await?;
@@ -151,9 +152,10 @@ impl Broker {
 
     /// Somebody opens a recording: may they, and the event that says so. `purpose` is what they say it is for.
     pub async fn open_recording(&self, by: &Actor, channel: &ChannelId, purpose: Option<Note>) -> Result<Recorded, Error> {
-        let (who, channel, policy, salt) = (by.clone(), channel.clone(), self.policy(), self.salt());
+        let (who, channel, policy, salt) = (by.clone(), channel.clone(), self.in_force(), self.salt());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 let unknown = || Refusal::no_such("recording", &channel);
                 let session = recorded(tx, &channel.session).await?.ok_or_else(unknown)?;
                 if let Some(person) = actor(tx, &who).await? {

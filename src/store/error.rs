@@ -93,6 +93,14 @@ pub enum StoreError {
     /// The file of checkpoints.
     #[error("the file of checkpoints: {0}")]
     Checkpoints(std::io::Error),
+    /// What was to be committed together with it could not be begun or committed, and so neither could it.
+    #[error("{why}")]
+    Group {
+        /// Why.
+        why: String,
+        /// Whether that means that the store is lost.
+        loss: bool,
+    },
     /// The task of a change ended early.
     #[error("a change ended early: {0}")]
     Task(String),

@@ -28,52 +28,75 @@ pub struct Head {
 /// The head as its row holds it: size, time, edge.
 type HeadRow = (i64, i64, String);
 
-/// Appends one entry; must run in the transaction of the change that it tells of.
-pub(super) async fn append(conn: &mut Conn, node: &str, actor: Actor, event: Event, now: Timestamp) -> Result<Entry, StoreError> {
-    let (size, last, edge) = head(conn, node).await?.unwrap_or((0, i64::MIN, String::new()));
-    let mut edge = frontier(node, size, &edge)?;
-    // The log's times never go back, whatever the clock does.
-    let time = now.max(Timestamp::from_micros(last));
-    let entry = Entry { seq: edge.size(), time, node: node.to_owned(), actor, event };
-    let body = entry.to_bytes()?;
-    sql("INSERT INTO events (node, seq, time, name, body) VALUES ($1, $2, $3, $4, $5)")
-        .bind(node)
-        .bind(stored(entry.seq))
-        .bind(time.micros())
-        .bind(entry.event.name())
-        .bind(body.as_slice())
-        .execute(&mut *conn)
-        .await?;
-    for (id, hash) in edge.append(leaf_hash(&body)) {
-        sql("INSERT INTO tree (node, level, idx, hash) VALUES ($1, $2, $3, $4)")
+/// The end of a node's log inside a transaction: as it was found, and what was appended since.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    edge: Frontier,
+    /// The newest entry's time.
+    time: Timestamp,
+    /// Entries in it when the transaction began.
+    before: u64,
+}
+
+impl End {
+    /// As the store has it.
+    pub(super) async fn read(conn: &mut Conn, node: &str) -> Result<Self, StoreError> {
+        let (size, last, edge) = head(conn, node).await?.unwrap_or((0, i64::MIN, String::new()));
+        let edge = frontier(node, size, &edge)?;
+        Ok(Self { before: edge.size(), edge, time: Timestamp::from_micros(last) })
+    }
+
+    /// Appends one entry; must run in the transaction of the change that it tells of. An `End` that gave an error is worth nothing more.
+    pub(super) async fn append(
+        &mut self,
+        conn: &mut Conn,
+        node: &str,
+        actor: Actor,
+        event: Event,
+        now: Timestamp,
+    ) -> Result<Entry, StoreError> {
+        // The log's times never go back, whatever the clock does.
+        self.time = now.max(self.time);
+        let entry = Entry { seq: self.edge.size(), time: self.time, node: node.to_owned(), actor, event };
+        let body = entry.to_bytes()?;
+        sql("INSERT INTO events (node, seq, time, name, body) VALUES ($1, $2, $3, $4, $5)")
             .bind(node)
-            .bind(i64::from(id.level))
-            .bind(stored(id.index))
-            .bind(hash.to_string())
+            .bind(stored(entry.seq))
+            .bind(entry.time.micros())
+            .bind(entry.event.name())
+            .bind(body.as_slice())
             .execute(&mut *conn)
             .await?;
+        for (id, hash) in self.edge.append(leaf_hash(&body)) {
+            sql("INSERT INTO tree (node, level, idx, hash) VALUES ($1, $2, $3, $4)")
+                .bind(node)
+                .bind(i64::from(id.level))
+                .bind(stored(id.index))
+                .bind(hash.to_string())
+                .execute(&mut *conn)
+                .await?;
+        }
+        Ok(entry)
     }
-    keep_head(conn, node, &edge, time).await?;
-    Ok(entry)
+
+    /// Keeps the head, once for all that was appended.
+    pub(super) async fn keep(self, conn: &mut Conn, node: &str) -> Result<(), StoreError> {
+        let peaks: Vec<String> = self.edge.peaks().iter().map(ToString::to_string).collect();
+        let done = sql("INSERT INTO heads (node, size, time, edge) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (node) DO UPDATE SET size = $2, time = $3, edge = $4 WHERE heads.size = $5")
+        .bind(node)
+        .bind(stored(self.edge.size()))
+        .bind(self.time.micros())
+        .bind(peaks.join(","))
+        .bind(stored(self.before))
+        .execute(conn)
+        .await?;
+        super::one(done, "the log's head")
+    }
 }
 
 async fn head(conn: &mut Conn, node: &str) -> Result<Option<HeadRow>, StoreError> {
     sql("SELECT size, time, edge FROM heads WHERE node = $1").bind(node).fetch_optional(conn).await
-}
-
-async fn keep_head(conn: &mut Conn, node: &str, edge: &Frontier, time: Timestamp) -> Result<(), StoreError> {
-    let peaks: Vec<String> = edge.peaks().iter().map(ToString::to_string).collect();
-    let size = stored(edge.size());
-    let done = sql("INSERT INTO heads (node, size, time, edge) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (node) DO UPDATE SET size = $2, time = $3, edge = $4 WHERE heads.size = $5")
-    .bind(node)
-    .bind(size)
-    .bind(time.micros())
-    .bind(peaks.join(","))
-    .bind(size - 1)
-    .execute(conn)
-    .await?;
-    super::one(done, "the log's head")
 }
 
 fn frontier(node: &str, size: i64, edge: &str) -> Result<Frontier, StoreError> {

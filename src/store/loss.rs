@@ -8,7 +8,7 @@ use sqlx::error::DatabaseError;
 use sqlx::postgres::PgDatabaseError;
 use sqlx::sqlite::SqliteError;
 
-use super::{Store, StoreError};
+use super::{Inner, Store, StoreError};
 
 /// The file that was opened. Its folder may be moved away under a running bastion: SQLite would go on writing into it unseen.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,14 +30,20 @@ impl Place {
     }
 }
 
+impl Inner {
+    pub(super) fn in_place(&self) -> Result<(), StoreError> {
+        #[cfg(test)]
+        if self.broken.load(Ordering::Relaxed) {
+            return Err(StoreError::Silent);
+        }
+        self.place.as_ref().map_or(Ok(()), Place::still_there)
+    }
+}
+
 impl Store {
     /// Whether the file lies where it was opened. A server is asked by asking it something.
     pub fn in_place(&self) -> Result<(), StoreError> {
-        #[cfg(test)]
-        if self.0.broken.load(Ordering::Relaxed) {
-            return Err(StoreError::Silent);
-        }
-        self.0.place.as_ref().map_or(Ok(()), Place::still_there)
+        self.0.in_place()
     }
 
     /// From here on every write is turned away at its turn but those that are [`Trial`](super::Urgency::Trial)s, or no more. Who queues
@@ -46,10 +52,10 @@ impl Store {
         self.0.shut.store(shut, Ordering::Release);
     }
 
-    /// Whether a write could begin now; nothing is written.
-    pub async fn takes_writes(&self) -> Result<(), StoreError> {
-        let _turn = self.turn(super::Urgency::Ordinary).await?;
-        self.begin(crate::access::time::Timestamp::from_micros(0)).await?.inner.rollback().await
+    /// How many acts stand in the ordinary queue.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        self.1.waiting()
     }
 
     /// Lets everything fail from here on, or no more.
@@ -79,6 +85,7 @@ impl StoreError {
         match self {
             Self::Silent | Self::Shut | Self::Replaced(_) | Self::File { .. } | Self::Damaged(_) => true,
             Self::Sql(error) => is_loss(error),
+            Self::Group { loss, .. } => *loss,
             _ => false,
         }
     }

@@ -37,16 +37,17 @@ mod summary;
 mod texts;
 mod user_keys;
 mod users;
+mod writer;
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
-use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
+use tokio::sync::broadcast;
 
 use crate::access::names::{Actor, BadName};
-use crate::access::time::Timestamp;
+use crate::access::time::{Clock, Timestamp};
 use crate::audit::entry::Entry;
 use crate::audit::event::Event;
 
@@ -68,28 +69,31 @@ pub use spool::{Spool, SpoolError, Waiting, line as spool_line, parse as parse_s
 pub use summary::Summary;
 pub use user_keys::KeyRow;
 pub use users::UserRow;
+pub use writer::Failing;
 
 use sql::{Conn, Pool};
 
 /// The store. Clones are the same store.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store(Arc<Inner>, writer::Queues);
 
 struct Inner {
     pools: open::Pools,
     at: open::Place,
+    /// Where a file's writers stand in line.
+    line: sqlite::Turnstile,
     node: String,
     /// False while another process could be serving as this node.
     alone: AtomicBool,
-    /// Held for the length of one write; [`Urgency`] says how it is reached.
-    writer: Semaphore,
-    /// Ordinary writes queue here first, so that at most one of them stands before an urgent one.
-    ordinary: Semaphore,
     entries: broadcast::Sender<Arc<Entry>>,
     /// The file, where the store is one.
     place: Option<loss::Place>,
     /// Writes are turned away: the store is lost, and whoever queues need not find out one by one.
     shut: AtomicBool,
+    /// How many acts one commit may land.
+    most: AtomicUsize,
+    #[cfg(test)]
+    commits: AtomicUsize,
     #[cfg(test)]
     broken: AtomicBool,
 }
@@ -105,7 +109,7 @@ impl std::fmt::Debug for Store {
 pub enum Urgency {
     /// Everything else.
     Ordinary,
-    /// What takes access away: waits for the write that runs now and for at most one more.
+    /// What takes access away: waits for the act that runs now and for at most one more.
     Urgent,
     /// Asks a lost store whether it takes writes again: urgent, and the only one that is let through.
     Trial,
@@ -127,6 +131,36 @@ pub enum Outcome<T> {
 
 /// The future of an act inside its transaction.
 pub type Act<'t, T, E> = Pin<Box<dyn Future<Output = Result<Outcome<T>, E>> + Send + 't>>;
+
+/// When an act happens.
+#[derive(Debug, Clone)]
+pub enum Now {
+    /// At this time.
+    At(Timestamp),
+    /// When its turn has come, by this clock: it may have waited behind others.
+    By(Arc<dyn Clock>),
+}
+
+impl Now {
+    fn read(&self) -> Timestamp {
+        match self {
+            Self::At(time) => *time,
+            Self::By(clock) => clock.now(),
+        }
+    }
+}
+
+impl From<Timestamp> for Now {
+    fn from(time: Timestamp) -> Self {
+        Self::At(time)
+    }
+}
+
+impl From<&Arc<dyn Clock>> for Now {
+    fn from(clock: &Arc<dyn Clock>) -> Self {
+        Self::By(Arc::clone(clock))
+    }
+}
 
 /// The future of bookkeeping inside its transaction.
 type Work<'t, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 't>>;
@@ -158,21 +192,26 @@ impl Store {
             open::Place::Postgres(_) => None,
         };
         let pools = open::Pools::open(place.clone()).await.map_err(StoreError::grade)?;
+        let line = file.as_deref().map_or_else(sqlite::Turnstile::open, sqlite::Turnstile::beside);
         let file = file.map(|path| loss::Place::of(&path)).transpose()?;
         let (entries, _) = broadcast::channel(ENTRIES);
-        Ok(Self(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             pools,
             at: place,
+            line,
             node: node.to_owned(),
             alone: AtomicBool::new(true),
-            writer: Semaphore::new(1),
-            ordinary: Semaphore::new(1),
             entries,
             place: file,
             shut: AtomicBool::new(false),
+            most: AtomicUsize::new(writer::MOST),
+            #[cfg(test)]
+            commits: AtomicUsize::new(0),
             #[cfg(test)]
             broken: AtomicBool::new(false),
-        })))
+        });
+        let queues = writer::Queues::begin(&inner);
+        Ok(Self(inner, queues))
     }
 
     /// For reading.
@@ -200,49 +239,32 @@ impl Store {
         self.0.entries.subscribe()
     }
 
-    /// The one way to write: runs `act` in a transaction, appends its event in the same transaction, commits, and publishes the entry.
-    /// All or nothing, also when the caller's future is dropped half way: the transaction runs in a task of its own.
-    pub async fn change<T, E, F>(&self, urgency: Urgency, actor: Actor, now: Timestamp, act: F) -> Result<T, E>
+    /// The one way to write: runs `act` in its turn, appends its event in the same transaction, commits it together with whoever else
+    /// waits, and publishes the entry. All or nothing, also when the caller's future is dropped half way.
+    pub async fn change<T, E, F>(&self, urgency: Urgency, actor: Actor, now: impl Into<Now>, act: F) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: Failing,
         F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, E> + Send + 'static,
     {
-        let store = self.clone();
-        let task = tokio::spawn(async move { store.transact(urgency, actor, now, act).await });
-        task.await.unwrap_or_else(|e| Err(StoreError::Task(e.to_string()).into()))
+        self.1.ask(urgency, actor, now.into(), move |tx| Box::pin(writer::act(act, tx)), None).await
     }
 
-    async fn transact<T, E, F>(&self, urgency: Urgency, actor: Actor, now: Timestamp, act: F) -> Result<T, E>
+    /// The same, and once it is committed, `then` is called before any other act of this process has its turn.
+    pub async fn change_then<T, E, F>(
+        &self,
+        urgency: Urgency,
+        actor: Actor,
+        now: impl Into<Now>,
+        act: F,
+        then: impl FnOnce() + Send + 'static,
+    ) -> Result<T, E>
     where
-        E: From<StoreError>,
-        F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, E>,
+        T: Send + 'static,
+        E: Failing,
+        F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, E> + Send + 'static,
     {
-        let turn = self.turn(urgency).await?;
-        let mut tx = self.begin(now).await?;
-        let (value, events) = match act(&mut tx).await {
-            Ok(Outcome::Changed(value, event)) => (Ok(value), vec![event]),
-            Ok(Outcome::Both(value, events)) => (Ok(value), Vec::from(events)),
-            Ok(Outcome::Many(value, events)) => (Ok(value), events),
-            Ok(Outcome::Same(value)) => (Ok(value), Vec::new()),
-            Err(error) => (Err(error), Vec::new()),
-        };
-        if events.is_empty() {
-            tx.inner.rollback().await?;
-            return value;
-        }
-        let mut entries = Vec::with_capacity(events.len());
-        for event in events {
-            entries.push(log::append(tx.conn(), &self.0.node, actor.clone(), event, now).await?);
-        }
-        postgres::tell(tx.conn(), &self.0.node).await?;
-        tx.inner.commit().await?;
-        drop(turn);
-        for entry in entries {
-            // Nobody listening is no failure.
-            let _ = self.0.entries.send(Arc::new(entry));
-        }
-        value
+        self.1.ask(urgency, actor, now.into(), move |tx| Box::pin(writer::act(act, tx)), Some(Box::new(then))).await
     }
 
     /// A write of bookkeeping that is no change of the world (a key's last use, a checkpoint): no event.
@@ -251,35 +273,13 @@ impl Store {
         T: Send + 'static,
         F: for<'t> FnOnce(&'t mut Tx) -> Work<'t, T> + Send + 'static,
     {
-        let store = self.clone();
-        let task = tokio::spawn(async move {
-            let _turn = store.turn(Urgency::Ordinary).await?;
-            let mut tx = store.begin(now).await?;
-            let value = work(&mut tx).await?;
-            tx.inner.commit().await?;
-            Ok(value)
-        });
-        task.await.unwrap_or_else(|e| Err(StoreError::Task(e.to_string())))
+        self.1.ask(Urgency::Ordinary, Actor::System, now.into(), move |tx| Box::pin(writer::note(work, tx)), None).await
     }
 
-    async fn begin(&self, now: Timestamp) -> Result<Tx, StoreError> {
-        self.in_place()?;
-        let mut inner = self.0.pools.write.begin("BEGIN IMMEDIATE", "BEGIN ISOLATION LEVEL READ COMMITTED").await?;
-        postgres::turn(&mut inner).await?;
-        Ok(Tx { inner, now })
-    }
-
-    async fn turn(&self, urgency: Urgency) -> Result<SemaphorePermit<'_>, StoreError> {
-        let closed = |e: tokio::sync::AcquireError| StoreError::Task(e.to_string());
-        let _place = match urgency {
-            Urgency::Ordinary => Some(self.0.ordinary.acquire().await.map_err(closed)?),
-            Urgency::Urgent | Urgency::Trial => None,
-        };
-        let turn = self.0.writer.acquire().await.map_err(closed)?;
-        if urgency != Urgency::Trial && self.0.shut.load(Ordering::Acquire) {
-            return Err(StoreError::Shut);
-        }
-        Ok(turn)
+    /// Whether a write could begin now; nothing is written.
+    pub async fn takes_writes(&self) -> Result<(), StoreError> {
+        let now = Timestamp::from_micros(0).into();
+        self.1.ask(Urgency::Ordinary, Actor::System, now, |_| Box::pin(async { (Ok(()), writer::Did::Nothing) }), None).await
     }
 
     /// Closes all pools; SQLite folds its write-ahead log into the file. Waits no longer for a store that does not answer than others do.

@@ -37,6 +37,18 @@ impl Conn {
         .await
     }
 
+    /// Runs statements about the transaction itself, in one message.
+    pub(super) async fn run(&mut self, text: &'static str) -> Result<(), StoreError> {
+        bounded(async {
+            match self {
+                Self::Sqlite(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(|_| ())?,
+                Self::Postgres(tx) => sqlx::raw_sql(text).execute(&mut **tx).await.map(|_| ())?,
+            }
+            Ok(())
+        })
+        .await
+    }
+
     pub(super) async fn rollback(self) -> Result<(), StoreError> {
         bounded(async {
             match self {

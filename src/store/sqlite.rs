@@ -1,10 +1,13 @@
 //! A store in a file of this machine: the file and its permissions, one writer and the readers.
 
-use std::fs::{DirBuilder, OpenOptions};
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::StoreError;
@@ -50,6 +53,52 @@ fn private_file(path: &Path) -> io::Result<()> {
     }
     Ok(())
 }
+
+/// Where the processes that write to one file stand in line. SQLite lets in whoever happens to ask while nobody writes, and a busy bastion
+/// asks again at once: a command beside it would wait for seconds. Who begins a write holds this, and only until it has begun.
+pub(super) struct Turnstile(Option<File>);
+
+impl Turnstile {
+    /// Beside the file at `path`. Without it, nobody stands in line, and SQLite's own locks still keep writes apart.
+    pub(super) fn beside(path: &Path) -> Self {
+        let mut name = OsString::from(path);
+        name.push(".turn");
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(name);
+        Self(file.inspect_err(|error| tracing::debug!(%error, "nobody stands in line for the store")).ok())
+    }
+
+    /// There are no other processes, or they have a line of their own.
+    pub(super) fn open() -> Self {
+        Self(None)
+    }
+
+    /// Waits for whoever came before to have begun.
+    pub(super) async fn pass(&self) -> Option<Passing<'_>> {
+        let file = self.0.as_ref()?;
+        let waits = async {
+            loop {
+                match flock(file, FlockOperation::NonBlockingLockExclusive) {
+                    Ok(()) => return Some(Passing(file)),
+                    Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(A_STEP).await,
+                    Err(_) => return None,
+                }
+            }
+        };
+        tokio::time::timeout(ACQUIRE, waits).await.ok().flatten()
+    }
+}
+
+/// At the head of the line, until it is dropped.
+pub(super) struct Passing<'t>(&'t File);
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        let _ = flock(self.0, FlockOperation::Unlock);
+    }
+}
+
+/// Between two looks at the head of the line.
+const A_STEP: Duration = Duration::from_millis(2);
 
 #[cfg(test)]
 mod tests {

@@ -14,6 +14,7 @@ mod moments;
 mod nodes;
 mod people;
 mod recovering;
+mod turns;
 mod watching;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,67 @@
+//! What an act is judged by is read when its turn has come, however long it waited.
+
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::store::Outcome;
+
+impl World {
+    /// Holds the writer until what comes back is dropped.
+    async fn hold(&self) -> oneshot::Sender<()> {
+        let ((enter, inside), (release, released)) = (oneshot::channel(), oneshot::channel::<()>());
+        let store = self.broker.store.clone();
+        tokio::spawn(async move {
+            let held = store.change(Urgency::Ordinary, Actor::System, NOON, move |_| {
+                Box::pin(async move {
+                    enter.send(()).unwrap();
+                    let _ = released.await;
+                    Ok::<_, StoreError>(Outcome::Same(()))
+                })
+            });
+            held.await.unwrap();
+        });
+        inside.await.unwrap();
+        release
+    }
+
+    /// Lets `act` stand in the queue as the `nth`.
+    async fn queued<T: Send + 'static>(&self, nth: usize, act: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        let asked = tokio::spawn(act);
+        while self.broker.store.waiting() < nth {
+            assert!(!asked.is_finished(), "it never stood in the queue");
+            tokio::task::yield_now().await;
+        }
+        asked
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_was_put_in_force_meanwhile_judges_who_stands_behind_it() {
+    let world = World::new().await;
+    let alice = world.who("alice").await;
+    let less = POLICY.replace(r#"hosts = ["phi-db"]"#, r#"hosts = ["phi-other"]"#);
+    std::fs::write(world.dir.path().join("policy.toml"), less).unwrap();
+    let held = world.hold().await;
+    let broker = Arc::clone(&world.broker);
+    let loads = world.queued(1, async move { broker.load_policy(&Actor::System).await }).await;
+    let broker = Arc::clone(&world.broker);
+    let asks = world.queued(2, async move { broker.request(&alice, asking("phi-db", Some("postgres"))).await }).await;
+    drop(held);
+    loads.await.unwrap().unwrap();
+    refused(asks.await.unwrap());
+    assert_eq!(world.events(1).await, ["policy-loaded"]);
+}
+
+#[tokio::test]
+async fn what_is_over_when_its_turn_comes_is_not_decided_any_more() {
+    let world = World::new().await;
+    let (request, bob) = (world.ask("alice", "phi-db", Some("postgres")).await.unwrap(), world.who("bob").await);
+    let held = world.hold().await;
+    let (broker, id) = (Arc::clone(&world.broker), request.id.clone());
+    let says_yes = world.queued(1, async move { broker.approve(&bob, &id, Yes::default()).await }).await;
+    world.clock.advance(Span::minutes(31));
+    drop(held);
+    refused(says_yes.await.unwrap());
+    assert_eq!(world.events(1).await, ["request-filed"]);
+}
