@@ -1,6 +1,6 @@
 //! Messages of the connection layer.
 
-use jit_bastion::wire::channel::{Message, clamp_max_packet, parse, set_window, vetoed};
+use jit_bastion::wire::channel::{Message, allocated_port, clamp_max_packet, listening, parse, set_window, vetoed};
 
 const LIMIT: u32 = 32_768;
 
@@ -11,9 +11,11 @@ pub fn channel(data: &[u8]) {
     let before = parse(data);
     match before {
         Ok(Message::Request(request)) => assert!(parse(&vetoed(&request)).is_ok()),
-        Ok(Message::Open(open)) => drop(open.direct_tcpip()),
+        Ok(Message::Open(open)) => drop(open.route()),
+        Ok(Message::GlobalRequest { name, rest, .. }) => drop(listening(name, rest)),
         _ => {}
     }
+    let _ = allocated_port(data);
     let mut changed = data.to_vec();
     clamp_max_packet(&mut changed, LIMIT);
     set_window(&mut changed, 77);

@@ -41,14 +41,9 @@ pub enum Kind {
     Agent,
 }
 
-const HOW: &str = "it is one of shell, exec, sftp-read, sftp-write";
+const HOW: &str = "it is one of shell, exec, sftp-read, sftp-write, forward:.., reverse:.., agent";
 
 impl Kind {
-    /// Is the relay able to carry this kind? Forwards and the agent are known by name only, so far.
-    pub fn is_built(&self) -> bool {
-        matches!(self, Self::Shell | Self::Exec | Self::SftpRead | Self::SftpWrite)
-    }
-
     /// Is opening `other` allowed to a holder of this kind? `forward:*` covers each forward.
     pub fn covers(&self, other: &Self) -> bool {
         match (self, other) {
@@ -144,9 +139,10 @@ impl From<Kind> for String {
 pub struct Channels(BTreeSet<Kind>);
 
 impl Channels {
-    /// Every kind that the relay can carry.
-    pub fn all_built() -> Self {
-        [Kind::Shell, Kind::Exec, Kind::SftpRead, Kind::SftpWrite].into_iter().collect()
+    /// Every kind there is: each forward by `forward:*`, each reverse forward by `reverse:*`.
+    pub fn all() -> Self {
+        let forwards = [Kind::Forward(Destination::Any), Kind::Reverse(Destination::Any), Kind::Agent];
+        [Kind::Shell, Kind::Exec, Kind::SftpRead, Kind::SftpWrite].into_iter().chain(forwards).collect()
     }
 
     /// May `kind` be opened?
@@ -163,6 +159,12 @@ impl Channels {
     #[must_use]
     pub fn only(&self, keep: impl Fn(&Kind) -> bool) -> Self {
         self.0.iter().filter(|kind| keep(kind)).cloned().collect()
+    }
+
+    /// Without those that another one covers: `forward:*` says all that `forward:22` says.
+    #[must_use]
+    pub fn widest(&self) -> Self {
+        self.only(|kind| !self.0.iter().any(|other| other != kind && other.covers(kind)))
     }
 
     /// No kind at all.
@@ -225,18 +227,20 @@ mod tests {
     fn sets_have_one_order_and_cover() -> Result<(), BadName> {
         let set: Channels = "exec, shell,exec".parse()?;
         assert_eq!(set.to_string(), "shell,exec");
-        assert!(Channels::all_built().covers_all(&set));
-        assert!(!set.covers_all(&Channels::all_built()));
+        assert!(Channels::all().covers_all(&set));
+        assert!(!set.covers_all(&Channels::all()));
         let any: Channels = "forward:*".parse()?;
         assert!(any.covers(&"forward:22".parse()?) && !any.covers(&"reverse:22".parse()?));
+        let both: Channels = "forward:22,forward:*,reverse:22".parse()?;
+        assert_eq!(both.widest().to_string(), "forward:*,reverse:22");
         assert!("".parse::<Channels>().is_err());
         Ok(())
     }
 
     #[test]
     fn kept_as_texts() {
-        let json = serde_json::to_string(&Channels::all_built()).unwrap();
-        assert_eq!(json, r#"["shell","exec","sftp-read","sftp-write"]"#);
-        assert_eq!(serde_json::from_str::<Channels>(&json).unwrap(), Channels::all_built());
+        let json = serde_json::to_string(&Channels::all()).unwrap();
+        assert_eq!(json, r#"["shell","exec","sftp-read","sftp-write","forward:*","reverse:*","agent"]"#);
+        assert_eq!(serde_json::from_str::<Channels>(&json).unwrap(), Channels::all());
     }
 }

@@ -211,7 +211,7 @@ mod tests {
             user: User::parse("alice").unwrap(),
             host: HostName::parse("phi-db").unwrap(),
             login: Login::parse("postgres").unwrap(),
-            channels: Channels::all_built(),
+            channels: Channels::all(),
             rule: RuleId::parse("dba").unwrap(),
             begins: Timestamp::from_micros(10_000_000),
             ends: Timestamp::from_micros(20_000_000),

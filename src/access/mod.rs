@@ -8,6 +8,7 @@ pub mod grant;
 pub mod host;
 pub mod invite;
 pub mod names;
+pub mod opening;
 pub mod person;
 pub mod policy;
 pub mod refusal;

@@ -2,6 +2,7 @@
 
 pub(super) mod audit;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ssh_key::{Certificate, PublicKey};
@@ -157,7 +158,7 @@ impl Broker {
             serial: admission.serial,
             validity,
             sources: if configured.is_empty() { &own } else { configured },
-            extensions: if runs_programs(&grant.channels) { [Extension::Pty].into() } else { Default::default() },
+            extensions: extensions(&grant.channels),
             force_command: files_only(&grant.channels),
         };
         Ok(self.keys()?.sessions.certify(&ask, &mut *self.chance.rng()).map_err(|e| self.fault(&e))?)
@@ -254,6 +255,17 @@ pub(super) fn visit(grant: &Grant, person: &Person) -> Visit {
 
 fn runs_programs(channels: &Channels) -> bool {
     channels.covers(&Kind::Shell) || channels.covers(&Kind::Exec)
+}
+
+/// What the host itself may let this visit do, beside running what it asks for.
+fn extensions(channels: &Channels) -> BTreeSet<Extension> {
+    let forwards = channels.iter().any(|kind| matches!(kind, Kind::Forward(_) | Kind::Reverse(_)));
+    let each = [
+        (runs_programs(channels), Extension::Pty),
+        (forwards, Extension::PortForwarding),
+        (channels.covers(&Kind::Agent), Extension::AgentForwarding),
+    ];
+    each.into_iter().filter(|(given, _)| *given).map(|(_, extension)| extension).collect()
 }
 
 /// Where only files are granted, the host itself runs nothing else, and refuses to write or to read what is not granted.

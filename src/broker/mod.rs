@@ -22,6 +22,7 @@ mod keys;
 mod laws;
 mod loss;
 mod notices;
+mod opening;
 mod people;
 mod proof;
 mod recover;
@@ -42,6 +43,7 @@ use rand::{CryptoRng, Rng as _};
 use tokio::sync::watch as bell;
 
 use crate::access::names::{Actor, GrantId, HostName, Login, RequestId};
+use crate::access::opening::SshPorts;
 use crate::access::policy::Policy;
 use crate::access::time::{Clock, Span, Timestamp};
 use crate::access::zone::Zone;
@@ -147,6 +149,8 @@ pub struct Broker {
     turned_away: RwLock<turned_away::Tally>,
     /// Addresses of registered hosts, as the watcher last saw them.
     host_addresses: RwLock<HashSet<IpAddr>>,
+    /// Where their sshds listen, as the watcher last saw them.
+    ssh_ports: RwLock<SshPorts>,
     checkpoints: CheckpointFile,
     loss: loss::Loss,
     /// Rung after each act of ours, and when the watcher saw one of another process.
@@ -174,6 +178,7 @@ impl Broker {
             shown: RwLock::default(),
             turned_away: RwLock::default(),
             host_addresses: RwLock::default(),
+            ssh_ports: RwLock::default(),
             checkpoints,
             loss,
             changes: bell::Sender::new(0),

@@ -9,6 +9,7 @@ use super::fault::Stop;
 use super::{Broker, Fault};
 use crate::access::host::Host;
 use crate::access::names::{Actor, HostName, User};
+use crate::access::opening::SshPorts;
 use crate::access::person::Person;
 use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
@@ -48,11 +49,13 @@ impl Broker {
         !ip.is_loopback() && self.host_addresses.read().unwrap_or_else(PoisonError::into_inner).contains(&ip)
     }
 
-    /// Reads the addresses of the registered hosts again.
+    /// Reads where the registered hosts are again.
     pub(super) async fn learn_host_addresses(&self) -> Result<(), Fault> {
-        let texts = self.store.watcher().host_addresses().await.map_err(|e| self.fault(&e))?;
-        let addresses = texts.iter().filter_map(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).collect();
+        let places = self.store.watcher().host_places().await.map_err(|e| self.fault(&e))?;
+        let addresses = places.iter().filter_map(|(_, at)| at.host.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical()).collect();
+        let ports = SshPorts::of(places.iter().map(|(name, at)| (name.as_str(), at.host.as_str(), at.port)));
         *self.host_addresses.write().unwrap_or_else(PoisonError::into_inner) = addresses;
+        *self.ssh_ports.write().unwrap_or_else(PoisonError::into_inner) = ports;
         Ok(())
     }
 

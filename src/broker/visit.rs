@@ -13,6 +13,7 @@ use super::people::{actor, place, present};
 use super::{Admission, Broker, Budget, Error, Fault};
 use crate::access::host::Host;
 use crate::access::names::{Actor, ChannelId, HostName, Note, SessionId};
+use crate::access::person::Person;
 use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
 use crate::access::time::{Span, Timestamp};
@@ -30,6 +31,10 @@ pub struct OpenSession {
     pub id: SessionId,
     /// What its recordings say of it.
     pub meta: SessionMeta,
+    /// Who is inside, as they were when it began.
+    pub person: Person,
+    /// Where, as it was registered then.
+    pub host: Host,
     /// When its grant ended as it began.
     pub ends: Timestamp,
     /// Logged off after this long without input, where the rule says so.
@@ -58,6 +63,7 @@ impl Broker {
         let by = Actor::User(admission.person.user.clone());
         let policy = self.in_force();
         let (user, grant) = (admission.person.user.clone(), admission.grant.id.clone());
+        let (person, host, channels) = (admission.person.clone(), admission.host.clone(), admission.grant.channels.clone());
         let (meta, ends, rule, vendor, egress) = self
             .act(Urgency::Ordinary, by, move |tx| {
                 Box::pin(async move {
@@ -81,6 +87,7 @@ impl Broker {
             host: meta.host.clone(),
             login: meta.login.clone(),
             grant,
+            channels,
             started: meta.started,
             ends,
             cutoff: cutoff.clone(),
@@ -90,6 +97,8 @@ impl Broker {
         Ok(OpenSession {
             id,
             meta,
+            person,
+            host,
             ends,
             idle: rule.idle,
             idle_commands: rule.idle_commands,
@@ -303,7 +312,7 @@ pub(super) fn closed(
 ) -> ClosedSession {
     let row = |channel: &crate::recording::SealedChannel| ChannelRow {
         number: channel.number,
-        kind: channel.kind.as_str().to_owned(),
+        kind: channel.kind.with(channel.target.as_deref()),
         command: channel.command.as_ref().map(|command| command.text.clone()),
         file: channel.file.clone(),
         sha256: Digest::from_bytes(channel.sha256),

@@ -127,14 +127,22 @@ impl Broker {
                 Some(why) => {
                     self.live.cut(|s| s.id == row.id, why);
                 }
-                // Ends only ever move on: a reading that was overtaken must not move one back.
-                None if self.live.get(&row.id).is_some_and(|s| s.ends < row.ends) => {
-                    self.live.extend(&row.grant, row.ends);
-                }
-                None => {}
+                None => self.follow(&row),
             }
         }
         Ok(())
+    }
+
+    /// What a grant says now counts in its session from now on.
+    fn follow(&self, row: &LiveRow) {
+        let Some(session) = self.live.get(&row.id) else { return };
+        // Ends only ever move on: a reading that was overtaken must not move one back.
+        if session.ends < row.ends {
+            self.live.extend(&row.grant, row.ends);
+        }
+        if session.channels != row.channels {
+            self.live.regrant(&row.id, &row.channels);
+        }
     }
 
     /// Lapses requests that nobody answered, and tells of grants whose time is over. Each is a change with its event.

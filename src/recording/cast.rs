@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::{CommandText, ExactCommand, cut};
 use super::frames::MAX_TERM;
-use super::{ChannelKind, ChannelMeta, RecordError, Right, SessionMeta};
+use super::{ChannelMeta, RecordError, Right, SessionMeta};
 use crate::access::names::{HostName, Login, SessionId};
 
 /// A screen is no larger than this in our files: a player allocates what the file says, and the client says what it likes.
@@ -54,8 +54,8 @@ pub struct XJit {
     pub host: HostName,
     /// As which account.
     pub login: Login,
-    /// shell, exec, sftp.
-    pub kind: ChannelKind,
+    /// `shell`, `exec`, `sftp`; a connection with where it went: `forward:5432`.
+    pub kind: String,
     /// The command line of an exec, or its beginning: see [`CommandText`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<String>,
@@ -86,7 +86,7 @@ impl CastHeader {
         let SessionMeta { session, right, host, login, .. } = session.clone();
         let (command, command_exact) = command.map_or((None, None), |c| (Some(c.text.clone()), c.exact.clone()));
         let newline = if channel.terminal.is_some() { Newline::Raw } else { Newline::CrLf };
-        let kind = channel.kind;
+        let kind = channel.kind.with(channel.target().as_deref());
         Self {
             base: Header {
                 version: 2,
@@ -273,7 +273,7 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>, path: &Path, number: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{TerminalMeta, sample};
+    use crate::recording::{ChannelKind, TerminalMeta, sample};
 
     fn channel(kind: ChannelKind, cols: u32, rows: u32) -> ChannelMeta {
         ChannelMeta { kind, command: None, terminal: Some(TerminalMeta { term: "xterm".into(), cols, rows }) }

@@ -24,6 +24,7 @@ const QUIET: usize = 4 * 1024;
 pub(super) struct Channel {
     number: u32,
     kind: ChannelKind,
+    target: Option<String>,
     newline: Newline,
     command: Option<Box<CommandText>>,
     digest: Context,
@@ -32,6 +33,8 @@ pub(super) struct Channel {
     last: u64,
     /// Bytes up and down: those that are in the file, and those that were only counted.
     carried: [(u64, u64); 2],
+    /// The relay said that it is over; what was not said was cut off.
+    over: bool,
     told: bool,
 }
 
@@ -57,13 +60,16 @@ impl ChannelFile {
         at: u64,
         text: usize,
     ) -> Result<Self, RecordError> {
-        let told = meta.command.as_deref().map(|bytes| (bytes, CommandText::of(bytes, text)));
+        let command = meta.command.as_deref().filter(|_| !meta.kind.is_connection());
+        let told = command.map(|bytes| (bytes, CommandText::of(bytes, text)));
         let header = CastHeader::new(session, number, meta, told.as_ref().map(|t| &t.1), at);
         let mut lines = Vec::new();
         let newline = header.x_jit.as_ref().map_or(Newline::Raw, |x| x.newline);
         let command = told.as_ref().map(|(_, text)| Box::new(text.clone()));
-        let (kind, digest) = (meta.kind, Context::new(&SHA256));
-        let channel = Channel { number, kind, newline, command, digest, bytes: 0, began: at, last: at, carried: [(0, 0); 2], told: false };
+        let (kind, target, digest) = (meta.kind, meta.target(), Context::new(&SHA256));
+        let (bytes, carried) = (0, [(0, 0); 2]);
+        let channel =
+            Channel { number, kind, target, newline, command, digest, bytes, began: at, last: at, carried, over: false, told: false };
         let part = channel.part(folder);
         header.write(&mut lines).map_err(RecordError::io("write", &part))?;
         told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));
@@ -105,7 +111,9 @@ impl ChannelFile {
             Body::Marker(text) => self.teller.other(out, now, 'm', text),
             Body::File(act) => self.teller.file(out, now, act),
             Body::Count { up, down } => *counted = (up, down),
-            Body::Close | Body::Open(_) | Body::End(_) => {}
+            Body::Told(line) => self.teller.remark(out, now, &format!("{line}\r\n")),
+            Body::Close => self.channel.over = true,
+            Body::Open(_) | Body::End(_) => {}
         }
         if self.lines.len() >= LINES { self.flush() } else { Ok(()) }
     }
@@ -138,7 +146,7 @@ impl ChannelFile {
             self.teller.other(&mut self.lines, now, 'o', "");
         }
         if let (Some((up, down)), false) = (self.channel.counts(), self.channel.told) {
-            let text = counted(self.channel.kind, up, down, now);
+            let text = counted(self.channel.kind, up, down, now, self.channel.over);
             self.teller.remark(&mut self.lines, now, &text);
             self.channel.told = true;
         }
@@ -166,6 +174,7 @@ impl Channel {
         Ok(SealedChannel {
             number: self.number,
             kind: self.kind,
+            target: self.target,
             file,
             sha256,
             bytes: self.bytes,
@@ -195,15 +204,19 @@ impl Channel {
         self.last - self.began
     }
 
-    /// What a file transfer carried, by its bytes where they are kept and by the count where not.
+    /// What a file transfer or a connection carried, by its bytes where they are kept and by the count where not.
     fn counts(&self) -> Option<(u64, u64)> {
         let [kept, counted] = self.carried;
-        (self.kind == ChannelKind::Sftp).then_some((kept.0.max(counted.0), kept.1.max(counted.1)))
+        self.kind.is_counted().then_some((kept.0.max(counted.0), kept.1.max(counted.1)))
     }
 }
 
-/// `sftp: 1234 bytes up, 5678 bytes down in 3.2 s`.
-fn counted(kind: ChannelKind, up: u64, down: u64, micros: u64) -> String {
+/// `sftp: 1234 bytes up, 5678 bytes down in 3.2 s`; a connection that nobody closed was cut off where the counts say.
+fn counted(kind: ChannelKind, up: u64, down: u64, micros: u64, over: bool) -> String {
     let (seconds, tenths) = (micros / 1_000_000, micros / 100_000 % 10);
-    format!("{}: {up} bytes up, {down} bytes down in {seconds}.{tenths} s\r\n", kind.as_str())
+    let name = kind.as_str();
+    match over || !kind.is_connection() {
+        true => format!("{name}: {up} bytes up, {down} bytes down in {seconds}.{tenths} s\r\n"),
+        false => format!("{name}: interrupted at byte {up} up, byte {down} down, after {seconds}.{tenths} s\r\n"),
+    }
 }

@@ -19,6 +19,8 @@ pub const HEAD: usize = 29;
 pub const MAX_PAYLOAD: usize = 1 << 20;
 /// A marker is cut to this: the bastion's own words are shorter, and a host's are not worth more.
 pub const MAX_MARKER: usize = 1024;
+/// A line of the bastion's own is cut to this.
+pub const MAX_TOLD: usize = 16 * 1024;
 /// A terminal's name is cut to this.
 pub const MAX_TERM: usize = 256;
 
@@ -69,6 +71,8 @@ pub enum Body<'a> {
     },
     /// Something was done to a file: a [`super::files::FileAct`] as JSON.
     File(&'a str),
+    /// A line of the bastion's own that a viewer reads: what became of a connection.
+    Told(&'a str),
     /// The channel is over.
     Close,
     /// The session is over, with this ending (`time-up`). The last frame; its channel is 0.
@@ -86,6 +90,7 @@ const COUNT: u8 = 7;
 const CLOSE: u8 = 8;
 const END: u8 = 9;
 const FILE: u8 = 10;
+const TOLD: u8 = 11;
 
 /// A payload as it goes to the file: borrowed where the frame borrows.
 pub(super) enum Payload<'a> {
@@ -116,6 +121,7 @@ impl<'a> Body<'a> {
             Self::Marker(text) => (MARKER, Payload::Borrowed(cut(text, MAX_MARKER).as_bytes())),
             Self::Count { up, down } => (COUNT, Payload::Small((u128::from(up) | u128::from(down) << 64).to_le_bytes(), 16)),
             Self::File(act) => (FILE, Payload::Borrowed(act.as_bytes())),
+            Self::Told(line) => (TOLD, Payload::Borrowed(cut(line, MAX_TOLD).as_bytes())),
             Self::Close => (CLOSE, Payload::Borrowed(&[])),
             Self::End(ending) => (END, Payload::Borrowed(ending.as_bytes())),
         }
@@ -133,6 +139,7 @@ impl<'a> Body<'a> {
             MARKER => Self::Marker(text()?),
             COUNT if payload.len() == 16 => Self::Count { up: u64_at(payload, 0)?, down: u64_at(payload, 8)? },
             FILE => Self::File(text()?),
+            TOLD => Self::Told(text()?),
             CLOSE if payload.is_empty() => Self::Close,
             END => Self::End(text()?),
             _ => return None,

@@ -70,6 +70,8 @@ pub struct SealedChannel {
     pub number: u32,
     /// What it was.
     pub kind: ChannelKind,
+    /// Where a forward went, as a grant names it.
+    pub target: Option<String>,
     /// `01-shell.cast`, in the session's folder.
     pub file: String,
     /// Of the file.
@@ -82,7 +84,7 @@ pub struct SealedChannel {
     pub duration: Duration,
     /// The command line of an exec.
     pub command: Option<CommandText>,
-    /// Bytes up and down of a file transfer, whether they are in the file or not.
+    /// Bytes up and down of a file transfer or a connection, whether they are in the file or not.
     pub counts: Option<(u64, u64)>,
 }
 
@@ -113,6 +115,9 @@ pub struct ManifestChannel {
     pub number: u32,
     /// What it was.
     pub kind: ChannelKind,
+    /// Where a forward went, as a grant names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// The file's name.
     pub file: String,
     /// In lower-case hex.
@@ -129,10 +134,10 @@ pub struct ManifestChannel {
     /// Where `command` is not exactly the command's bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command_exact: Option<ExactCommand>,
-    /// Bytes from the client, of a file transfer.
+    /// Bytes from the client, of a file transfer or a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub up: Option<u64>,
-    /// Bytes to the client, of a file transfer.
+    /// Bytes to the client, of a file transfer or a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<u64>,
 }
@@ -217,6 +222,7 @@ impl From<&SealedChannel> for ManifestChannel {
         Self {
             number: sealed.number,
             kind: sealed.kind,
+            target: sealed.target.clone(),
             file: sealed.file.clone(),
             sha256: hex(&sealed.sha256),
             bytes: sealed.bytes,
@@ -246,6 +252,7 @@ impl ManifestChannel {
         Some(SealedChannel {
             number: self.number,
             kind: self.kind,
+            target: self.target.clone(),
             file: self.file.clone(),
             sha256: self.digest()?,
             bytes: self.bytes,
@@ -320,6 +327,7 @@ mod tests {
         SealedChannel {
             number: 1,
             kind: ChannelKind::Exec,
+            target: None,
             file: "01-exec.cast".into(),
             sha256: [0xab; 32],
             bytes: 99,

@@ -33,7 +33,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::access::names::{Actor, GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
+use crate::access::names::{self, Actor, GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
 use crate::access::time::Timestamp;
 
 pub use deck::{Deck, Key};
@@ -119,31 +119,67 @@ pub enum ChannelKind {
     Exec,
     /// The sftp subsystem: always counted, and its bytes kept where the relay hands them over.
     Sftp,
+    /// One connection from the client's side to somewhere that the host reaches: counted, and told in lines.
+    Forward,
+    /// One connection from a listener on the host to the client's side; the same.
+    Reverse,
+    /// One connection of the host to the client's agent; the same.
+    Agent,
 }
 
 impl ChannelKind {
-    /// `shell`, `exec`, `sftp`.
+    /// `shell`, `exec`, `sftp`, `forward`, `reverse`, `agent`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Shell => "shell",
             Self::Exec => "exec",
             Self::Sftp => "sftp",
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+            Self::Agent => "agent",
         }
+    }
+
+    /// With where it went, as a grant names it: `forward:5432`.
+    pub fn with(self, target: Option<&str>) -> String {
+        target.map_or_else(|| self.as_str().to_owned(), |target| format!("{}:{target}", self.as_str()))
+    }
+
+    /// Whether bytes are counted, also those that are not kept.
+    pub(crate) const fn is_counted(self) -> bool {
+        !matches!(self, Self::Shell | Self::Exec)
+    }
+
+    /// Whether it is one connection that was carried, and no program of the host's that speaks with the user.
+    pub(crate) const fn is_connection(self) -> bool {
+        matches!(self, Self::Forward | Self::Reverse | Self::Agent)
     }
 }
 
 /// What a recording says about its channel; the payload of its first frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelMeta {
-    /// Shell, exec or sftp.
+    /// What it is.
     pub kind: ChannelKind,
-    /// The command line of an exec, in its exact bytes; no longer than [`command::MAX_COMMAND`].
+    /// The command line of an exec, in its exact bytes; no longer than [`command::MAX_COMMAND`]. Where a forward goes, as a grant names it.
     #[serde(rename = "command_base64", default, skip_serializing_if = "Option::is_none", with = "command::in_base64")]
     pub command: Option<Vec<u8>>,
     /// The terminal, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terminal: Option<TerminalMeta>,
 }
+
+impl ChannelMeta {
+    /// Where a forward goes, fit to be shown: `5432`, `db.internal:5432`, `/run/x.sock`.
+    pub(crate) fn target(&self) -> Option<String> {
+        let target = self.command.as_deref().filter(|_| self.kind.is_connection())?;
+        let shown = names::escaped(&String::from_utf8_lossy(target));
+        Some(command::cut(&shown, MAX_TARGET).to_owned())
+    }
+}
+
+/// A destination is told no longer than this: a unix socket's path has 108 bytes, a name 253.
+const MAX_TARGET: usize = 512;
 
 /// A terminal as the client asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::{Cutoff, Ending};
+use crate::access::channels::Channels;
 use crate::access::names::{GrantId, HostName, Login, SessionId, User};
 use crate::access::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct LiveSession {
     pub login: Login,
     /// Under which grant.
     pub grant: GrantId,
+    /// What the grant opens; as it was when the session began or was last seen to change.
+    pub channels: Channels,
     /// Since when.
     pub started: Timestamp,
     /// Until when, at the latest; as it was when the session began or was last extended.
@@ -120,6 +123,13 @@ impl Live {
         moved.len()
     }
 
+    /// A grant gives more or less than it did.
+    pub fn regrant(&self, id: &SessionId, channels: &Channels) {
+        if let Some(session) = self.lock().all.get_mut(id) {
+            session.channels.clone_from(channels);
+        }
+    }
+
     /// The store does not answer: everybody who is inside, or comes in yet, falls at `at` on BOOTTIME as `store-lost`; with `None` it
     /// answers again, and nobody does.
     pub fn end_unless_back(&self, at: Option<Duration>) {
@@ -175,6 +185,7 @@ mod tests {
             host: HostName::parse("phi-db").unwrap(),
             login: Login::parse("postgres").unwrap(),
             grant: GrantId::from_random(n % 2),
+            channels: Channels::all(),
             started,
             ends,
             cutoff: Cutoff::new(knife, ends, clock),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tap::{Beginning, Keep, Kept, Purpose};
+use super::tap::{Beginning, Keep, Kept, Purpose, Way};
 use crate::access::time::Clock;
 use crate::recording::{
     Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, SessionMeta, TerminalMeta,
@@ -70,6 +70,8 @@ impl Keep for Keeping {
             Kept::In(channel, bytes) => (channel, Body::In(bytes)),
             Kept::Resized { channel, columns, rows } => (channel, Body::Resize { cols: columns, rows }),
             Kept::Carried { channel, up, down } => (channel, Body::Count { up, down }),
+            Kept::Joined { channel, way, target } => (channel, Body::Open(connection(way, target))),
+            Kept::Told(channel, line) => (channel, Body::Told(line)),
             Kept::File { channel, act } => {
                 words = serde_json::to_string(act).map_err(|error| RecordError::Act(error.to_string()))?;
                 (channel, Body::File(&words))
@@ -100,4 +102,13 @@ fn meta(beginning: &Beginning<'_>) -> ChannelMeta {
         command: beginning.command.map(<[u8]>::to_vec),
         terminal: beginning.terminal.map(|t| TerminalMeta { term: t.term.clone(), cols: t.columns, rows: t.rows }),
     }
+}
+
+fn connection(way: Way, target: Option<&str>) -> ChannelMeta {
+    let kind = match way {
+        Way::Forward => ChannelKind::Forward,
+        Way::Reverse => ChannelKind::Reverse,
+        Way::Agent => ChannelKind::Agent,
+    };
+    ChannelMeta { kind, command: target.map(|target| target.as_bytes().to_vec()), terminal: None }
 }

@@ -5,6 +5,7 @@
 
 mod count;
 mod egress;
+mod ground;
 mod inner;
 pub mod inspect;
 mod keeping;

@@ -17,8 +17,12 @@ pub(crate) enum Kept<'a> {
     In(u32, &'a [u8]),
     /// The user's terminal has a new size.
     Resized { channel: u32, columns: u32, rows: u32 },
-    /// What an SFTP channel whose bytes are not kept has carried so far, towards the host and towards the user.
+    /// What an SFTP channel or a connection whose bytes are not kept has carried so far, towards the host and towards the user.
     Carried { channel: u32, up: u64, down: u64 },
+    /// A connection is to be made: to or at `target`, as a grant names it.
+    Joined { channel: u32, way: Way, target: Option<&'a str> },
+    /// What became of it, in a line for people.
+    Told(u32, &'a str),
     /// Something was done to a file in an SFTP channel.
     File { channel: u32, act: &'a FileAct },
     /// The host told how it ended: exit status, or the name of a signal.
@@ -53,6 +57,28 @@ pub(crate) enum Purpose {
     Shell,
     Exec,
     Sftp,
+}
+
+/// Which way a connection goes, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From the client's side to somewhere that the host reaches.
+    Forward,
+    /// From a listener on the host to the client's side.
+    Reverse,
+    /// From the host to the client's agent.
+    Agent,
+}
+
+impl Way {
+    /// `forward`, `reverse`, `agent`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Forward => "forward",
+            Self::Reverse => "reverse",
+            Self::Agent => "agent",
+        }
+    }
 }
 
 /// Where the relay's evidence goes. Returns when it is kept: what was not kept is not shown.

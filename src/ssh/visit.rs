@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::Wing;
 use super::egress::Egress;
+use super::ground::{self, Ground};
 use super::inner::{Begun, Turned};
 use super::keeping::Keeping;
 use super::leg::Leg;
@@ -95,7 +96,8 @@ where
     cutoff.hold(upstream.socket, Side::Host);
     outer.socket().into_iter().for_each(|socket| cutoff.hold(socket, Side::Outer));
     let mut reader = cutoff.guard(reader, Side::Client);
-    let relay = Relay::new(&client, &upstream.leg, keeping, rights, pulse(open), egress);
+    let (ground, mut tunnels) = Ground::of(wing, open);
+    let relay = Relay::new((&client, &upstream.leg), keeping, (rights, &ground), pulse(open), egress);
     let course = async {
         for text in said {
             client.send(&auth::banner(&text)).await?;
@@ -108,8 +110,10 @@ where
         biased;
         why = cutoff.fell() => Err(why),
         never = reminders::remind(&relay, open, &*wing.clock) => match never {},
+        never = ground::tell(wing, open, &mut tunnels) => match never {},
         end = course => Ok(end.unwrap_or(End::ClientLeft)),
     };
+    ground::tell_rest(wing, open, tunnels);
     let (ending, why) = match ended.map(|end| itself(wing, open, end)) {
         Err(why) => (why, why.sentence().to_owned()),
         Ok((ending @ (Ending::RecorderFailed | Ending::OverBudget), words)) => cut(&cutoff, ending, words),

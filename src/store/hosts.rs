@@ -1,6 +1,6 @@
 //! Hosts: one name space of names and aliases, trust lines, labels, logins in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use sqlx::FromRow;
 
@@ -38,10 +38,12 @@ impl Reader {
         all(&mut conn).await
     }
 
-    /// The addresses under which hosts are registered, as written (names or IPs): nobody may come in from there.
-    pub async fn host_addresses(&self) -> Result<BTreeSet<String>, StoreError> {
-        let rows: Vec<(String,)> = sql("SELECT address FROM hosts").fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().map(|(address,)| address).collect())
+    /// Where every host is: each of its names with its address, as written (a name or an IP), and its SSH port.
+    pub async fn host_places(&self) -> Result<Vec<(String, Address)>, StoreError> {
+        let places = "SELECT host_names.name, hosts.address, hosts.port FROM host_names JOIN hosts ON hosts.name = host_names.host";
+        let rows: Vec<(String, String, i64)> = sql(places).fetch_all(&self.pool).await?;
+        let place = |(name, host, port)| (name, Address { host, port: u16::try_from(port).unwrap_or(0) });
+        Ok(rows.into_iter().map(place).collect())
     }
 }
 

@@ -216,7 +216,7 @@ async fn asked_and_approved() {
         (said.status, ids(&said.out).as_str(), said.err.as_str()),
         (
             0,
-            "r-...... filed: phi-db as postgres for 1h30m (shell,exec,sftp-read,sftp-write)\nwaits for 1 of: bob (lapses 2026-11-22T22:00:00.000Z)\n",
+            "r-...... filed: phi-db as postgres for 1h30m (shell,exec,sftp-read,sftp-write,forward:*,reverse:*,agent)\nwaits for 1 of: bob (lapses 2026-11-22T22:00:00.000Z)\n",
             ""
         )
     );
@@ -229,8 +229,8 @@ async fn asked_and_approved() {
     let said = world.say("bob", "requests --pending").await;
     assert_eq!(
         ids(&said.out),
-        "request   state    user   host    login     for    channels                         filed                     reason\n\
-         r-......  pending  alice  phi-db  postgres  1h30m  shell,exec,sftp-read,sftp-write  2026-11-21T22:00:00.000Z  it's slow, fix the index\n"
+        "request   state    user   host    login     for    channels                                                   filed                     reason\n\
+         r-......  pending  alice  phi-db  postgres  1h30m  shell,exec,sftp-read,sftp-write,forward:*,reverse:*,agent  2026-11-21T22:00:00.000Z  it's slow, fix the index\n"
     );
     let said = world.say("bob", &format!("show {id}")).await;
     assert!(
@@ -246,13 +246,13 @@ async fn asked_and_approved() {
     let said = world.say("bob", &format!("approve {id} --for 1h --note one hour is enough")).await;
     assert_eq!(
         ids(&said.out),
-        "r-...... approved, g-......: alice as postgres on phi-db until 2026-11-21T23:05:00.000Z (shell,exec,sftp-read,sftp-write)\n"
+        "r-...... approved, g-......: alice as postgres on phi-db until 2026-11-21T23:05:00.000Z (shell,exec,sftp-read,sftp-write,forward:*,reverse:*,agent)\n"
     );
     let said = world.say("alice", "grants").await;
     assert_eq!(
         ids(&said.out),
-        "grant     state   user   host    login     channels                         ends                      left\n\
-         g-......  active  alice  phi-db  postgres  shell,exec,sftp-read,sftp-write  2026-11-21T23:05:00.000Z  1h\n"
+        "grant     state   user   host    login     channels                                                   ends                      left\n\
+         g-......  active  alice  phi-db  postgres  shell,exec,sftp-read,sftp-write,forward:*,reverse:*,agent  2026-11-21T23:05:00.000Z  1h\n"
     );
     let said = world.say("alice", &format!("show {id}")).await;
     assert!(said.out.contains("yes: bob at 2026-11-21T22:05:00.000Z, for 1h at most: one hour is enough\n"), "{said:?}");

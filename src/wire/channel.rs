@@ -5,6 +5,7 @@
 //! exactly what the other side reads. Names are open: what we do not know is told as unknown, never refused here.
 
 mod compose;
+mod route;
 
 use super::codec::{Reader, WireError};
 use super::number;
@@ -13,6 +14,7 @@ pub use compose::{
     VETOED, clamp_max_packet, close, data, eof, exec, extended_data, failure, open_failure, open_session, request_failure, set_window,
     signal, success, vetoed, window_adjust,
 };
+pub use route::{Listen, Listening, Route, allocated_port, listening};
 
 /// One message of the connection layer, borrowed from its payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,31 +118,6 @@ pub struct Open<'a> {
     pub max_packet: u32,
     /// What follows, in the form of `kind`.
     pub rest: &'a [u8],
-}
-
-impl<'a> Open<'a> {
-    /// Where a `direct-tcpip` channel wants to go: RFC 4254 section 7.2. `None` for other kinds.
-    pub fn direct_tcpip(&self) -> Result<Option<DirectTcpip<'a>>, WireError> {
-        if self.kind != "direct-tcpip" {
-            return Ok(None);
-        }
-        let mut r = Reader::new(self.rest);
-        let host = r.text()?;
-        let port = port(&mut r)?;
-        r.string()?; // the originator's address and port: the client's claim, of no use
-        r.u32()?;
-        r.end()?;
-        Ok(Some(DirectTcpip { host, port }))
-    }
-}
-
-/// The destination of a `direct-tcpip` channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DirectTcpip<'a> {
-    /// Name or address as the client wrote it.
-    pub host: &'a str,
-    /// TCP port.
-    pub port: u16,
 }
 
 /// CHANNEL_REQUEST, RFC 4254 section 5.4.

@@ -12,6 +12,7 @@ mod crash;
 mod cutoff;
 mod exit_status;
 mod files;
+mod forwards;
 mod hosts;
 mod idle;
 mod keys;

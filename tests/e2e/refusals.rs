@@ -122,7 +122,7 @@ fn what_is_not_granted_is_refused_and_the_session_goes_on() {
         run(&mut client.clone().flag("-T").command(&[]), b"ls\n").expect(255).says("a shell is not in your grant");
         run(&mut client.clone().flag("-s").command(&["netconf"]), b"").expect(255).says("the subsystem netconf is not relayed");
     }
-    let out = client.run("echo \"agent: $SSH_AUTH_SOCK\"").expect(0).says("agent forwarding is not relayed by this version");
+    let out = client.run("echo \"agent: $SSH_AUTH_SOCK\"").expect(0).says("agent is not in your grant");
     assert_eq!(out.text(), "agent: \n");
 
     let asked = |flags: &[&str]| {
@@ -131,7 +131,7 @@ fn what_is_not_granted_is_refused_and_the_session_goes_on() {
     };
     asked(&["-O", "forward", "-R", "0:localhost:22"]).expect(255).says("remote port forwarding failed");
     // why a forward is not opened is told to the master
-    let prohibited = "administratively prohibited: direct-tcpip is not relayed by this version";
+    let prohibited = "administratively prohibited: forward:22 is not in your grant";
     asked(&["-W", "localhost:22"]).expect(255).says("refused");
     running.until_error(prohibited);
     let told = || running.errors().matches(prohibited).count();

@@ -159,6 +159,14 @@ impl Policy {
         self.allows.iter().flat_map(|allow| &allow.who).chain(self.mays.iter().flat_map(|may| &may.who)).chain(scoped)
     }
 
+    /// Every kind, and each part of one that some rule names by itself.
+    pub(super) fn kinds(&self) -> Channels {
+        let scopes = self.requires.iter().map(|floor| &floor.scope).chain(self.denies.iter().map(|deny| &deny.scope));
+        let named = self.allows.iter().map(|allow| &allow.channels).chain(scopes.filter_map(|scope| scope.channels.as_ref()));
+        let all = Channels::all();
+        named.flat_map(|kinds| kinds.channels().iter().cloned().collect::<Vec<_>>()).chain(all.iter().cloned()).collect()
+    }
+
     fn patterns(&self) -> impl Iterator<Item = &HostPattern> {
         let scopes = self.requires.iter().map(|floor| &floor.scope).chain(self.denies.iter().map(|deny| &deny.scope));
         let scoped = scopes.flat_map(|scope| scope.hosts.iter().flatten());
@@ -179,8 +187,9 @@ struct Told {
 /// What changes for one person on one host.
 fn told(before: &Policy, after: &Policy, who: &Person, host: &Host) -> Vec<Told> {
     let mut all = Vec::new();
+    let kinds = before.kinds().iter().chain(after.kinds().iter()).cloned().collect();
     for login in &host.logins {
-        let (was, is) = (before.steps(who, host, login), after.steps(who, host, login));
+        let (was, is) = (before.steps(who, host, login, &kinds), after.steps(who, host, login, &kinds));
         let mut same: BTreeMap<(Direction, Option<String>, Option<String>), Vec<Kind>> = BTreeMap::new();
         for kind in was.keys().chain(is.keys()).collect::<BTreeSet<_>>() {
             let none = Vec::new();
@@ -190,7 +199,7 @@ fn told(before: &Policy, after: &Policy, who: &Person, host: &Host) -> Vec<Told>
             }
         }
         for ((direction, before, after), kinds) in same {
-            let what = kinds.into_iter().collect::<Channels>().to_string();
+            let what = kinds.into_iter().collect::<Channels>().widest().to_string();
             all.push(Told { direction, login: Some(login.clone()), what, before, after });
         }
     }

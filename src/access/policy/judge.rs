@@ -108,7 +108,7 @@ impl Policy {
 
     /// The verdict alone. Says nothing about why not, and so can be asked again while a refusal looks for what would pass.
     pub fn covering(&self, who: &Person, host: &Host, wish: &Wish) -> Option<Verdict> {
-        if !host.logins.contains(&wish.login) || wish.channels.as_ref().is_some_and(|named| !named.iter().all(Kind::is_built)) {
+        if !host.logins.contains(&wish.login) || wish.channels.as_ref().is_some_and(Channels::is_empty) {
             return None;
         }
         let ground = self.ground(who, host, &wish.login);

@@ -81,7 +81,7 @@ impl Reader {
             who: self.list(&raw.who, Who::try_from)?,
             hosts: self.list(&raw.hosts, |text| text.parse())?,
             logins: self.list(&raw.logins, |text| Glob::parse(&text))?,
-            channels: self.given_kinds(&raw.channels)?,
+            channels: self.kinds(&raw.channels)?,
             max_duration: max,
             default_duration: default,
             approve,
@@ -188,7 +188,7 @@ impl Reader {
         })
     }
 
-    /// What a deny or a floor speaks of: also of kinds that cannot be granted yet.
+    /// What a deny or a floor speaks of.
     fn scope(&self, [who, hosts, logins, channels]: [Option<Texts>; 4]) -> Result<Scope, PolicyError> {
         Ok(Scope {
             who: who.map(|list| self.list(&list, Who::try_from)).transpose()?,
@@ -233,19 +233,6 @@ impl Reader {
         }
         let kinds = self.list(raw, |text| text.parse::<Kind>())?;
         Ok(Kinds::Some(kinds.into_iter().collect()))
-    }
-
-    /// What an allow gives: only what the relay can carry.
-    fn given_kinds(&self, raw: &Texts) -> Result<Kinds, PolicyError> {
-        let read = self.kinds(raw)?;
-        for text in raw.get_ref() {
-            if let Some(kind) = text.get_ref().parse::<Kind>().ok().filter(|kind| !kind.is_built()) {
-                return Err(self
-                    .error(text.span(), format!("{kind} has no effect: forwards and the agent are not built in this version"))
-                    .hint("the kinds are shell, exec, sftp-read and sftp-write; [\"*\"] is all of them"));
-            }
-        }
-        Ok(read)
     }
 
     /// Who approves, and whether with a signature.

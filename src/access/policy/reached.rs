@@ -7,7 +7,6 @@ use super::bound::{Approvers, BoundRule, Floor, MOST_HUMANS};
 use super::compare::classed;
 use super::rules::{Allow, Require};
 use super::selector::{Glob, HostPattern, Who};
-use crate::access::channels::Channels;
 use crate::access::host::Host;
 use crate::access::names::{Role, RuleId, User, Vendor};
 use crate::access::person::Person;
@@ -137,7 +136,7 @@ pub struct Unreached {
 impl Policy {
     /// Counts the approvers that there are: each rule and its floors, on every host, for everybody who may ask.
     pub fn unreached(&self, people: &[Person], hosts: &[Host]) -> Vec<Unreached> {
-        let kinds = Channels::all_built();
+        let kinds = self.kinds();
         let mut judged: BTreeMap<(RuleId, String), (BoundRule, BTreeSet<User>)> = BTreeMap::new();
         let (askers, places) = classed([self, self], people, hosts);
         for (person, host) in askers.iter().flat_map(|person| places.iter().map(move |host| (person, host))) {

@@ -51,8 +51,8 @@ impl Policy {
         if !host.logins.contains(&wish.login) {
             return self.no_such_login(who, host, &wish.login);
         }
-        if let Some(refusal) = wish.channels.as_ref().and_then(not_built) {
-            return refusal;
+        if wish.channels.as_ref().is_some_and(Channels::is_empty) {
+            return nothing();
         }
         let allows = self.allows_for(who, host, &wish.login);
         if allows.is_empty() {
@@ -157,19 +157,10 @@ fn kinds_to_try(allows: &[&Allow], ground: &Ground<'_>, wish: &Wish) -> Vec<Opti
     parts.into_iter().map(Some).chain([None]).collect()
 }
 
-/// The refusal of a named set that no rule can ever cover: kinds that are not built, or none.
-fn not_built(named: &Channels) -> Option<Refusal> {
-    let built = named.only(Kind::is_built);
-    if named.is_empty() {
-        let refusal = Refusal::new("not-covered", "no channel kind is asked for");
-        return Some(refusal.hint("leave --channels out, or name shell, exec, sftp-read or sftp-write"));
-    }
-    let kind = named.iter().find(|kind| !kind.is_built())?;
-    let refusal = Refusal::new("not-built", format!("{kind} cannot be granted: forwards and the agent are not built in this version"));
-    Some(match built.is_empty() {
-        true => refusal.hint("ask for shell, exec, sftp-read or sftp-write"),
-        false => refusal.hint(format!("ask with --channels {built}")),
-    })
+/// The refusal of a named set without a kind in it.
+fn nothing() -> Refusal {
+    let refusal = Refusal::new("not-covered", "no channel kind is asked for");
+    refusal.hint("leave --channels out, or name shell, exec, sftp-read, sftp-write, forward:.., reverse:.. or agent")
 }
 
 fn denied(host: &Host, wish: &Wish, deny: &Deny, what: &str) -> Refusal {

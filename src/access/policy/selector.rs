@@ -189,17 +189,17 @@ impl FromStr for HostPattern {
 /// Which channel kinds a rule speaks of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kinds {
-    /// `*`: every kind; in an allow, every kind that is built.
+    /// `*`: every kind.
     All,
     /// These.
     Some(BTreeSet<Kind>),
 }
 
 impl Kinds {
-    /// Does an allow of these give `kind`? `*` gives what is built.
+    /// Does an allow of these give `kind`?
     pub fn covers(&self, kind: &Kind) -> bool {
         match self {
-            Self::All => kind.is_built(),
+            Self::All => true,
             Self::Some(kinds) => kinds.iter().any(|mine| mine.covers(kind)),
         }
     }
@@ -215,7 +215,7 @@ impl Kinds {
     /// As a set of kinds.
     pub fn channels(&self) -> Channels {
         match self {
-            Self::All => Channels::all_built(),
+            Self::All => Channels::all(),
             Self::Some(kinds) => kinds.iter().cloned().collect(),
         }
     }

@@ -138,8 +138,9 @@ impl Policy {
     /// All that `who` may ask for on `host`, in the order of its logins.
     pub fn rights(&self, who: &Person, host: &Host) -> Vec<Right> {
         let mut rights: Vec<Right> = Vec::new();
+        let kinds = self.kinds();
         for login in &host.logins {
-            for (kind, steps) in self.steps(who, host, login) {
+            for (kind, steps) in self.steps(who, host, login, &kinds) {
                 for terms in steps {
                     match rights.iter_mut().find(|right| right.login == *login && right.terms == terms) {
                         Some(right) => right.channels = right.channels.iter().cloned().chain([kind.clone()]).collect(),
@@ -148,6 +149,7 @@ impl Policy {
                 }
             }
         }
+        rights.iter_mut().for_each(|right| right.channels = right.channels.widest());
         rights
     }
 
@@ -158,12 +160,12 @@ impl Policy {
 
     /// For each kind that may be asked for, the terms for short asks first, then those for longer ones: a rule that binds in its place
     /// in the file and reaches further than all before it.
-    pub(super) fn steps(&self, who: &Person, host: &Host, login: &Login) -> BTreeMap<Kind, Vec<Terms>> {
+    pub(super) fn steps(&self, who: &Person, host: &Host, login: &Login, kinds: &Channels) -> BTreeMap<Kind, Vec<Terms>> {
         let mut all = BTreeMap::new();
         if self.allows_for(who, host, login).is_empty() {
             return all;
         }
-        for kind in Channels::all_built().iter() {
+        for kind in kinds.iter() {
             let steps: Vec<Terms> = self.binding(who, host, login, kind).iter().map(Terms::of).collect();
             if !steps.is_empty() {
                 all.insert(kind.clone(), steps);

@@ -94,6 +94,15 @@ macro_rules! visits {
         /// The refusal's code.
         code: String,
     }
+    /// A stream inside a session began as SSH does: a tunnel in the tunnel, and what it carries is ciphertext.
+    SessionTunnelled = "session-tunnelled" {
+        /// Which session.
+        session: SessionId,
+        /// Which channel of it.
+        channel: u64,
+        /// What the channel was opened for: `forward`, `exec`.
+        kind: String,
+    }
     /// Somebody opened a recording; the entry's actor.
     RecordingOpened = "recording-opened" {
         /// Whose recording.

@@ -50,9 +50,11 @@ where
         told.iter().try_for_each(|act| self.keep(Kept::File { channel: number, act }))
     }
 
-    /// The relay is over: tells what all accounts still hold. A recording that takes no more is known elsewhere.
+    /// The relay is over: tells what all accounts still hold, and which connections were cut. A recording that takes no more is known elsewhere.
     pub(crate) fn close_accounts(&self) {
-        for channel in &mut self.table.borrow_mut().channels {
+        let mut table = self.table.borrow_mut();
+        self.cut_joined(&mut table);
+        for channel in &mut table.channels {
             if let Stage::Used { number, files, .. } = &mut channel.stage {
                 let _ = self.close_account(*number, files.take());
             }

@@ -2,11 +2,13 @@
 
 use tokio::io::AsyncWrite;
 
-use super::table::{Channel, Prelude, Room, Stage};
-use super::{Judged, Onward, Relay, Ruling, Side, words};
+use super::table::{Channel, Prelude, Stage};
+use super::{Judged, Onward, Relay, Ruling, Side, opens, words};
+use crate::access::names::escaped;
+use crate::access::opening::Opening;
 use crate::ssh::tap::{Beginning, Keep, Kept, Purpose, Terminal};
-use crate::wire::channel::{self, Message, Open, Request, RequestKind};
-use crate::wire::codec::{WireError, Writer};
+use crate::wire::channel::{self, Message, Request, RequestKind};
+use crate::wire::codec::WireError;
 use crate::wire::number;
 
 impl<C, H, K> Relay<'_, C, H, K>
@@ -17,49 +19,30 @@ where
 {
     /// Judges one message from the client. Keeps what must be kept before it goes on.
     pub(super) fn judge_client(&self, payload: &[u8]) -> Result<Ruling, Judged> {
-        match channel::parse(payload)? {
+        let message = channel::parse(payload)?;
+        match message {
             Message::Data { recipient, data } => self.typed(recipient, data),
             Message::WindowAdjust { recipient, bytes } => self.window_from_client(recipient, bytes),
             Message::Request(request) => self.asked(&request),
-            Message::Open(open) => Ok(self.opened(payload, &open)?),
-            Message::GlobalRequest { name, want_reply, .. } => Ok(global(name, want_reply)),
+            Message::Open(open) => self.opened_by_client(payload, &open),
+            Message::Confirmation { recipient, sender, .. } => self.confirmed_by_client(payload, recipient, sender),
+            Message::OpenFailure { recipient, reason, .. } => self.open_failed(Side::Client, recipient, reason),
+            Message::GlobalRequest { name, want_reply, rest } => self.asked_globally(name, want_reply, rest),
             Message::Eof { recipient } | Message::Success { recipient } | Message::Failure { recipient } => {
                 let mut table = self.table.borrow_mut();
                 let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
+                if let Message::Eof { .. } = message {
+                    channel.ended_by(Side::Client);
+                }
                 Ok(if channel.answers.is_over() { Ruling::STOP } else { Ruling::PASS })
             }
             Message::Close { recipient } => self.closed_by_client(recipient),
+            // The host keeps the order of its own requests.
             Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
-            // No open of the host's is ever passed on, and nothing defines extended data towards a host.
-            Message::Confirmation { .. } => Err(WireError::Unexpected(number::CHANNEL_OPEN_CONFIRMATION).into()),
-            Message::OpenFailure { .. } => Err(WireError::Unexpected(number::CHANNEL_OPEN_FAILURE).into()),
+            // Nothing defines extended data towards a host.
             Message::ExtendedData { .. } => Err(WireError::Unexpected(number::CHANNEL_EXTENDED_DATA).into()),
             Message::Unknown(n) => Err(unknown(n)),
         }
-    }
-
-    fn opened(&self, payload: &[u8], open: &Open<'_>) -> Result<Ruling, WireError> {
-        let mut table = self.table.borrow_mut();
-        if open.kind != "session" {
-            let reason = match open.kind {
-                "tun@openssh.com" => "tun devices are always refused: the bastion relays sessions".to_owned(),
-                kind => format!("{} is not relayed by this version, whatever is granted: shell, exec and sftp are", printable(kind)),
-            };
-            return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::ADMINISTRATIVELY_PROHIBITED, &reason)));
-        }
-        if table.is_full() || table.is_spent() {
-            let reason = "this session has too many channels: begin another session";
-            return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::RESOURCE_SHORTAGE, reason)));
-        }
-        if table.of_client(open.sender).is_some() {
-            return Err(WireError::Malformed("channel number: it is in use"));
-        }
-        let (room, window) = Room::of(open.window);
-        table.channels.push(Channel::opened(open.sender, room));
-        let mut changed = payload.to_vec();
-        channel::set_window(&mut changed, window);
-        channel::clamp_max_packet(&mut changed, MAX_PACKET);
-        Ok(Ruling::change(changed))
     }
 
     fn window_from_client(&self, recipient: u32, bytes: u32) -> Result<Ruling, Judged> {
@@ -79,6 +62,9 @@ where
         if channel.answers.is_refused() {
             return Ok(Ruling::STOP);
         }
+        if let Stage::Joined(joined) = &mut channel.stage {
+            return self.carried(Side::Client, joined, &mut channel.starts.0, data);
+        }
         let Stage::Used { number, purpose, terminal, ref mut up, down, ref mut files } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
@@ -91,6 +77,7 @@ where
         };
         self.keep(kept)?;
         self.account(Side::Client, number, files, data)?;
+        self.look_in_command(purpose, number, &mut channel.starts.0, data)?;
         Ok(Ruling::PASS)
     }
 
@@ -98,8 +85,10 @@ where
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
         channel.client_closed = true;
+        channel.ended_by(Side::Client);
         let client = channel.client;
         let heard = channel.answers.is_over();
+        self.part_joined(&mut table, client)?;
         if let Some((number, files)) = table.forget_closed(client) {
             self.close_account(number, files)?;
             self.keep(Kept::Ended(number))?;
@@ -112,6 +101,10 @@ where
         let channel = table.of_host(request.recipient).ok_or(NO_CHANNEL)?;
         if channel.answers.is_over() {
             return Ok(Ruling::STOP);
+        }
+        if channel.stage.joined().is_some() {
+            // No request has a meaning in a connection.
+            return Ok(veto(request, None));
         }
         if request.want_reply {
             channel.answers.asked();
@@ -136,7 +129,7 @@ where
         };
         let Prelude { terminal, variables } = match &mut channel.stage {
             Stage::Opened(prelude) => std::mem::take(prelude),
-            Stage::Used { .. } => Prelude::default(),
+            Stage::Used { .. } | Stage::Joined(_) => Prelude::default(),
         };
         let client = channel.client;
         let number = table.next_number();
@@ -150,12 +143,12 @@ where
         }
         self.pulse.typed();
         self.pulse.turned(&table);
-        Ok(Ruling::PASS)
+        Ok(Ruling { onward: Onward::Pass, back: self.unsaid(&mut table) })
     }
 
     /// What the law says to a channel request, and what it does to the channel.
     fn wish(&self, channel: &mut Channel, kind: &RequestKind<'_>) -> Wish {
-        let begun = matches!(channel.stage, Stage::Used { .. });
+        let begun = !matches!(channel.stage, Stage::Opened(_));
         if channel.answers.is_refused() {
             return Wish::Silent;
         }
@@ -173,7 +166,7 @@ where
                     Wish::Granted
                 }
                 (Stage::Opened(_), None) => Wish::Vetoed("the terminal's type (TERM) is not a name".into()),
-                (Stage::Used { .. }, _) => Wish::Vetoed("this channel is in use already".into()),
+                (Stage::Used { .. } | Stage::Joined(_), _) => Wish::Vetoed("this channel is in use already".into()),
             },
             RequestKind::WindowChange { cols, rows } => Wish::Resized { columns: cols, rows },
             RequestKind::Env { name, value } => pass_variable(channel, name, value),
@@ -186,7 +179,13 @@ where
                 Wish::Refused(format!("the subsystem {} is not relayed; sftp is", printable(&String::from_utf8_lossy(name))))
             }
             RequestKind::Subsystem { .. } => Wish::Vetoed("this channel is in use already".into()),
-            RequestKind::Agent => Wish::Vetoed("agent forwarding is not relayed by this version, whatever is granted".into()),
+            RequestKind::Agent => match self.law.opens(&Opening::agent()) {
+                Ok(()) => {
+                    self.agent.set(true);
+                    Wish::Granted
+                }
+                Err(refusal) => Wish::Vetoed(opens::one_line(&refusal)),
+            },
             RequestKind::X11 => Wish::Vetoed("X11 forwarding is always refused".into()),
             _ => Wish::Granted,
         }
@@ -224,7 +223,7 @@ enum Wish {
 }
 
 /// `reason` on the channel's standard error, if there is room for it.
-fn said(channel: &mut Channel, reason: &str) -> Option<Vec<u8>> {
+pub(super) fn said(channel: &mut Channel, reason: &str) -> Option<Vec<u8>> {
     let line = words::line(reason);
     channel.may_say(line.len()).then(|| channel::extended_data(channel.client, channel::STDERR, line.as_bytes()))
 }
@@ -234,18 +233,6 @@ fn veto(request: &Request<'_>, back: Option<Vec<u8>>) -> Ruling {
     let mut ruling = if request.want_reply { Ruling::change(channel::vetoed(request)) } else { Ruling::STOP };
     ruling.back = back;
     ruling
-}
-
-fn global(name: &str, want_reply: bool) -> Ruling {
-    let reverse = ["tcpip-forward", "cancel-tcpip-forward", "streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com"];
-    if !reverse.contains(&name) {
-        return Ruling::PASS;
-    }
-    if !want_reply {
-        return Ruling::STOP;
-    }
-    let vetoed = Writer::message(number::GLOBAL_REQUEST).string(channel::VETOED.as_bytes()).bool(true).done();
-    Ruling::change(vetoed)
 }
 
 /// A variable goes on if its name is one that names language, time zone, colours or git's protocol, and its value can be nothing but
@@ -272,6 +259,11 @@ fn value(text: &[u8], most: usize) -> Option<&str> {
 /// A peer's word, fit to be shown: printable ASCII, at most 40 characters.
 pub(super) fn printable(text: &str) -> String {
     text.chars().filter(|c| c.is_ascii_graphic()).take(40).collect()
+}
+
+/// A peer's reason, fit to be shown.
+pub(super) fn words_of(reason: &[u8]) -> String {
+    escaped(&String::from_utf8_lossy(reason)).chars().take(200).collect()
 }
 
 pub(super) fn unknown(n: u8) -> Judged {

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWrite;
 
-use super::from_client::{MAX_PACKET, NO_CHANNEL, printable, unknown};
+use super::from_client::{NO_CHANNEL, printable, unknown};
 use super::table::Stage;
 use super::{Judged, Onward, Relay, Ruling, Side};
 use crate::ssh::tap::{Keep, Kept, Purpose};
@@ -21,33 +21,14 @@ where
             Message::Data { recipient, data } => self.towards_client(recipient, data, None),
             Message::ExtendedData { recipient, code, data } => self.towards_client(recipient, data, Some(code)),
             Message::Request(request) => self.told(&request),
-            Message::Open(open) => {
-                let reason = "the bastion passes no channel that a host opens";
-                Ok(Ruling::refuse(channel::open_failure(open.sender, channel::ADMINISTRATIVELY_PROHIBITED, reason)))
-            }
-            Message::Confirmation { recipient, sender, max_packet, .. } => {
-                let mut table = self.table.borrow_mut();
-                if table.of_host(sender).is_some() {
-                    return Err(WireError::Malformed("channel number: it is in use").into());
-                }
-                let channel = table.of_client(recipient).filter(|c| c.host.is_none()).ok_or(NO_CHANNEL)?;
-                channel.host = Some(sender);
-                if max_packet <= MAX_PACKET {
-                    return Ok(Ruling::PASS);
-                }
-                let mut changed = payload.to_vec();
-                channel::clamp_max_packet(&mut changed, MAX_PACKET);
-                Ok(Ruling::change(changed))
-            }
-            Message::OpenFailure { recipient, .. } => {
-                let mut table = self.table.borrow_mut();
-                table.of_client(recipient).filter(|c| c.host.is_none()).ok_or(NO_CHANNEL)?;
-                table.forget_refused(recipient);
-                Ok(Ruling::PASS)
-            }
+            Message::Open(open) => self.opened_by_host(payload, &open),
+            Message::Confirmation { recipient, sender, .. } => self.confirmed_by_host(payload, recipient, sender),
+            Message::OpenFailure { recipient, reason, .. } => self.open_failed(Side::Host, recipient, reason),
             Message::Eof { recipient } => {
                 let mut table = self.table.borrow_mut();
-                table.of_client(recipient).ok_or(NO_CHANNEL)?.host_ended = true;
+                let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
+                channel.host_ended = true;
+                channel.ended_by(Side::Host);
                 self.pulse.turned(&table);
                 Ok(Ruling::PASS)
             }
@@ -58,7 +39,9 @@ where
             Message::Success { recipient } | Message::Failure { recipient } => self.answered(recipient),
             // The host's other keys: the client would store them under the name of the bastion's certificate.
             Message::GlobalRequest { name: "hostkeys-00@openssh.com", want_reply: false, .. } => Ok(Ruling::STOP),
-            Message::GlobalRequest { .. } | Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
+            Message::GlobalRequest { .. } => Ok(Ruling::PASS),
+            Message::RequestSuccess => self.answered_globally(payload, true),
+            Message::RequestFailure => self.answered_globally(payload, false),
             Message::Unknown(n) => Err(unknown(n)),
         }
     }
@@ -80,7 +63,10 @@ where
 
     fn shown(&self, recipient: u32, data: &[u8], stderr: bool) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
-        let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
+        let channel = table.of_client(recipient).filter(|c| c.host.is_some()).ok_or(NO_CHANNEL)?;
+        if let Stage::Joined(joined) = &mut channel.stage {
+            return self.carried(Side::Host, joined, &mut channel.starts.1, data);
+        }
         let Stage::Used { number, purpose, terminal, up, ref mut down, ref mut files } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());
         };
@@ -94,6 +80,7 @@ where
         self.keep(kept)?;
         if !stderr {
             self.account(Side::Host, number, files, data)?;
+            self.look_in_command(purpose, number, &mut channel.starts.1, data)?;
         }
         if terminal {
             channel.shown(data);
@@ -118,8 +105,11 @@ where
 
     fn closed_by_host(&self, recipient: u32) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
-        table.of_client(recipient).ok_or(NO_CHANNEL)?.host_closed = true;
+        let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
+        channel.host_closed = true;
+        channel.ended_by(Side::Host);
         self.pulse.turned(&table);
+        self.part_joined(&mut table, recipient)?;
         if let Some((number, files)) = table.forget_closed(recipient) {
             self.close_account(number, files)?;
             self.keep(Kept::Ended(number))?;

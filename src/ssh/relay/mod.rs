@@ -7,8 +7,11 @@
 //! that began one sends no more data, so whoever reads from it is free to finish it. `rekeying` is that one token.
 
 mod files;
+mod forwards;
 mod from_client;
 mod from_host;
+mod listeners;
+mod opens;
 mod pulse;
 #[cfg(test)]
 mod simulation;
@@ -23,9 +26,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::egress::Egress;
 use super::leg::{Leg, LegError};
 use super::tap::{Keep, Kept};
+use crate::access::host::Host;
+use crate::access::opening::Opening;
+use crate::access::refusal::Refusal;
 use crate::recording::RecordError;
 use crate::recording::files::Violation;
 use crate::wire::codec::WireError;
+use listeners::Listeners;
 use table::Table;
 
 pub(crate) use pulse::Pulse;
@@ -50,6 +57,16 @@ impl Rights {
     fn programs(self) -> bool {
         self.shell || self.exec
     }
+}
+
+/// What the relay asks of the law while it runs. Never waits.
+pub(crate) trait Law {
+    /// Where the session is, as it was registered when it began.
+    fn host(&self) -> &Host;
+    /// May this be opened at this moment?
+    fn opens(&self, what: &Opening) -> Result<(), Refusal>;
+    /// A stream of this channel begins as SSH does.
+    fn tunnelled(&self, channel: u32, kind: &'static str);
 }
 
 /// Why a relay ended by itself. A cut is not among them: it falls from outside.
@@ -122,9 +139,13 @@ pub(crate) struct Relay<'a, C, H, K> {
     host: &'a Leg<H>,
     keep: &'a RefCell<K>,
     rights: Rights,
+    law: &'a dyn Law,
     pulse: Pulse<'a>,
     egress: &'a Egress,
     table: RefCell<Table>,
+    listeners: RefCell<Listeners>,
+    /// The client's agent was lent to the host.
+    agent: Cell<bool>,
     rekeying: Cell<Option<Side>>,
 }
 
@@ -135,14 +156,15 @@ where
     K: Keep,
 {
     pub(crate) fn new(
-        client: &'a Leg<C>,
-        host: &'a Leg<H>,
+        legs: (&'a Leg<C>, &'a Leg<H>),
         keep: &'a RefCell<K>,
-        rights: Rights,
+        law: (Rights, &'a dyn Law),
         pulse: Pulse<'a>,
         egress: &'a Egress,
     ) -> Self {
-        Self { client, host, keep, rights, pulse, egress, table: RefCell::default(), rekeying: Cell::new(None) }
+        let ((client, host), (rights, law)) = (legs, law);
+        let (table, listeners) = (RefCell::default(), RefCell::default());
+        Self { client, host, keep, rights, law, pulse, egress, table, listeners, agent: Cell::new(false), rekeying: Cell::new(None) }
     }
 
     /// Relays until one side leaves. May be dropped at any await: nothing that was sealed is lost by it.

@@ -15,7 +15,10 @@ use ssh_key::PrivateKey;
 use ssh_key::private::Ed25519Keypair;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{End, Relay, Rights};
+use super::{End, Law, Relay, Rights};
+use crate::access::host::Host;
+use crate::access::opening::Opening;
+use crate::access::refusal::Refusal;
 use crate::recording::RecordError;
 use crate::ssh::leg::Leg;
 use crate::ssh::tap::{Keep, Kept};
@@ -353,6 +356,21 @@ impl Keep for Counter {
     }
 }
 
+/// A law that lets everything pass.
+struct Anything(Host);
+
+impl Law for Anything {
+    fn host(&self) -> &Host {
+        &self.0
+    }
+
+    fn opens(&self, _: &Opening) -> Result<(), Refusal> {
+        Ok(())
+    }
+
+    fn tunnelled(&self, _: u32, _: &'static str) {}
+}
+
 struct Anyone;
 
 impl HostKeyCheck for Anyone {
@@ -450,7 +468,8 @@ async fn relay(server: Transport, client: Transport, pipes: [&PipeEnd; 4], kept:
     let keep = RefCell::new(Counter(Rc::clone(kept)));
     let rights = Rights { shell: true, exec: true, reads: true, writes: true, record_input: false };
     let egress = crate::ssh::egress::Egress::unlimited();
-    let relay = Relay::new(&inner, &upstream, &keep, rights, super::Pulse::none(), &egress);
+    let law = Anything(Host::unregistered(&"simulated".parse().unwrap()));
+    let relay = Relay::new((&inner, &upstream), &keep, (rights, &law), super::Pulse::none(), &egress);
     let end = relay.run(&mut client_reader, &mut host_reader).await;
     assert!(matches!(end, End::ClientLeft), "{end}");
     let _ = upstream.shutdown().await;

@@ -1,5 +1,6 @@
 //! The channels of one relayed connection, as both sides number them.
 
+use super::forwards::{Joined, Start};
 use crate::recording::files::sftp::Sftp;
 use crate::ssh::tap::{Purpose, Terminal};
 
@@ -15,6 +16,8 @@ pub(super) struct Channel {
     pub(super) host_closed: bool,
     pub(super) client_closed: bool,
     pub(super) answers: Answers,
+    /// How its streams began: from the client, from the host.
+    pub(super) starts: (Start, Start),
     tail: Tail,
 }
 
@@ -72,6 +75,16 @@ pub(super) enum Stage {
     Opened(Prelude),
     /// In use and recorded under `number`.
     Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64, files: Option<Box<Sftp>> },
+    /// A connection that is carried, from its open on.
+    Joined(Box<Joined>),
+}
+
+/// A connection that the host wants to make to the client's side, which has not answered yet.
+#[derive(Debug)]
+pub(super) struct Awaited {
+    /// The host's number of the channel.
+    pub(super) host: u32,
+    pub(super) joined: Box<Joined>,
 }
 
 /// What was asked for before a channel was put to use.
@@ -126,8 +139,14 @@ impl Channel {
             host_closed: false,
             client_closed: false,
             answers: Answers::default(),
+            starts: Default::default(),
             tail: Tail::default(),
         }
+    }
+
+    /// A connection: the bastion says nothing in it, and so holds no room back.
+    pub(super) fn joined(client: u32, joined: Box<Joined>) -> Self {
+        Self { stage: Stage::Joined(joined), ..Self::opened(client, Room::of(0).0) }
     }
 
     /// Remembers how the output to a terminal ends just now.
@@ -147,12 +166,16 @@ impl Channel {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     pub(super) channels: Vec<Channel>,
+    pub(super) awaited: Vec<Awaited>,
     used: u32,
 }
 
 impl Table {
-    pub(super) fn is_full(&self) -> bool {
-        self.channels.len() >= CHANNELS_AT_MOST
+    /// Whether there is no room for one more channel: a session, or a connection.
+    pub(super) fn is_full(&self, session: bool) -> bool {
+        let sessions = self.channels.iter().filter(|c| !matches!(c.stage, Stage::Joined(_))).count();
+        let all = self.channels.len() + self.awaited.len();
+        all >= CHANNELS_AT_MOST || (session && sessions >= SESSIONS_AT_MOST)
     }
 
     /// Whether this session has had as many recordings as one may have.
@@ -187,13 +210,38 @@ impl Table {
         let at = self.channels.iter().position(|c| c.client == client && c.host_closed && c.client_closed)?;
         match self.channels.swap_remove(at).stage {
             Stage::Used { number, files, .. } => Some((number, files)),
-            Stage::Opened(_) => None,
+            Stage::Opened(_) | Stage::Joined(_) => None,
         }
     }
 
-    /// Forgets a channel that the host did not open.
-    pub(super) fn forget_refused(&mut self, client: u32) {
-        self.channels.retain(|c| c.client != client || c.host.is_some());
+    /// The same for a connection.
+    pub(super) fn take_closed_joined(&mut self, client: u32) -> Option<Box<Joined>> {
+        let over = |c: &Channel| c.client == client && c.host_closed && c.client_closed && matches!(c.stage, Stage::Joined(_));
+        let at = self.channels.iter().position(over)?;
+        match self.channels.swap_remove(at).stage {
+            Stage::Joined(joined) => Some(joined),
+            Stage::Opened(_) | Stage::Used { .. } => None,
+        }
+    }
+
+    /// Whether the host's channel of this number waits for the client's answer.
+    pub(super) fn is_awaited(&self, host: u32) -> bool {
+        self.awaited.iter().any(|awaited| awaited.host == host)
+    }
+
+    /// The client has answered.
+    pub(super) fn take_awaited(&mut self, host: u32) -> Option<Box<Joined>> {
+        let at = self.awaited.iter().position(|awaited| awaited.host == host)?;
+        Some(self.awaited.swap_remove(at).joined)
+    }
+
+    /// Forgets a channel that the host did not open; returns the connection that it would have been.
+    pub(super) fn take_refused(&mut self, client: u32) -> Option<Box<Joined>> {
+        let at = self.channels.iter().position(|c| c.client == client && c.host.is_none())?;
+        match self.channels.swap_remove(at).stage {
+            Stage::Joined(joined) => Some(joined),
+            Stage::Opened(_) | Stage::Used { .. } => None,
+        }
     }
 }
 
@@ -257,7 +305,10 @@ const WORDS_AT_MOST: u32 = 4096;
 const RECORDINGS_AT_MOST: u32 = 10_000;
 
 /// OpenSSH's server allows 10 sessions a connection unless told otherwise (MaxSessions); this leaves room for those that are told.
-const CHANNELS_AT_MOST: usize = 64;
+const SESSIONS_AT_MOST: usize = 64;
+
+/// With all connections: a browser over `ssh -D` opens a hundred.
+const CHANNELS_AT_MOST: usize = 256;
 
 #[cfg(test)]
 mod tests {

@@ -81,6 +81,10 @@ where
             if channel.host.is_none() || channel.host_closed {
                 continue;
             }
+            if matches!(channel.stage, Stage::Joined(_)) {
+                let _ = self.client.answer(channel::close(channel.client));
+                continue;
+            }
             if channel.may_say(words.len()) {
                 if let Stage::Used { number, .. } = channel.stage {
                     // The words are ours: a recording that cannot take them does not silence them.

@@ -23,7 +23,7 @@ pub struct RequestWords {
     /// And until this time
     #[arg(long, value_name = "T", requires = "from")]
     pub until: Option<Typed>,
-    /// shell, exec, sftp-read, sftp-write; left out: all that the rule gives
+    /// shell, exec, sftp-read, sftp-write, forward:.., reverse:.., agent; left out: all that the rule gives
     #[arg(long, value_name = "K,..")]
     pub channels: Option<Channels>,
     /// Why; takes every word up to the next option

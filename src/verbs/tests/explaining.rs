@@ -49,7 +49,10 @@ async fn an_invisible_host_is_explained_as_an_unknown_one() {
 async fn at_the_keyboard_it_is_about_a_named_user() {
     let world = world().await;
     let said = world.say("local", "explain phi-db --user alice").await;
-    assert!(said.out.starts_with("phi-db as postgres for 1h (shell,exec,sftp-read,sftp-write): rule dba-phi binds\n"), "{said:?}");
+    assert!(
+        said.out.starts_with("phi-db as postgres for 1h (shell,exec,sftp-read,sftp-write,forward:*,reverse:*,agent): rule dba-phi binds\n"),
+        "{said:?}"
+    );
     assert!(world.say("local", "explain phi-db").await.err.starts_with("say for whom\nhint: jit-bastion explain phi-db --user NAME"));
     assert!(world.say("local", "explain phi-db --user nobody").await.err.starts_with("no user \"nobody\""));
     assert!(world.say("alice", "explain phi-db --user bob").await.err.starts_with("--user is for the bastion's own command line"));

@@ -93,18 +93,44 @@ fn a_vetoed_request_keeps_its_place_and_nothing_else() {
 }
 
 #[test]
-fn where_a_forward_wants_to_go() {
+fn where_a_forward_comes_from_and_goes_to() {
     let open = |kind: &'static str, rest: &[u8]| {
         let payload = Writer::message(90).string(kind.as_bytes()).u32(1).u32(2).u32(3).raw(rest).done();
         let Ok(Message::Open(open)) = parse(&payload) else { panic!() };
-        open.direct_tcpip().map(|to| to.map(|to| (to.host.to_owned(), to.port)))
+        open.route().map(|route| format!("{route:?}"))
     };
-    let to = |port: u32| Writer::new().string(b"db").u32(port).string(b"::1").u32(0).done();
-    assert_eq!(open("direct-tcpip", &to(22)), Ok(Some(("db".to_owned(), 22))));
-    assert_eq!(open("session", b""), Ok(None));
-    assert!(open("direct-tcpip", &to(65_536)).is_err());
-    assert!(open("direct-tcpip", &to(22)[..9]).is_err());
-    assert!(open("direct-tcpip", &[&to(22)[..], b"x"].concat()).is_err());
+    let tcp = |port: u32| Writer::new().string(b"db").u32(port).string(b"::1").u32(70_000).done();
+    let path = Writer::new().string(b"/run/x").string(b"").done();
+    let direct = [&path[..], &[0; 4]].concat();
+    let is = |route: Route<'_>| Ok(format!("{:?}", Some(route)));
+    assert_eq!(open("direct-tcpip", &tcp(22)), is(Route::Direct { to: b"db", port: 22, from: b"::1", from_port: 70_000 }));
+    assert_eq!(open("forwarded-tcpip", &tcp(22)), is(Route::Forwarded { at: b"db", port: 22, from: b"::1", from_port: 70_000 }));
+    assert_eq!(open("direct-streamlocal@openssh.com", &direct), is(Route::DirectPath(b"/run/x")));
+    assert_eq!(open("forwarded-streamlocal@openssh.com", &path), is(Route::ForwardedPath(b"/run/x")));
+    assert_eq!(open("auth-agent@openssh.com", b""), is(Route::Agent));
+    assert_eq!(open("session", b""), Ok("None".into()));
+    assert!(open("direct-tcpip", &tcp(65_536)).is_err());
+    for (kind, whole) in
+        [("direct-tcpip", &tcp(22)), ("direct-streamlocal@openssh.com", &direct), ("forwarded-streamlocal@openssh.com", &path)]
+    {
+        assert!((0..whole.len()).all(|n| open(kind, &whole[..n]).is_err()), "{kind}");
+        assert!(open(kind, &[&whole[..], b"x"].concat()).is_err(), "{kind}");
+    }
+    assert!(open("auth-agent@openssh.com", b"x").is_err());
+}
+
+#[test]
+fn where_a_host_is_to_listen() {
+    let tcp = |port: u32| Writer::new().string(b"").u32(port).done();
+    let any = Listen::Tcp { bind: b"", port: 0 };
+    assert_eq!(listening("tcpip-forward", &tcp(0)), Ok(Some(Listening::Begin(any))));
+    assert_eq!(listening("cancel-tcpip-forward", &tcp(0)), Ok(Some(Listening::Cancel(any))));
+    let path = Writer::new().string(b"/x").done();
+    assert_eq!(listening("streamlocal-forward@openssh.com", &path), Ok(Some(Listening::Begin(Listen::Path(b"/x")))));
+    assert_eq!(listening("keepalive@openssh.com", b"anything"), Ok(None));
+    assert!(listening("tcpip-forward", &tcp(65_536)).is_err() && listening("tcpip-forward", b"").is_err());
+    assert_eq!(allocated_port(&Writer::message(81).u32(40_022).done()), Some(40_022));
+    assert_eq!([allocated_port(&[81]), allocated_port(&[81, 0, 0, 0, 1, 0]), allocated_port(&[])], [None, None, None]);
 }
 
 fn confirmation(window: u32, max_packet: u32) -> Vec<u8> {

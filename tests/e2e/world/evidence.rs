@@ -75,7 +75,7 @@ impl Cast {
     fn restored(&self) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
         let (mut out, mut err, mut input) = (Vec::new(), Vec::new(), Vec::new());
         let plain = self.about("newline") == "crlf";
-        let (mut exact, mut is_err) = (None, false);
+        let (mut exact, mut is_err, mut is_remark) = (None, false, false);
         for (_, code, data) in &self.events {
             match code.as_str() {
                 "b" => exact = Some(unbase64(data)),
@@ -83,6 +83,8 @@ impl Cast {
                     is_err = true;
                     exact = (!data.is_empty()).then(|| unbase64(data));
                 }
+                "j" => is_remark = true,
+                "o" if std::mem::take(&mut is_remark) => {}
                 "o" => {
                     let text = || if plain { data.replace("\r\n", "\n") } else { data.clone() }.into_bytes();
                     let to = if std::mem::take(&mut is_err) { &mut err } else { &mut out };

@@ -41,8 +41,8 @@ fn every_refusal_has_its_reason_and_what_would_pass() {
             "no one rule covers shell,sftp-write as postgres on phi-db\nhint: ssh jit-bastion request phi-db --login postgres --channels shell --reason WHY",
         ),
         (
-            both(&alice, &db, wish("postgres", Some("shell,forward:5432"), None)),
-            "forward:5432 cannot be granted: forwards and the agent are not built in this version\nhint: ask with --channels shell",
+            both(&alice, &db, wish("postgres", Some("shell,reverse:5432"), None)),
+            "no one rule covers shell,reverse:5432 as postgres on phi-db\nhint: ssh jit-bastion request phi-db --login postgres --channels shell --reason WHY",
         ),
         (
             both(&vera, &pacs, wish("svc", Some("shell,sftp-write"), Some("10m"))),
@@ -58,7 +58,10 @@ fn every_refusal_has_its_reason_and_what_would_pass() {
     }
     // What came by default is dropped instead.
     let verdict = policy.judge(&vera, &pacs, &wish("svc", None, None)).unwrap();
-    assert_eq!((verdict.channels.to_string(), verdict.length), ("shell,exec,sftp-read".into(), Span::minutes(30)));
+    assert_eq!(
+        (verdict.channels.to_string(), verdict.length),
+        ("shell,exec,sftp-read,forward:*,reverse:*,agent".into(), Span::minutes(30))
+    );
 }
 
 #[test]

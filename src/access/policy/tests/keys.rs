@@ -12,7 +12,7 @@ fn what_is_wrong_is_told_with_its_place() {
         (allow.replace("role:dba", "dba"), "p:3:8: \"dba\" is not a selector of people: write role:NAME"),
         (allow.replace("hosts = [\"*\"]", "hosts = [\"a\", \"[b]\"]"), "p:4:15: \"[b]\" is not a name or pattern"),
         (allow.replace("hosts = [\"*\"]", "hosts = []"), "p:4:9: an empty list matches nothing"),
-        (allow.replace("channels = [\"*\"]", "channels = [\"shell\", \"forward:22\"]"), "p:6:22: forward:22 has no effect"),
+        (allow.replace("channels = [\"*\"]", "channels = [\"shell\", \"forward:0\"]"), "p:6:22: \"0\" is not a forward destination"),
         (allow.replace("channels = [\"*\"]", "channels = [\"shell\", \"*\"]"), "p:6:22: \"*\" is not a channel kind"),
         (allow.replace("\"4h\"", "\"4\""), "p:7:16: \"4\" is not a duration"),
         (allow.replace("\"4h\"", "\"32d\""), "p:7:16: 768h is longer than 744h"),
@@ -63,8 +63,10 @@ fn what_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
-fn every_kind_may_be_denied_and_floored_before_it_can_be_given() {
+fn every_kind_may_be_given_denied_and_floored() {
     for kinds in ["[\"forward:*\", \"reverse:*\", \"agent\"]", "[\"forward:5432\", \"reverse:/run/x\"]", "[\"*\"]"] {
+        let allow = "id = \"a\"\nwho = [\"*\"]\nhosts = [\"*\"]\nlogins = [\"*\"]\nmax-duration = \"1h\"";
+        assert!(Policy::parse(&format!("[[allow]]\n{allow}\nchannels = {kinds}\n"), "p").is_ok(), "{kinds}");
         let text = format!("[[deny]]\nid = \"d\"\nbecause = \"no\"\nchannels = {kinds}\n[[require]]\nticket = true\nchannels = {kinds}\n");
         assert!(Policy::parse(&text, "p").is_ok(), "{kinds}");
     }

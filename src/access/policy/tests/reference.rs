@@ -8,9 +8,7 @@ pub(super) const USERS: [&str; 3] = ["alice", "bob", "carol"];
 const ROLES: [&str; 2] = ["dba", "ops"];
 const HOSTS: [(&str, &[&str]); 3] = [("phi-db", &["phi"]), ("phi-app", &["phi", "env=prod"]), ("lab", &["env=lab"])];
 const LOGINS: [&str; 2] = ["root", "app"];
-pub(super) const KINDS: [&str; 4] = ["shell", "exec", "sftp-read", "sftp-write"];
-/// Denies and floors may speak of kinds that nobody is given yet.
-const ALL_KINDS: [&str; 6] = ["shell", "exec", "sftp-read", "sftp-write", "forward:*", "agent"];
+pub(super) const KINDS: [&str; 6] = ["shell", "exec", "sftp-read", "sftp-write", "forward:*", "agent"];
 const WHOS: [&str; 6] = ["*", "role:dba", "role:ops", "user:alice", "vendor:acme", "vendor:*"];
 const PATTERNS: [&str; 5] = ["*", "phi-*", "lab", "label:phi", "label:env=prod"];
 const GROUPS: [&str; 3] = ["role:owner", "role:security", "*"];
@@ -68,7 +66,7 @@ pub(super) fn allow() -> impl Strategy<Value = Rule> {
 
 fn speaks() -> impl Strategy<Value = Speaks> {
     let maybe = |from: &'static [&'static str]| proptest::option::weighted(0.6, some(from));
-    (maybe(&WHOS), maybe(&PATTERNS), maybe(&LOGINS), maybe(&ALL_KINDS)).prop_map(|(who, hosts, logins, kinds)| Speaks {
+    (maybe(&WHOS), maybe(&PATTERNS), maybe(&LOGINS), maybe(&KINDS)).prop_map(|(who, hosts, logins, kinds)| Speaks {
         who,
         hosts,
         logins,
