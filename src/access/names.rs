@@ -302,7 +302,7 @@ mod tests {
 
     #[test]
     fn names_are_parsed_or_refused() {
-        for good in ["alice", "a", "bob.smith-2_x"] {
+        for good in ["alice", "a", "bob.smith-2_x", &"a".repeat(32)] {
             assert!(User::parse(good).is_ok(), "{good}");
         }
         for bad in ["", "Alice", "1a", ".a", "a b", "a\n", "ä", &"a".repeat(33)] {
@@ -319,6 +319,10 @@ mod tests {
         for bad in ["g-7k2m9", "g-7k2m9qq", "r-7k2m9q", "g-7k2m9u", "g7k2m9qq", "g-é2m9q"] {
             assert!(GrantId::parse(bad).is_err(), "{bad}");
         }
+        assert_eq!(RequestId::parse("R-oIl7K2").map(String::from), Ok("r-0117k2".into()));
+        assert_eq!("S-OIL7K2.2".parse::<ChannelId>().map(|c| c.to_string()), Ok("s-0117k2.2".into()));
+        let letters: String = (0..32).map(|n| RequestId::from_random(n).as_str()[2..3].to_owned()).collect();
+        assert_eq!(letters, "0123456789abcdefghjkmnpqrstvwxyz", "as Crockford writes them");
         let id = SessionId::from_random(0x3fff_ffff);
         assert_eq!(id.as_str(), "s-zzzzzz");
         assert_eq!("s-zzzzzz.2".parse::<ChannelId>().map(|c| c.to_string()), Ok("s-zzzzzz.2".into()));

@@ -433,6 +433,21 @@ mod tests {
     }
 
     #[test]
+    fn states_have_their_words() {
+        let grant = GrantId::parse("g-7k2m9q").unwrap();
+        let states = [
+            State::Pending { approvals: vec![] },
+            State::Approved { grant, approvals: vec![] },
+            State::Denied { by: yes("bob", 1) },
+            State::Withdrawn,
+            State::Lapsed,
+        ];
+        assert_eq!(states.each_ref().map(State::as_str).join(" "), "pending approved denied withdrawn lapsed");
+        use crate::access::grant::GrantState::{Active, Closed, Ended, Revoked, Waiting};
+        assert_eq!([Waiting, Active, Ended, Closed, Revoked].map(|state| state.as_str()).join(" "), "waiting active ended closed revoked");
+    }
+
+    #[test]
     fn who_may_not_decide_hears_why() {
         let code = |result: Result<(Request, Option<Grant>), Refusal>| result.map(|_| ()).map_err(|no| no.code);
         assert_eq!(code(request(1, "x").approve(yes("alice", 110), &owner("alice"), id(), &all())), Err("own-request"));

@@ -37,7 +37,7 @@ pub enum Trusting {
 pub struct Removed {
     /// Live sessions there, on any node: they fall.
     pub sessions: u64,
-    /// Grants there that have not ended: they stay, and admit nobody.
+    /// Grants there that have not ended: they are revoked with it.
     pub grants: u64,
 }
 

@@ -36,3 +36,51 @@ pub(super) fn man(dir: Option<&Path>) -> Outcome {
     clap_mangen::generate_to(command, dir).with_context(|| format!("cannot write into {}", dir.display()))?;
     Ok(Said::done(format!("the pages are in {}\n", dir.display()), json!({ "dir": dir })))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn names(command: &clap::Command) -> BTreeSet<&str> {
+        command.get_subcommands().map(clap::Command::get_name).filter(|name| *name != "help").collect()
+    }
+
+    #[test]
+    fn every_verb_is_a_word_here_and_none_is_taken_by_a_command_of_our_own() {
+        let (all, own, verbs) = (words(), Cli::command(), verbs::command());
+        assert_eq!(names(&own).intersection(&names(&verbs)).next(), None);
+        for verb in verbs.get_subcommands() {
+            let here = all.find_subcommand(verb.get_name()).expect("it is there");
+            let options = |command: &clap::Command| command.get_arguments().map(|word| word.get_id().to_string()).collect::<Vec<_>>();
+            assert_eq!(options(here), options(verb), "{}", verb.get_name());
+        }
+        // Whatever is no command of our own is read by the parser of the verbs.
+        for verb in names(&verbs) {
+            let read = <Cli as clap::Parser>::try_parse_from(["jit-bastion", verb, "x", "--note", "y"]).expect("any words");
+            assert!(matches!(read.command, super::super::args::Command::Verb(words) if words == [verb, "x", "--note", "y"]));
+        }
+    }
+
+    #[test]
+    fn the_words_of_this_machine_are_there() {
+        let own = Cli::command();
+        for (word, below) in [
+            ("init", ""),
+            ("check", ""),
+            ("serve", ""),
+            ("demo", ""),
+            ("user", "add list show role key disable invite apply"),
+            ("host", "add list show key remove setup audit apply"),
+            ("policy", "test who-can what-can diff"),
+            ("verify", ""),
+            ("backup", ""),
+            ("status", ""),
+        ] {
+            let found = own.find_subcommand(word).unwrap_or_else(|| panic!("{word}"));
+            let missing: Vec<&str> = below.split_whitespace().filter(|below| found.find_subcommand(below).is_none()).collect();
+            assert!(missing.is_empty(), "{word}: {missing:?}");
+        }
+    }
+}

@@ -130,6 +130,8 @@ mod tests {
             assert_eq!(serde_json::to_string(&ending).unwrap(), format!("\"{ending}\""));
             assert!(!ending.sentence().ends_with('.'));
         }
+        let words = "left time-up closed revoked killed idle over-budget recorder-failed store-lost peer-gone shutdown";
+        assert_eq!(Ending::ALL.map(Ending::as_str).join(" "), words);
         assert!("gone".parse::<Ending>().is_err());
     }
 }

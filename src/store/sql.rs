@@ -213,6 +213,8 @@ pub(super) struct Statement {
 
 /// The statement `text`, written for both databases.
 pub(super) fn sql(text: &'static str) -> Statement {
+    #[cfg(test)]
+    super::testing::counted();
     Statement { text, values: Vec::new() }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! `JIT_BASTION_TEST_STORE=postgres` runs every test that opens its store by [`url`] on PostgreSQL: the same suite on both.
 
+use std::cell::Cell;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,19 @@ pub(crate) async fn url(folder: &Path) -> String {
         Ok("postgres") => postgres(folder).await,
         Ok(other) => panic!("JIT_BASTION_TEST_STORE={other}: write sqlite or postgres"),
     }
+}
+
+thread_local! {
+    static STATEMENTS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many statements this thread has asked for: as many tell nobody which rows exist.
+pub(crate) fn statements() -> u64 {
+    STATEMENTS.get()
+}
+
+pub(super) fn counted() {
+    STATEMENTS.set(STATEMENTS.get() + 1);
 }
 
 /// A file in `folder`.

@@ -299,6 +299,10 @@ mod tests {
             ("replay s-7k2m9q.2 --speed 0", "write a number from 0.1 to 100"),
             ("whoami --fo\u{1b}[2Jo", "unexpected argument"),
             ("deny r-7k2m9q", "--note <TEXT>"),
+            ("revoke g-7k2m9q", "--note <TEXT>"),
+            ("kill s-7k2m9q", "--note <TEXT>"),
+            ("extend g-7k2m9q --for 1h", "--reason <TEXT>"),
+            ("extend g-7k2m9q --reason x", "--for <D>"),
         ] {
             let got = wrong(line);
             assert!(got.contains(has), "{line}: {got}");

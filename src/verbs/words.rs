@@ -133,6 +133,8 @@ mod tests {
             ("request phi-db --reason fix the index --for 1h", vec!["request", "phi-db", "--reason=fix the index", "--for", "1h"]),
             ("request --reason=fix the index --wait phi-db", vec!["request", "--reason=fix the index", "--wait", "phi-db"]),
             ("deny r-1 --note no -- never -v", vec!["deny", "r-1", "--note=no -- never -v"]),
+            ("a --because it is over --for 1h", vec!["a", "--because=it is over", "--for", "1h"]),
+            ("a --note no --because so --reason why not", vec!["a", "--note=no", "--because=so", "--reason=why not"]),
             ("a --reason", vec!["a", "--reason"]),
             ("a --reason --json", vec!["a", "--reason", "--json"]),
             ("a --reason x=y z", vec!["a", "--reason=x=y z"]),

@@ -142,3 +142,33 @@ async fn the_log_tells_an_unknown_host_from_an_invisible_one() {
     }
     assert_eq!(world.broker.reader().events(0, u32::MAX).await.unwrap().len(), before + 18, "nobody fills the log");
 }
+
+#[tokio::test]
+async fn what_the_config_says_stands_in_the_certificates() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let told = Settings {
+        names: vec!["bastion.hospital.example".into(), "jump".into()],
+        known_hosts_pattern: "jump,db-*".into(),
+        source_addresses: vec!["192.0.2.7".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
+        ..settings(world.dir.path())
+    };
+    let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
+    let serving = Some(Serving { keys, knife: Knife::start(world.clock.clone()).unwrap() });
+    let store = Store::open(&crate::store::testing::url(world.dir.path()).await, "node-1").await.unwrap();
+    let chance = Arc::new(Seeded(AtomicU64::new(700)));
+    let broker = Broker::new(Parts { store, clock: world.clock.clone(), chance, settings: told, serving }).unwrap();
+    broker.adopt_policy().await.unwrap();
+
+    let (alice, host) = (world.who("alice").await, world.host("phi-db").await);
+    let admission = broker.admit(&alice, &Proof::plain(world.key("alice").clone()), &host, "postgres").await.unwrap();
+    // Hosts see the bastion come from there, whatever address the connection has here.
+    let certificate = broker.certify(&admission, world.key("alice"), "10.0.0.9".parse().unwrap()).await.unwrap();
+    assert_eq!(certificate.critical_options().get("source-address").map(String::as_str), Some("192.0.2.7,2001:db8::/64"));
+    let audit = broker.admit_audit(&local(), &host.name, None, None).await.unwrap();
+    let certificate = broker.certify_audit(&audit, world.key("alice"), "10.0.0.9".parse().unwrap()).await.unwrap();
+    assert_eq!(certificate.critical_options().get("source-address").map(String::as_str), Some("192.0.2.7,2001:db8::/64"));
+    let outer = broker.outer_identity().unwrap().certificate.unwrap();
+    assert_eq!(outer.valid_principals(), ["bastion.hospital.example", "jump"]);
+    assert!(broker.known_hosts(KnownHosts::Authority).unwrap()[0].starts_with("@cert-authority jump,db-* ssh-ed25519 AAAA"));
+}

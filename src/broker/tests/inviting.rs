@@ -4,7 +4,7 @@ use super::*;
 use crate::access::invite::{Invite, InviteCode};
 use crate::access::person::Account;
 
-fn client() -> SocketAddr {
+pub(super) fn client() -> SocketAddr {
     CLIENT.parse().unwrap()
 }
 
@@ -12,7 +12,7 @@ fn user(name: &str) -> User {
     User::parse(name).unwrap()
 }
 
-fn key(n: u64) -> ssh_key::PublicKey {
+pub(super) fn key(n: u64) -> ssh_key::PublicKey {
     PrivateKey::random(&mut StdRng::seed_from_u64(n), Algorithm::Ed25519).unwrap().public_key().clone()
 }
 
@@ -20,7 +20,7 @@ fn account(name: &str, role: Option<&str>) -> Account {
     Account::from(Person::staff(user(name), role.map(|role| role.parse().unwrap())))
 }
 
-async fn invited(world: &World, name: &str, role: Option<&str>, sponsor: Option<&str>) -> (Invite, InviteCode) {
+pub(super) async fn invited(world: &World, name: &str, role: Option<&str>, sponsor: Option<&str>) -> (Invite, InviteCode) {
     let inviting = Inviting { account: account(name, role), sponsor: sponsor.map(user), length: Span::minutes(60) };
     world.broker.invite(&local(), inviting).await.unwrap()
 }

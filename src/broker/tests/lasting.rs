@@ -127,6 +127,19 @@ async fn more_than_that_is_approved_like_a_request() {
 }
 
 #[tokio::test]
+async fn where_the_rule_has_no_word_of_it_more_time_is_approved_like_a_request() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let longer = world.more("alice", &grant, 1).await.unwrap();
+    assert_eq!((longer.grant.ends, longer.grant.extended), (grant.ends, 0));
+    let asked = longer.filed.unwrap().request;
+    assert_eq!((asked.rule.quorum(), asked.is_open(NOON)), (1, true));
+    assert_eq!(refused(world.yes("dave", &asked).await).code, "not-approver");
+    let after = world.yes("bob", &asked).await.unwrap().grant.unwrap();
+    assert_eq!((after.id, after.ends), (grant.id, grant.ends.plus(Span::minutes(1))));
+}
+
+#[tokio::test]
 async fn an_approver_gives_less_time_and_a_rule_without_approvers_gives_it_at_once() {
     let world = longer().await;
     let grant = world.granted("postgres").await;

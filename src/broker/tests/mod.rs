@@ -14,6 +14,7 @@ mod moments;
 mod nodes;
 mod people;
 mod recovering;
+mod texts;
 mod turns;
 mod watching;
 
@@ -240,7 +241,14 @@ async fn process_at(url: &str, node: &str, dir: &Path, clock: &Arc<MovedClock>, 
     let store = Store::open(url, node).await.unwrap();
     let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
     let note = NoteKey::new(node, *keys.note_signer(node).unwrap().public_key()).unwrap();
-    let settings = Settings {
+    let settings = settings(dir);
+    let serving = serves.then(|| Serving { keys, knife: Knife::start(clock.clone()).unwrap() });
+    let parts = Parts { store, clock: clock.clone(), chance: Arc::new(Seeded(AtomicU64::new(seed))), settings, serving };
+    (Broker::new(parts).unwrap(), note)
+}
+
+fn settings(dir: &Path) -> Settings {
+    Settings {
         names: vec!["jit-bastion".into()],
         known_hosts_pattern: "phi-*".into(),
         zone: crate::access::zone::Zone::parse("America/New_York").unwrap(),
@@ -249,10 +257,7 @@ async fn process_at(url: &str, node: &str, dir: &Path, clock: &Arc<MovedClock>, 
         policy: dir.join("policy.toml"),
         state: dir.to_owned(),
         store_grace: crate::access::time::Span::minutes(2),
-    };
-    let serving = serves.then(|| Serving { keys, knife: Knife::start(clock.clone()).unwrap() });
-    let parts = Parts { store, clock: clock.clone(), chance: Arc::new(Seeded(AtomicU64::new(seed))), settings, serving };
-    (Broker::new(parts).unwrap(), note)
+    }
 }
 
 pub(super) fn local() -> Actor {

@@ -70,6 +70,7 @@ async fn a_killed_bastions_sessions_are_ended_once_at_the_next_start() {
     let row = world.broker.open_recording(&by("carol"), &channel, Some(note("case 12"))).await.unwrap();
     assert_eq!((row.host.as_str(), row.numbers), ("phi-db", [1].into()));
     assert_eq!(world.events(1).await, ["recording-opened"]);
+    assert!(!world.last_event().await.contains("case 12"), "the log has its commitment alone");
 }
 
 #[tokio::test]

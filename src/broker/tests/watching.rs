@@ -42,6 +42,11 @@ async fn closing_and_killing_cut() {
     let by = |name: &str| Actor::User(User::parse(name).unwrap());
     assert_eq!(refused(world.broker.kill(&by("anna"), &one.id, note("x")).await).code, "no-such-id");
     assert_eq!(refused(world.broker.kill(&by("bert"), &one.id, note("x")).await).code, "no-such-id");
+    assert_eq!(refused(world.broker.kill(&by("carol"), &one.id, note("x")).await).code, "may-not", "to see is not to end");
+    let three = world.enter("postgres").await;
+    world.broker.kill(&by("dave"), &three.id, note("a rule gives it")).await.unwrap();
+    assert_eq!(falls(&three).await, Ending::Killed);
+    world.leave(three, Ending::Killed).await;
     world.broker.kill(&by("bob"), &one.id, note("wrong table")).await.unwrap();
     assert_eq!(falls(&one).await, Ending::Killed);
     assert!(two.cutoff.reason().is_none());

@@ -18,7 +18,7 @@ extend = { self = "30m", times = 1 }
 "#;
 
 impl World {
-    async fn rules(&self, text: &str) {
+    pub(super) async fn rules(&self, text: &str) {
         std::fs::write(self.dir.path().join("policy.toml"), text).unwrap();
         self.broker.load_policy(&Actor::Local("root".into())).await.unwrap();
     }

@@ -1,6 +1,7 @@
 //! Tables of cases, and the laws of the policy as properties, judged against a slow and obvious reference.
 
 mod cases;
+mod defaults;
 mod floors;
 mod keys;
 mod laws;
