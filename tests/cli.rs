@@ -160,6 +160,15 @@ fn statuses_and_streams() {
         assert_eq!(run.stdout.is_empty(), status != 0, "{arguments:?}");
         assert_eq!(run.stderr.is_empty(), status == 0, "{arguments:?}");
     }
+    // Programs read wrong usage as they read a refusal, and the status stays.
+    for arguments in
+        [&["init", "--nonsense", "--json"][..], &["--json", "user", "add", "alice"], &["frobnicate", "--json"], &["show", "--json"]]
+    {
+        let run = place.run(arguments);
+        let said: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {run:?}"));
+        assert_eq!((run.status.code(), said["error"]["code"].as_str()), (Some(2), Some("usage")), "{arguments:?}: {said}");
+        assert!(said["error"]["message"].is_string() && run.stderr.is_empty(), "{arguments:?}: {said}");
+    }
     let run = place.run(&["user", "list", "--json", "--config", "none.toml"]);
     let said: Value = serde_json::from_slice(&run.stdout).expect("JSON");
     assert_eq!(said["error"]["code"], "config");

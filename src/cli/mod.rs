@@ -37,6 +37,7 @@ use clap::Parser;
 use crate::broker::Broker;
 use crate::config::Config;
 use args::{Cli, Command};
+use failure::Failure;
 use said::Outcome;
 
 /// Runs one command line (the program's name first) and gives the exit status: 0 done, 1 refused, 2 wrong usage, 70 a fault of ours.
@@ -44,14 +45,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(wrong) => {
-            let _ = wrong.print();
-            return ExitCode::from(if wrong.use_stderr() { failure::USAGE } else { 0 });
-        }
+        Err(wrong) => return ExitCode::from(misread(&wrong, arguments.iter().any(|word| word == "--json"))),
     };
     let json = cli.json || matches!(&cli.command, Command::Verb(words) if words.iter().any(|word| word == "--json"));
     let outcome = run(cli);
     ExitCode::from(said::print(&outcome, json))
+}
+
+/// Help that was asked for is printed as it is; wrong usage as a program reads it, where one asks.
+fn misread(wrong: &clap::Error, json: bool) -> u8 {
+    if json && wrong.use_stderr() {
+        return said::print(&Err(Failure::Usage(wrong.render().to_string().trim_start_matches("error: ").trim_end().to_owned())), json);
+    }
+    let _ = wrong.print();
+    if wrong.use_stderr() { failure::USAGE } else { 0 }
 }
 
 fn run(cli: Cli) -> Outcome {

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use serde_json::Value;
 
 use super::failure::Failure;
-use crate::verbs::Look;
 use crate::verbs::table::Table;
+use crate::verbs::{Look, print_json};
 
 /// A good end: what to print, and the exit status that says what was found.
 #[derive(Debug)]
@@ -37,9 +37,9 @@ pub(super) type Outcome = Result<Said, Failure>;
 /// Prints `outcome` as asked for, and gives the exit status. A closed pipe is nobody's fault.
 pub(super) fn print(outcome: &Outcome, json: bool) -> u8 {
     match outcome {
-        Ok(said) if json && !said.json.is_null() => out(&format!("{}\n", said.json)),
+        Ok(said) if json && !said.json.is_null() => out(&print_json(&said.json)),
         Ok(said) => out(&said.text),
-        Err(failure) if json => out(&format!("{}\n", failure.json())),
+        Err(failure) if json => out(&print_json(&failure.json())),
         Err(failure) => {
             let _ = writeln!(io::stderr(), "{}", failure.text().trim_end());
         }

@@ -13,7 +13,7 @@ use crate::access::time::Timestamp;
 use crate::broker::{AuditRow, SessionRow};
 
 /// As a text that ends in a line feed. What could drive a terminal or reorder what is read is written as `\uXXXX`, which is the same JSON.
-pub(super) fn print(value: &Value) -> String {
+pub fn print(value: &Value) -> String {
     let plain = serde_json::to_string(value).unwrap_or_else(|_| "null".into());
     let mut out = String::with_capacity(plain.len() + 1);
     for c in plain.chars() {

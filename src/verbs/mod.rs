@@ -39,6 +39,7 @@ use crate::access::person::Person;
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error, Proof};
 
+pub use json::print as print_json;
 pub use parse::{Door, Parsed, Usage, Verb, command, from_line, from_words};
 pub use run::{run, wrong_usage};
 pub use sink::{Collected, Happening, INPUT_AT_MOST, Sink, Waiting};

@@ -42,6 +42,14 @@ fn vendors_have_a_contract_and_everybody_can_be_disabled() {
     place.expect(0, &["user", "disable", "vera", "--note", "left the firm"]);
     assert!(place.expect(0, &["user", "show", "vera"]).contains(": left the firm"));
     assert!(place.expect(0, &["user", "list"]).contains("vera (of acme) (disabled)"));
+    // What was typed drives nobody's terminal, neither here nor where a program prints it.
+    place.expect(0, &["user", "enable", "vera"]);
+    place.expect(0, &["user", "disable", "vera", "--note", "left\u{9b}2J \u{202e}the firm"]);
+    for words in [&["user", "show", "vera"][..], &["user", "show", "vera", "--json"]] {
+        let shown = place.expect(0, words);
+        assert!(shown.contains("left") && !shown.contains(['\u{9b}', '\u{202e}']), "{shown:?}");
+    }
+    assert_eq!(place.json(0, &["user", "show", "vera"])["disabled_note"], "left\u{9b}2J \u{202e}the firm");
     place.expect(0, &["user", "enable", "vera"]);
     assert!(place.json(0, &["user", "show", "vera"])["disabled_at"].is_null());
     assert!(place.expect(1, &["user", "disable", "nobody"]).contains("user list"));
