@@ -26,7 +26,7 @@ lint:
 
 bench:
 	tests/setup.sh demo
-	cargo bench --locked --bench roads
+	cargo bench --locked --bench roads --bench search
 
 soak:
 	tests/setup.sh test

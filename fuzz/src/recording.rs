@@ -6,12 +6,38 @@ use jit_bastion::recording::cast::{CastEvent, CastHeader, CastReader, Newline};
 use jit_bastion::recording::exact::Restorer;
 use jit_bastion::recording::files::sftp::{FileRights, Sftp};
 use jit_bastion::recording::frames::{self, Parsed};
+use jit_bastion::recording::text::{MAX_LINE, Needle, ScreenText, SeenLine, TextReader, folded};
 use jit_bastion::recording::{Manifest, Player, transcript::Transcript};
 
 use super::Target;
 
 /// This room's targets.
-pub const ALL: &[Target] = &[("journal", journal), ("cast", cast), ("manifest", manifest), ("sftp", sftp)];
+pub const ALL: &[Target] = &[("journal", journal), ("cast", cast), ("manifest", manifest), ("sftp", sftp), ("screen_text", screen_text)];
+
+/// What a screen shows, in pieces at odd times: whatever is told can be sought. A file of such text is read or ends.
+pub fn screen_text(bytes: &[u8]) {
+    let Some(([cols, rows, how], rest)) = bytes.split_first_chunk() else { return };
+    let newline = if how % 2 == 0 { Newline::Raw } else { Newline::CrLf };
+    let (mut screen, mut told, mut at) = (ScreenText::new((*cols).into(), (*rows).into(), newline), Vec::new(), 0_u64);
+    for piece in rest.chunks(1 + usize::from(how >> 1)) {
+        at += u64::from(piece.first().copied().unwrap_or_default()) * 1000;
+        match piece {
+            [255, cols, rows, ..] => screen.resize(at, (*cols).into(), (*rows).into(), &mut told),
+            piece => screen.output(at, piece, &mut told),
+        }
+    }
+    screen.finish(&mut told);
+    for SeenLine { at: when, text } in &told {
+        assert!(*when <= at && text.len() <= MAX_LINE + 4 && !text.chars().any(char::is_control));
+        if let Some(needle) = Needle::parse(&folded(text)) {
+            assert!(needle.is_in(text));
+        }
+    }
+    let mut reader = TextReader::new(bytes);
+    while let Ok(Some(line)) = reader.next_line() {
+        assert!(line.line.text.len() <= MAX_LINE + 8);
+    }
+}
 
 /// Frames as they come, and one whose checksum is right whatever it holds.
 pub fn journal(bytes: &[u8]) {

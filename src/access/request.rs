@@ -391,6 +391,7 @@ mod tests {
             idle: None,
             idle_commands: false,
             record_input: false,
+            unindexed: false,
             extend: None,
             signed: false,
             require_cert: false,

@@ -29,6 +29,7 @@ mod recover;
 mod redeem;
 mod request;
 mod rights;
+mod searching;
 mod turned_away;
 mod user_keys;
 mod users;

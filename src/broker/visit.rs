@@ -43,6 +43,8 @@ pub struct OpenSession {
     pub idle_commands: bool,
     /// What is typed into terminals is kept too: for vendors always, for others where the rule says so.
     pub record_input: bool,
+    /// What stands on its screens may be kept for search.
+    pub index: bool,
     /// How many bytes may go towards the client; none: without limit.
     pub egress: Option<Budget>,
     /// What ends it.
@@ -103,6 +105,7 @@ impl Broker {
             idle: rule.idle,
             idle_commands: rule.idle_commands,
             record_input: vendor || rule.record_input,
+            index: !rule.unindexed,
             egress,
             cutoff,
             presence,

@@ -26,6 +26,7 @@ impl Broker {
             () = stop => {}
             () = self.look_out(self.store.hints()) => {}
             () = self.keep_keys() => {}
+            () = self.keep_texts() => {}
             () = self.tidy() => {}
         }
     }

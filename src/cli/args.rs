@@ -4,6 +4,7 @@ mod backup;
 mod ca;
 mod evidence;
 mod host;
+mod index;
 mod policy;
 mod user;
 
@@ -17,6 +18,7 @@ pub(super) use backup::Backup;
 pub(super) use ca::{CaCommand, KeyWord, Overlap};
 pub(super) use evidence::{Export, Verify};
 pub(super) use host::{AddHost, HostAudit, HostCommand, HostKey, Stage};
+pub(super) use index::IndexCommand;
 pub(super) use policy::PolicyCommand;
 pub(super) use user::{AddUser, InviteWords, KeyCommand, KeyWords, RoleWords, UserCommand};
 
@@ -67,6 +69,9 @@ pub(super) enum Command {
     Verify(Verify),
     /// Take one session's recordings out with all that proves them, or a copy of the log
     Export(Export),
+    /// The index that `recordings --text` looks into: make it, or take a session's text out
+    #[command(subcommand)]
+    Index(IndexCommand),
     /// How this node stands: 0 when all is well, 1 when something is not
     Status,
     /// Copy the running bastion into a new folder, to be put back from there

@@ -12,6 +12,7 @@ mod evidence;
 mod export;
 mod failure;
 mod hostkeys;
+mod index;
 mod init;
 mod inspection;
 mod local;
@@ -76,12 +77,31 @@ fn run(cli: Cli) -> Outcome {
         Command::Ca(command) => administer(named, async |config, broker| ca::run(config, broker, &command).await),
         Command::Verify(verify) => evidence::run(&verify, named),
         Command::Export(export) => export::run(&export, named),
+        Command::Index(command) => index_run(&command, named),
         Command::Status => status::run(named),
         Command::Backup(backup) => backup::run(&backup, named),
         Command::Completion { shell } => Ok(manual::completion(shell)),
         Command::Man { dir } => manual::man(dir.as_deref()),
         Command::Verb(words) => verb::run(words, named, json),
     }
+}
+
+/// Only what is made from recordings needs the keys.
+fn index_run(command: &args::IndexCommand, named: Option<&Path>) -> Outcome {
+    let config = place::config(named)?;
+    open::block_on(async {
+        let store = open::store(&config).await?;
+        let broker = match command {
+            args::IndexCommand::Build { .. } => open::broker_with_keys(&config, store.clone()).await?,
+            args::IndexCommand::Erase { .. } => open::broker(&config, store.clone())?,
+        };
+        if let Err(wrong) = broker.adopt_policy_in_force().await {
+            eprintln!("warning: no policy is in force: {wrong}");
+        }
+        let outcome = index::run(&config, &broker, command).await;
+        store.close().await;
+        outcome
+    })
 }
 
 /// Opens store and broker for `work`, and closes them.

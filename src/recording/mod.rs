@@ -24,6 +24,7 @@ pub mod recorder;
 pub mod replay;
 mod screen;
 mod sealing;
+pub mod text;
 pub mod transcript;
 pub mod verify;
 

@@ -17,6 +17,7 @@ use super::command::{MANY, MAX_TEXT, SHORT_TEXT};
 use super::frames::{Body, Frame};
 use super::journal::{Bell, Journal, JournalReader, Next};
 use super::manifest::{ManifestSigner, SealedSession};
+use super::text::Texts;
 use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta, sealing};
 
 /// Under load the thread looks this often, so that it writes large pieces and is woken seldom.
@@ -37,7 +38,8 @@ pub struct Recorder {
 impl Recorder {
     /// Makes the session's folder (0700) under `root` and starts the thread. An error here means: no session.
     pub fn start(root: &Path, journal: &Journal) -> Result<Self, RecordError> {
-        let casts = Casts::create(root, journal.meta())?;
+        let mut casts = Casts::create(root, journal.meta())?;
+        casts.gather_text(journal.path());
         let reader = JournalReader::open(journal.path())?;
         let (finish, bell) = (Arc::new(AtomicBool::new(false)), journal.bell());
         let (of_thread, bell_of_thread) = (Arc::clone(&finish), bell.clone());
@@ -124,6 +126,8 @@ pub(super) struct Casts {
     folder: PathBuf,
     open: BTreeMap<u32, ChannelFile>,
     closed: BTreeMap<u32, Channel>,
+    /// What stands on the screens, where that may be kept for search.
+    texts: Option<Texts>,
     /// Bytes of commands that the manifest will tell.
     told: usize,
     /// The last frame's time.
@@ -143,7 +147,12 @@ impl Casts {
     pub(super) fn create(root: &Path, meta: &SessionMeta) -> Result<Self, RecordError> {
         let folder = root.join(meta.folder());
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(RecordError::io("make", &folder))?;
-        Ok(Self { meta: meta.clone(), folder, open: BTreeMap::new(), closed: BTreeMap::new(), told: 0, last: 0, ending: None })
+        Ok(Self { meta: meta.clone(), folder, open: BTreeMap::new(), closed: BTreeMap::new(), texts: None, told: 0, last: 0, ending: None })
+    }
+
+    /// Gathers the text too, if that may be kept: from the journal's beginning.
+    pub(super) fn gather_text(&mut self, journal: &Path) {
+        self.texts = Texts::begin(journal);
     }
 
     /// Writes down every whole frame that is there. Says what is wrong with the next one, if something is.
@@ -158,6 +167,9 @@ impl Casts {
     }
 
     fn frame(&mut self, frame: Frame<'_>) -> Result<(), RecordError> {
+        if let Some(texts) = &mut self.texts {
+            texts.frame(&frame);
+        }
         let Frame { channel: number, at, body } = frame;
         self.last = self.last.max(at);
         if let Body::End(ending) = body {
@@ -193,11 +205,17 @@ impl Casts {
     }
 
     pub(super) fn flush(&mut self) -> Result<(), RecordError> {
+        if let Some(texts) = &mut self.texts {
+            texts.rest();
+        }
         self.open.values_mut().try_for_each(ChannelFile::rest)
     }
 
     /// Ends every channel and hands them over for the seal.
     pub(super) fn end(mut self) -> Result<(PathBuf, Vec<Channel>), RecordError> {
+        if let Some(texts) = self.texts.take() {
+            texts.end();
+        }
         for channel in self.open.into_values() {
             let channel = channel.close()?;
             self.closed.insert(channel.number(), channel);

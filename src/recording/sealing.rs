@@ -80,6 +80,7 @@ fn recover_one(journal: PathBuf, root: &Path, signer: &dyn ManifestSigner) -> Op
 pub(super) fn rebuild(root: &Path, journal: &Path) -> Result<Casts, RecordError> {
     let mut reader = JournalReader::open(journal)?;
     let mut casts = Casts::create(root, reader.meta())?;
+    casts.gather_text(journal);
     let folder = root.join(reader.meta().folder());
     for entry in std::fs::read_dir(&folder).map_err(RecordError::io("read", &folder))? {
         let path = entry.map_err(RecordError::io("read", &folder))?.path();

@@ -8,6 +8,7 @@ use super::tap::{Beginning, Keep, Kept, Purpose, Way};
 use crate::access::time::Clock;
 use crate::recording::{
     Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, SessionMeta, TerminalMeta,
+    text,
 };
 use crate::session::Ending;
 
@@ -33,8 +34,12 @@ pub(super) struct Keeping {
 
 impl Keeping {
     /// Opens the journal and starts the recorder. Nothing is shown to anybody before this has worked.
-    pub(super) fn begin(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, meta: &SessionMeta) -> Result<Self, RecordError> {
+    /// `index`: what stands on the screens may be kept for search.
+    pub(super) fn begin(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, meta: &SessionMeta, index: bool) -> Result<Self, RecordError> {
         let journal = Journal::create(&archive.journals, meta, Level::Process)?;
+        if index {
+            text::prepare(journal.path())?;
+        }
         let recorder = Recorder::start(&archive.recordings, &journal)?;
         Ok(Self { began: clock.since_boot(), journal, recorder, archive: Arc::clone(archive), clock: Arc::clone(clock) })
     }

@@ -49,7 +49,7 @@ where
         Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
     };
     let rights = rights(&channels, open.record_input);
-    let keeping = match Keeping::begin(&wing.archive, &wing.clock, &open.meta) {
+    let keeping = match Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index) {
         Ok(keeping) => RefCell::new(keeping),
         Err(error) => {
             let fault = wing.broker.fault(&format!("the recording of {} cannot begin: {error}", open.id));

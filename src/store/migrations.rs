@@ -35,6 +35,7 @@ const SHAPES: &[Shape] = shapes! {
     3 "0003_users"
     4 "0004_hosts"
     5 "0005_certificates"
+    6 "0006_screen_text"
     7 "0007_policy"
     10 "0010_egress"
 };

@@ -17,6 +17,7 @@ mod replay;
 mod request;
 mod rights;
 mod run;
+mod search;
 mod sessions;
 mod show;
 pub mod sink;

@@ -182,6 +182,9 @@ pub struct RecordingWords {
     /// Sessions that began before this time
     #[arg(long, value_name = "T")]
     pub until: Option<Timestamp>,
+    /// What stood on the screen, full-screen programs included; takes every word up to the next option
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
 }
 
 /// What `replay` plays: one channel, or a session's first.

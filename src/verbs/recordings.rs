@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::parse::RecordingWords;
 use super::sessions::Places;
 use super::table::Table;
-use super::{Answer, Caller, json, read};
+use super::{Answer, Caller, json, read, search};
 use crate::access::names::HostName;
 use crate::access::policy::Act;
 use crate::access::refusal::Refusal;
 use crate::access::time::Span;
 use crate::broker::{AuditRow, Broker, Error, SessionFilter};
 
-/// `recordings [--user --host --login --since --until]`, on the hosts where a rule lets me.
+/// `recordings [--user --host --login --since --until --text]`, on the hosts where a rule lets me.
 pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWords) -> Result<Answer, Error> {
     let policy = broker.policy();
     if let Some(person) = &caller.person
@@ -29,6 +29,9 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWord
         recorded: true,
         ..SessionFilter::default()
     };
+    if let Some(text) = &words.text {
+        return search::find(broker, caller, text, &filter).await;
+    }
     let mut rows = read(broker, broker.reader().sessions(&filter).await)?;
     if let Some(person) = &caller.person {
         let places = Places::load(broker).await?;

@@ -10,6 +10,7 @@ mod keyboard;
 mod programs;
 mod recordings;
 mod refusing;
+mod searching;
 mod visible;
 mod whereto;
 
@@ -184,6 +185,7 @@ impl World {
         let id = open.id.to_string();
         let journal = Journal::create(&self.dir.path().join("journal"), &open.meta, Level::Process);
         let mut journal = journal.unwrap();
+        crate::recording::text::prepare(journal.path()).unwrap();
         let recorder = Recorder::start(&self.dir.path().join("recordings"), &journal).unwrap();
         let open_shell = Body::Open(ChannelMeta { kind: ChannelKind::Shell, command: None, terminal: None });
         let shown = Body::Out(b"hello \x1b]52;c;ZXZpbA==\x07from \x1b[1mphi-db\x1b[0m\r\n");

@@ -74,17 +74,19 @@ fn quoted(quote: char, text: &str) -> Option<(String, &str)> {
 /// Joins the words of each free text to one argument, `--reason=all of it`; the other words stay as they are.
 pub fn gather(words: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
-    let mut open = false;
+    let (mut open, mut verb) = (false, None);
     for word in words {
         if is_option(&word) {
             let name = word.split('=').next().unwrap_or(&word);
-            open = FREE_TEXT.contains(&name);
+            // Of `show` it is a word of its own.
+            open = FREE_TEXT.contains(&name) || (name == "--text" && verb.as_deref() == Some("recordings"));
             out.push(word);
         } else if let Some(text) = out.last_mut().filter(|_| open) {
             // The first word follows the option's name with "=", the others follow with a blank.
             text.push(if text.contains('=') { ' ' } else { '=' });
             text.push_str(&word);
         } else {
+            verb.get_or_insert_with(|| word.clone());
             out.push(word);
         }
     }
@@ -139,6 +141,8 @@ mod tests {
             ("a --reason --json", vec!["a", "--reason", "--json"]),
             ("a --reason x=y z", vec!["a", "--reason=x=y z"]),
             ("--for 1h b", vec!["--for", "1h", "b"]),
+            ("recordings --text select from x --host a", vec!["recordings", "--text=select from x", "--host", "a"]),
+            ("show --text r-1", vec!["show", "--text", "r-1"]),
         ] {
             assert_eq!(gather(words(line)), expected, "{line}");
         }

@@ -22,6 +22,7 @@ mod people;
 mod refusals;
 mod replay;
 mod road;
+mod search;
 mod store;
 mod terminal;
 mod transfer;

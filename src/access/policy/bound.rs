@@ -76,6 +76,9 @@ pub struct BoundRule {
     /// What is typed is recorded too.
     #[serde(default)]
     pub record_input: bool,
+    /// What stands on the screen is kept out of the index that `recordings --text` looks into.
+    #[serde(default)]
+    pub unindexed: bool,
     /// How the holder extends a grant by themselves; none: an extension is approved like a request.
     #[serde(default)]
     pub extend: Option<SelfExtend>,

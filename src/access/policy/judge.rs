@@ -225,6 +225,7 @@ impl Policy {
             idle: allow.idle,
             idle_commands: allow.idle_commands,
             record_input: allow.record_input,
+            unindexed: allow.unindexed,
             extend: allow.extend,
             signed: allow.signed,
             require_cert: allow.require_cert,
@@ -260,6 +261,7 @@ fn tighten(rule: &mut BoundRule, floor: &Require) {
     rule.idle_commands |= floor.idle_commands;
     rule.ticket |= floor.ticket;
     rule.record_input |= floor.record_input;
+    rule.unindexed |= floor.unindexed;
     rule.signed |= floor.signed;
     rule.require_cert |= floor.require_cert;
     if let Some(approve) = &floor.approve {

@@ -90,6 +90,7 @@ impl Reader {
             idle: raw.idle.map(|idle| self.at_most_a_month(&idle)).transpose()?,
             idle_commands: raw.idle_commands,
             record_input: raw.record_input,
+            unindexed: raw.index == Some(false),
             require_cert: raw.require_cert,
             egress: raw.egress,
             keep: self.kept(raw.keep)?,
@@ -144,6 +145,7 @@ impl Reader {
             idle_commands: raw.idle_commands,
             max_duration: raw.max_duration.map(|max| self.at_most_a_month(&max)).transpose()?,
             record_input: raw.record_input,
+            unindexed: raw.index == Some(false),
             require_cert: raw.require_cert,
             egress: raw.egress,
             signed,
@@ -152,7 +154,7 @@ impl Reader {
         if floor.demands().is_empty() {
             return Err(self
                 .error(span, "this floor demands nothing")
-                .hint("set reason, ticket, idle, max-duration, record-input, require-cert, egress or approve"));
+                .hint("set reason, ticket, idle, max-duration, record-input, index, require-cert, egress or approve"));
         }
         Ok((floor, place))
     }

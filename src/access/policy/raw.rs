@@ -53,6 +53,7 @@ pub(super) struct RawAllow {
     pub idle_commands: bool,
     #[serde(default)]
     pub record_input: bool,
+    pub index: Option<bool>,
     #[serde(default)]
     pub require_cert: bool,
     pub egress: Option<Size>,
@@ -118,6 +119,7 @@ pub(super) struct RawRequire {
     pub max_duration: Option<Spanned<Span>>,
     #[serde(default)]
     pub record_input: bool,
+    pub index: Option<bool>,
     #[serde(default)]
     pub require_cert: bool,
     pub egress: Option<Size>,

@@ -86,6 +86,7 @@ fn bare(allow: &Allow) -> BoundRule {
         idle: None,
         idle_commands: false,
         record_input: false,
+        unindexed: false,
         extend: None,
         signed: false,
         require_cert: false,

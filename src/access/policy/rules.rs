@@ -32,6 +32,7 @@ pub struct Allow {
     pub(super) idle: Option<Span>,
     pub(super) idle_commands: bool,
     pub(super) record_input: bool,
+    pub(super) unindexed: bool,
     pub(super) require_cert: bool,
     pub(super) egress: Option<Size>,
     pub(super) keep: Option<Keep>,
@@ -107,6 +108,7 @@ pub struct Require {
     pub(super) idle_commands: bool,
     pub(super) max_duration: Option<Span>,
     pub(super) record_input: bool,
+    pub(super) unindexed: bool,
     pub(super) require_cert: bool,
     pub(super) egress: Option<Size>,
     pub(super) signed: bool,
@@ -149,6 +151,7 @@ impl Require {
         words.extend(self.idle.map(|idle| format!("logoff after {idle} idle")));
         words.extend(self.idle_commands.then(|| "idle also while a command runs".to_owned()));
         words.extend(self.record_input.then(|| "what is typed is recorded".to_owned()));
+        words.extend(self.unindexed.then(|| "what stood on the screen is kept out of the index".to_owned()));
         words.extend(self.egress.map(|egress| format!("at most {egress} towards the client")));
         words
     }

@@ -113,6 +113,29 @@ macro_rules! visits {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         purpose: Option<Commitment>,
     }
+    /// Somebody sought a text in recordings; the entry's actor.
+    RecordingsSearched = "recordings-searched" {
+        /// What was sought.
+        text: Commitment,
+        /// Only in recordings of this user.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<User>,
+        /// On this host.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host: Option<HostName>,
+        /// As this account.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        login: Option<Login>,
+    }
+    /// Somebody took a session's text out of the index; its recordings stay.
+    TextErased = "text-erased" {
+        /// Whose.
+        session: SessionId,
+        /// How many pieces there were.
+        pieces: u64,
+        /// Why.
+        note: Commitment,
+    }
     /// Somebody took a session's recordings out, with what proves them; the entry's actor.
     RecordingsExported = "recordings-exported" {
         /// Whose recordings.

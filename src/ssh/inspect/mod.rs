@@ -105,7 +105,7 @@ type Looked = (Result<Vec<u8>, InspectError>, Option<SealedSession>);
 
 /// Runs the script and keeps every byte before it is read; then seals.
 async fn look(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, admission: &AuditAdmission, upstream: Upstream) -> Looked {
-    let mut keeping = match Keeping::begin(archive, clock, admission.meta()) {
+    let mut keeping = match Keeping::begin(archive, clock, admission.meta(), false) {
         Ok(keeping) => keeping,
         Err(error) => return (Err(error.into()), None),
     };

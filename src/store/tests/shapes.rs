@@ -33,7 +33,8 @@ async fn both_databases_have_the_same_tables_columns_and_indexes() {
         let pool = &store.0.pools.read;
         let columns: Vec<Column> = sql(columns).fetch_all(pool).await.unwrap();
         let indexes: Vec<(String, String)> = sql(indexes).fetch_all(pool).await.unwrap();
-        let ours = |table: &str| !table.starts_with("_sqlx");
+        // The index of text is of each database's own kind.
+        let ours = |table: &str| !table.starts_with("_sqlx") && !table.starts_with("screen_grams");
         let columns: BTreeSet<Column> = columns.into_iter().filter(|(table, ..)| ours(table)).collect();
         (columns, indexes.into_iter().filter(|(table, _)| ours(table)).collect::<BTreeSet<_>>())
     };

@@ -131,6 +131,7 @@ fn the_documented_example_stands() {
     let keys = [
         "idle-commands",
         "record-input",
+        "index = false",
         "require-cert",
         "max-duration",
         "default-duration",

@@ -1,0 +1,157 @@
+//! The text of recordings: who seeks in it, how it comes into the index, how it goes out again.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::people::actor;
+use super::{Broker, Error, Fault};
+use crate::access::names::{Actor, Note, SessionId};
+use crate::access::policy::Act;
+use crate::access::refusal::Refusal;
+use crate::audit::event::Event;
+use crate::recording::text::{SeenLine, TextReader};
+use crate::store::{Outcome, PIECE, SessionFilter, SessionRow, Urgency};
+
+/// Lines of one channel.
+type Piece = (u32, Vec<SeenLine>);
+
+impl Broker {
+    /// `by` seeks a text in the recordings that fit: may they, and the event that says so. To find is to read: it takes the right to play
+    /// recordings, somewhere; on which hosts, the reader of the index looks.
+    pub async fn search_recordings(&self, by: &Actor, text: &str, filter: &SessionFilter) -> Result<(), Error> {
+        let (who, text, policy, salt) = (by.clone(), text.to_owned(), self.policy(), self.salt());
+        let (user, host, login) = (filter.user.clone(), filter.host.clone(), filter.login.clone());
+        self.act(Urgency::Ordinary, by.clone(), move |tx| {
+            Box::pin(async move {
+                if let Some(person) = actor(tx, &who).await? {
+                    for act in [Act::Recordings, Act::Replay] {
+                        if !policy.may_somewhere(&person, act) {
+                            return Err(Refusal::may_not(act.sentence(), None).into());
+                        }
+                    }
+                }
+                let text = tx.keep_text(&text, &salt).await?;
+                Ok(Outcome::Changed((), Event::RecordingsSearched { text, user, host, login }))
+            })
+        })
+        .await
+    }
+
+    /// `by` takes the text of a session out of the index, because somebody must not find it there; its recordings stay. How many pieces.
+    pub async fn erase_text(&self, by: &Actor, session: &SessionId, why: Note) -> Result<u64, Error> {
+        let (session, salt) = (session.clone(), self.salt());
+        self.act(Urgency::Ordinary, by.clone(), move |tx| {
+            Box::pin(async move {
+                if tx.session(&session).await?.is_none() {
+                    return Err(Refusal::no_such("session", &session).into());
+                }
+                let pieces = tx.drop_text(&session).await?;
+                if pieces == 0 {
+                    let refusal = Refusal::new("no-text", format!("the index holds nothing of {session}"));
+                    return Err(refusal.hint("`jit-bastion index build` makes it from the recordings").into());
+                }
+                tx.wipe_text().await?;
+                let note = tx.keep_text(why.as_str(), &salt).await?;
+                Ok(Outcome::Changed(pieces, Event::TextErased { session, pieces, note }))
+            })
+        })
+        .await
+    }
+
+    /// May what stood on this session's screens be kept for search, by the rule that bound it and the floors under it now?
+    pub async fn may_index(&self, row: &SessionRow) -> Result<bool, Fault> {
+        let request = self.reader().request(&row.request).await.map_err(|e| self.fault(&e))?;
+        let mut requests: Vec<_> = request.into_iter().collect();
+        self.under_floors(&mut requests).await?;
+        Ok(requests.first().is_some_and(|request| !request.rule.unindexed))
+    }
+
+    /// Puts lines of a session into the index in place of what is there. They come piece by piece; each batch is a change of its own, so
+    /// that nobody's write waits long.
+    pub async fn index_text(&self, session: &SessionId, mut lines: impl FnMut() -> Option<(u32, SeenLine)>) -> Result<u64, Fault> {
+        let (mut pieces, mut open, mut anew, mut count) = (Vec::new(), BTreeMap::new(), true, 0);
+        loop {
+            let line = lines();
+            let over = line.is_none();
+            match line {
+                Some((channel, line)) => pieces.extend(grown(&mut open, channel, line)),
+                None => pieces.extend(std::mem::take(&mut open).into_iter().map(|(channel, (_, lines))| (channel, lines))),
+            }
+            if pieces.len() >= BATCH || over {
+                let batch = std::mem::take(&mut pieces);
+                count += batch.len() as u64;
+                if !batch.is_empty() || anew {
+                    self.store.keep_text(self.now(), session.clone(), anew, batch).await.map_err(|e| self.fault(&e))?;
+                }
+                anew = false;
+            }
+            if over {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Brings the text of sealed sessions from beside their journals into the index. Never comes back; a fault is logged and tried again.
+    pub(super) async fn keep_texts(&self) {
+        let mut changes = self.changes();
+        loop {
+            // A change of any kind, or after a while anyway.
+            let pause = if self.index_waiting().await.is_ok() { PAUSE } else { AGAIN };
+            let _ = timeout(AGAIN, changes.changed()).await;
+            changes.mark_unchanged();
+            sleep(pause).await;
+        }
+    }
+
+    /// Indexes what waits of sessions that are sealed; how many.
+    pub async fn index_waiting(&self) -> Result<usize, Fault> {
+        if self.store_lost().is_some() {
+            return Ok(0);
+        }
+        let mut done = 0;
+        for (session, path) in waiting(&self.settings.state.join("journal")) {
+            let row = self.reader().session(&session).await.map_err(|e| self.fault(&e))?;
+            if row.is_none_or(|row| row.sealed.is_none()) {
+                continue;
+            }
+            let mut reader = match TextReader::open(&path) {
+                Ok(reader) => reader,
+                Err(error) => return Err(self.fault(&format!("cannot read {}: {error}", path.display()))),
+            };
+            self.index_text(&session, || reader.next_line().ok().flatten().map(|line| (line.channel, line.line))).await?;
+            std::fs::remove_file(&path).map_err(|error| self.fault(&format!("cannot remove {}: {error}", path.display())))?;
+            done += 1;
+        }
+        Ok(done)
+    }
+}
+
+/// Adds a line to its channel's piece; the piece, if it is full.
+fn grown(open: &mut BTreeMap<u32, (usize, Vec<SeenLine>)>, channel: u32, line: SeenLine) -> Option<Piece> {
+    let (bytes, lines) = open.entry(channel).or_default();
+    *bytes += line.text.len() + 1;
+    lines.push(line);
+    if *bytes < PIECE { None } else { open.remove(&channel).map(|(_, lines)| (channel, lines)) }
+}
+
+/// The texts that lie beside journals. A folder that cannot be read has none: journals lie there too, and others will say so.
+fn waiting(journals: &Path) -> Vec<(SessionId, PathBuf)> {
+    let entries = std::fs::read_dir(journals).into_iter().flatten().flatten().map(|entry| entry.path());
+    let text = |path: PathBuf| {
+        let id = path.file_stem().and_then(|stem| SessionId::parse(stem.to_str()?).ok())?;
+        path.extension().is_some_and(|e| e == "text").then_some((id, path))
+    };
+    let mut found: Vec<_> = entries.filter_map(text).collect();
+    found.sort();
+    found
+}
+
+/// Pieces that are written in one change.
+const BATCH: usize = 48;
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(300);
+/// Without a change, and after a look that failed.
+const AGAIN: Duration = Duration::from_secs(10);
