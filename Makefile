@@ -26,7 +26,7 @@ lint:
 
 bench:
 	tests/setup.sh demo
-	cargo bench --locked --bench roads --bench search
+	cargo bench --locked --bench roads --bench search --bench evidence
 
 soak:
 	tests/setup.sh test

@@ -4,10 +4,10 @@
 
 use super::sql::{Pool, Statement, sql};
 use super::{Conn, StoreError, stored};
-use crate::recording::text::grams;
+use crate::recording::text::{grams, some_grams};
 
-/// A longer text is looked up by so many of its pieces.
-const MOST_GRAMS: usize = 64;
+/// A longer text is looked up by so many of its pieces: each more is another long list, and the reader looks anyway.
+const MOST_GRAMS: usize = 10;
 
 /// Adds piece `id` with this folded text.
 pub(super) async fn add(conn: &mut Conn, id: i64, folded: &str) -> Result<(), StoreError> {
@@ -70,9 +70,9 @@ pub(super) fn asked(pool: &Pool, needle: &str) -> String {
     match pool {
         Pool::Sqlite(_) => {
             let quoted = |gram: [char; 3]| format!("\"{}\"", gram.iter().collect::<String>().replace('"', "\"\""));
-            grams(needle).into_iter().take(MOST_GRAMS).map(quoted).collect::<Vec<_>>().join(" AND ")
+            some_grams(needle, MOST_GRAMS).into_iter().map(quoted).collect::<Vec<_>>().join(" AND ")
         }
-        Pool::Postgres(_) => numbers_of(grams(needle).into_iter().take(MOST_GRAMS)),
+        Pool::Postgres(_) => numbers_of(some_grams(needle, MOST_GRAMS).into_iter()),
     }
 }
 

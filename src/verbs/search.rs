@@ -16,8 +16,8 @@ use crate::recording::text::{LONGEST, Needle, SHORTEST};
 const MOST_HITS: usize = 100;
 /// ..and so many of one recording.
 const MOST_OF_ONE: usize = 5;
-/// Pieces of the index that are looked at at a time.
-const PAGE: u32 = 256;
+/// Pieces of the index that are looked at at first, and at a time where many are.
+const PAGES: (u32, u32) = (48, 768);
 /// Pieces that are looked at for one search: a text whose every part is everywhere and that is nowhere.
 const MOST_PIECES: usize = 200_000;
 /// So much of a line is shown where the reader's width is not known.
@@ -56,11 +56,12 @@ pub(super) async fn find(broker: &Broker, caller: &Caller, text: &str, filter: &
 
 async fn hits(broker: &Broker, caller: &Caller, needle: &Needle, filter: &SessionFilter) -> Result<Found, Error> {
     let (policy, places) = (broker.policy(), Places::load(broker).await?);
-    let (mut found, mut before, mut looked) = (Found::default(), None, 0);
+    let (mut found, mut before, mut looked, mut page) = (Found::default(), None, 0, PAGES.0);
     let mut hidden: BTreeMap<SessionId, ()> = BTreeMap::new();
     let mut of_one: BTreeMap<(SessionId, u32), usize> = BTreeMap::new();
     loop {
-        let pieces = read(broker, broker.reader().text_pieces(needle, filter, before, PAGE).await)?;
+        let pieces = read(broker, broker.reader().text_pieces(needle, filter, before, page).await)?;
+        page = PAGES.1.min(page * 4);
         looked += pieces.len();
         before = pieces.last().map(|piece| piece.id);
         for piece in pieces {

@@ -13,7 +13,7 @@ use jit_bastion::store::{PIECE, SessionFilter, Store};
 
 /// As many lines as the verb shows.
 const HITS: usize = 100;
-const PAGE: u32 = 256;
+const PAGES: (u32, u32) = (48, 768);
 const ROUNDS: usize = 15;
 
 fn main() {
@@ -86,9 +86,10 @@ async fn measure(store: &Store, what: &str, text: &str) {
 
 /// What `recordings --text` does with the index.
 async fn search(store: &Store, needle: &Needle, filter: &SessionFilter) -> (usize, usize) {
-    let (reader, mut before, mut hits, mut looked) = (store.reader(), None, 0, 0);
+    let (reader, mut before, mut hits, mut looked, mut size) = (store.reader(), None, 0, 0, PAGES.0);
     loop {
-        let page = reader.text_pieces(needle, filter, before, PAGE).await.expect("an answer");
+        let page = reader.text_pieces(needle, filter, before, size).await.expect("an answer");
+        size = PAGES.1.min(size * 4);
         let Some(last) = page.last() else { return (hits, looked) };
         before = Some(last.id);
         looked += page.len();

@@ -37,6 +37,13 @@ pub fn grams(folded: &str) -> BTreeSet<[char; 3]> {
     grams
 }
 
+/// At most `most` of them (and one), evenly from the whole text: a few that cover it say nearly as much as all.
+pub fn some_grams(folded: &str, most: usize) -> BTreeSet<[char; 3]> {
+    let chars: Vec<char> = folded.chars().collect();
+    let all: Vec<[char; 3]> = chars.windows(3).filter_map(|three| three.try_into().ok()).collect();
+    all.iter().step_by(all.len().div_ceil(most).max(1)).chain(all.last()).copied().collect()
+}
+
 /// A text that is sought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Needle(String);
@@ -83,5 +90,10 @@ mod tests {
             }
         }
         assert!(grams("ab").is_empty() && grams("abc").len() == 1);
+        for most in 1..40 {
+            let some = some_grams(&line, most);
+            assert!(some.is_subset(&grams(&line)) && (1..=most + 1).contains(&some.len()), "{most}");
+        }
+        assert!(some_grams("ab", 5).is_empty() && some_grams("abcd", 5) == grams("abcd"));
     }
 }

@@ -19,7 +19,7 @@ use super::files::FileAct;
 use super::frames::{Body, Frame};
 use super::{ChannelKind, ChannelMeta, RecordError};
 
-pub use fold::{LONGEST, Needle, SHORTEST, folded, grams};
+pub use fold::{LONGEST, Needle, SHORTEST, folded, grams, some_grams};
 pub use screen::{MAX_LINE, ScreenText, SeenLine};
 
 /// So many channels of a session are looked at at one time.
@@ -54,7 +54,7 @@ pub(super) struct Texts {
 struct Open {
     screen: ScreenText,
     began: u64,
-    /// What a file transfer carries is no text.
+    /// What it carries is no text.
     raw: bool,
 }
 
@@ -167,8 +167,13 @@ impl Open {
     fn new(meta: &ChannelMeta, began: u64) -> Self {
         let (cols, rows) = meta.terminal.as_ref().map_or((0, 0), |terminal| (terminal.cols, terminal.rows));
         let newline = if meta.terminal.is_some() { Newline::Raw } else { Newline::CrLf };
-        Self { screen: ScreenText::new(cols, rows, newline), began, raw: meta.kind == ChannelKind::Sftp }
+        Self { screen: ScreenText::new(cols, rows, newline), began, raw: !shows_text(meta.kind) }
     }
+}
+
+/// What a file transfer or a connection carries was never on a screen.
+fn shows_text(kind: ChannelKind) -> bool {
+    matches!(kind, ChannelKind::Shell | ChannelKind::Exec)
 }
 
 /// A line of a session's text, and in which channel it stood.
@@ -216,7 +221,8 @@ pub fn of_recording(
     let newline = header.x_jit.as_ref().map_or(Newline::Raw, |x| x.newline);
     // What the file tells has its line ends as a screen wants them.
     let mut screen = ScreenText::new(header.base.width, header.base.height, Newline::Raw);
-    let mut told = Vec::new();
+    let raw = header.x_jit.as_ref().is_some_and(|x| ![ChannelKind::Shell, ChannelKind::Exec].iter().any(|kind| kind.as_str() == x.kind));
+    let (mut told, mut ours) = (Vec::new(), false);
     if let (Newline::CrLf, Some(command)) = (newline, header.x_jit.as_ref().and_then(|x| x.command.as_ref())) {
         screen.remark(0, command, &mut told);
     }
@@ -224,7 +230,12 @@ pub fn of_recording(
         let event = event?;
         let at = (event.time() * 1_000_000.0).round() as u64;
         match event.parts() {
-            ('o', text) => screen.output(at, text.as_bytes(), &mut told),
+            // The bastion's own words follow.
+            ('j', _) => {
+                ours = true;
+                continue;
+            }
+            ('o', text) if ours || !raw => screen.output(at, text.as_bytes(), &mut told),
             ('r', size) => {
                 if let Some((cols, rows)) = size.split_once('x').and_then(|(c, r)| Some((c.parse().ok()?, r.parse().ok()?))) {
                     screen.resize(at, cols, rows, &mut told);
@@ -232,6 +243,7 @@ pub fn of_recording(
             }
             _ => {}
         }
+        ours = false;
         told.drain(..).for_each(&mut each);
     }
     screen.finish(&mut told);
