@@ -7,12 +7,21 @@ use jit_bastion::recording::exact::Restorer;
 use jit_bastion::recording::files::sftp::{FileRights, Sftp};
 use jit_bastion::recording::frames::{self, Parsed};
 use jit_bastion::recording::text::{MAX_LINE, Needle, ScreenText, SeenLine, TextReader, folded};
+use jit_bastion::recording::statements::postgres::Postgres;
+use jit_bastion::recording::statements::{Telling, masked};
 use jit_bastion::recording::{Manifest, Player, transcript::Transcript};
 
 use super::Target;
 
 /// This room's targets.
-pub const ALL: &[Target] = &[("journal", journal), ("cast", cast), ("manifest", manifest), ("sftp", sftp), ("screen_text", screen_text)];
+pub const ALL: &[Target] = &[
+    ("journal", journal),
+    ("cast", cast),
+    ("manifest", manifest),
+    ("sftp", sftp),
+    ("screen_text", screen_text),
+    ("statements", statements),
+];
 
 /// What a screen shows, in pieces at odd times: whatever is told can be sought. A file of such text is read or ends.
 pub fn screen_text(bytes: &[u8]) {
@@ -37,6 +46,28 @@ pub fn screen_text(bytes: &[u8]) {
     while let Ok(Some(line)) = reader.next_line() {
         assert!(line.line.text.len() <= MAX_LINE + 8);
     }
+}
+
+
+/// A look at a database's connection, in pieces or at once, after a good beginning or as it comes.
+pub fn statements(bytes: &[u8]) {
+    let hello = [&[0, 0, 0, 17, 0, 3, 0, 0][..], b"user\0a\0\0\0"].concat();
+    for begin in [&[][..], &hello] {
+        let told = |size: usize| {
+            let mut look = Postgres::new(Telling::Masked);
+            [begin, bytes].concat().chunks(size).for_each(|piece| look.client(piece));
+            look.told()
+        };
+        let whole = told(usize::MAX);
+        assert_eq!(told(3), whole);
+        assert!(whole.iter().all(|line| !line.contains(char::is_control)));
+    }
+    let mut look = Postgres::new(Telling::Whole);
+    bytes.chunks(9).for_each(|piece| {
+        look.client(piece);
+        look.server(piece);
+    });
+    let _ = masked(&String::from_utf8_lossy(bytes));
 }
 
 /// Frames as they come, and one whose checksum is right whatever it holds.

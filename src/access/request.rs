@@ -398,6 +398,8 @@ mod tests {
             egress: None,
             egress_filed: None,
             keep: None,
+            statements: Default::default(),
+            direct: false,
             reason_min_length: None,
             ticket: false,
             floors: vec![],

@@ -1,6 +1,7 @@
 //! The door: who holds a grant that admits this visit now gets an [`Admission`], and only with one is a certificate signed.
 
 pub(super) mod audit;
+mod direct;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -34,6 +35,8 @@ pub struct Admission {
     pub(super) serial: Serial,
     /// Number of the access certificate that the connection was proven with.
     pub(super) pass: Option<u64>,
+    /// It goes past the host's SSH, straight to a port.
+    pub(super) direct: bool,
 }
 
 impl Admission {
@@ -135,7 +138,7 @@ impl Broker {
         still_given(&policy, &person, &host, &grant.login, &grant.channels)?;
         let session = self.free_session_id().await.map_err(fault)?;
         let serial = Serial::random(&mut *self.chance.rng());
-        Ok(Admission { grant, host, person, key: fingerprint(proof.key()), session, serial, pass: proof.serial() })
+        Ok(Admission { grant, host, person, key: fingerprint(proof.key()), session, serial, pass: proof.serial(), direct: false })
     }
 
     /// Signs `key` for the admitted visit alone: the grant's login, never past its end, from `source` (the address that the connection to

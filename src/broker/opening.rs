@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 
 use super::{Broker, OpenSession};
 use crate::access::channels::Channels;
+use crate::access::host::Host;
 use crate::access::names::{Actor, SessionId, escaped};
 use crate::access::opening::Opening;
 use crate::access::policy::Policy;
@@ -18,7 +19,12 @@ impl Broker {
             return Err(Refusal::new("session-over", format!("{} is over", open.id)).hint("begin another session"));
         };
         granted(&self.policy(), open, &live.channels, what)?;
-        if what.leads_to_ssh(&open.host, &self.ssh_ports.read().unwrap_or_else(PoisonError::into_inner)) {
+        self.leads_past_ssh(&open.host, what)
+    }
+
+    /// No forward leads to the SSH port of a registered host.
+    pub(super) fn leads_past_ssh(&self, host: &Host, what: &Opening) -> Result<(), Refusal> {
+        if what.leads_to_ssh(host, &self.ssh_ports.read().unwrap_or_else(PoisonError::into_inner)) {
             let refusal = Refusal::new("ssh-port", "that is the SSH port of a registered host, and no session goes there unseen");
             return Err(refusal.hint("go through the bastion: ssh -J jit-bastion HOST"));
         }

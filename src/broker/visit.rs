@@ -14,7 +14,7 @@ use super::{Admission, Broker, Budget, Error, Fault};
 use crate::access::host::Host;
 use crate::access::names::{Actor, ChannelId, HostName, Note, SessionId};
 use crate::access::person::Person;
-use crate::access::policy::{Act, Policy};
+use crate::access::policy::{Act, Keep, Policy, Statements};
 use crate::access::refusal::Refusal;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::digest::Digest;
@@ -47,6 +47,10 @@ pub struct OpenSession {
     pub index: bool,
     /// How many bytes may go towards the client; none: without limit.
     pub egress: Option<Budget>,
+    /// How much is kept of commands and forwards, where the rule says so.
+    pub keep: Option<Keep>,
+    /// How statements to a database are told.
+    pub statements: Statements,
     /// What ends it.
     pub cutoff: Cutoff,
     /// Its place on the list of who is inside.
@@ -65,6 +69,7 @@ impl Broker {
         let by = Actor::User(admission.person.user.clone());
         let policy = self.in_force();
         let (user, grant) = (admission.person.user.clone(), admission.grant.id.clone());
+        let direct = admission.direct;
         let (person, host, channels) = (admission.person.clone(), admission.host.clone(), admission.grant.channels.clone());
         let (meta, ends, rule, vendor, egress) = self
             .act(Urgency::Ordinary, by, move |tx| {
@@ -90,6 +95,7 @@ impl Broker {
             login: meta.login.clone(),
             grant,
             channels,
+            direct,
             started: meta.started,
             ends,
             cutoff: cutoff.clone(),
@@ -107,6 +113,8 @@ impl Broker {
             record_input: vendor || rule.record_input,
             index: !rule.unindexed,
             egress,
+            keep: rule.keep,
+            statements: rule.statements,
             cutoff,
             presence,
         })

@@ -124,7 +124,7 @@ impl Broker {
         // Read after the rows: a policy that came since is asked too.
         let policy = self.policy();
         for row in rows {
-            match fell(&policy, &row) {
+            match fell(&policy, &row).or_else(|| self.lost_direct(&policy, &row)) {
                 Some(why) => {
                     self.live.cut(|s| s.id == row.id, why);
                 }
@@ -132,6 +132,13 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// A forward past the host's SSH stands on a rule that says `direct`.
+    fn lost_direct(&self, policy: &Policy, row: &LiveRow) -> Option<Ending> {
+        let (person, host) = row.person.as_ref().zip(row.host.as_ref())?;
+        let direct = self.live.get(&row.id).is_some_and(|session| session.direct);
+        (direct && !policy.gives_direct(person, host, &row.login, &row.channels)).then_some(Ending::Revoked)
     }
 
     /// What a grant says now counts in its session from now on.

@@ -183,7 +183,7 @@ impl Told {
                 "max-duration": terms.longest.to_string(), "quorum": terms.quorum, "approvers": terms.approvers, "rule": terms.rule.as_str(),
                 "signed": terms.signed, "ticket": terms.ticket, "reason-min-length": terms.reason_min_length,
                 "require-cert": terms.require_cert, "record-input": terms.record_input, "idle": terms.idle.map(|idle| idle.to_string()),
-                "egress": terms.egress.map(|egress| egress.as_bytes()), "keep": terms.keep,
+                "egress": terms.egress.map(|egress| egress.as_bytes()), "keep": terms.keep, "statements": terms.statements, "direct": terms.direct,
             }));
         }
         if !acts.is_empty() {

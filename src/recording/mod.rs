@@ -25,6 +25,7 @@ pub mod replay;
 mod screen;
 mod sealing;
 pub mod text;
+pub mod statements;
 pub mod transcript;
 pub mod verify;
 

@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::store::{Reader, StoreError};
 
 /// Events that are alarms by their name.
-const NAMES: [&str; 5] = ["clock-alarm", "host-key-changed", "policy-refused", "store-back", "checkpoint-key-changed"];
+const NAMES: [&str; 6] = ["clock-alarm", "host-key-changed", "policy-refused", "store-back", "checkpoint-key-changed", "session-tunnelled"];
 
 /// Endings of sessions that are.
 const ENDINGS: [&str; 2] = ["recorder-failed", "store-lost"];

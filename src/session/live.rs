@@ -26,6 +26,8 @@ pub struct LiveSession {
     pub grant: GrantId,
     /// What the grant opens; as it was when the session began or was last seen to change.
     pub channels: Channels,
+    /// It goes past the host's SSH, straight to a port.
+    pub direct: bool,
     /// Since when.
     pub started: Timestamp,
     /// Until when, at the latest; as it was when the session began or was last extended.
@@ -186,6 +188,7 @@ mod tests {
             login: Login::parse("postgres").unwrap(),
             grant: GrantId::from_random(n % 2),
             channels: Channels::all(),
+            direct: false,
             started,
             ends,
             cutoff: Cutoff::new(knife, ends, clock),

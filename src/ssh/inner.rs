@@ -124,7 +124,7 @@ where
 }
 
 /// One user must not take all the room there is.
-fn room_for(wing: &Wing, person: &Person) -> Result<Counted<User>, Refusal> {
+pub(super) fn room_for(wing: &Wing, person: &Person) -> Result<Counted<User>, Refusal> {
     let most = wing.limits.sessions_per_user;
     wing.visitors.enter(person.user.clone(), most, usize::MAX).ok_or_else(|| {
         let refusal = Refusal::new("too-many-sessions", format!("you have {most} sessions, and one user may have no more"));
@@ -132,7 +132,7 @@ fn room_for(wing: &Wing, person: &Person) -> Result<Counted<User>, Refusal> {
     })
 }
 
-fn dial(wing: &Wing, host: &HostName) -> Result<Counted<HostName>, Refusal> {
+pub(super) fn dial(wing: &Wing, host: &HostName) -> Result<Counted<HostName>, Refusal> {
     wing.dials.enter(host.clone(), super::DIALS_OF_ONE_HOST, super::DIALS).ok_or_else(|| {
         let refusal = Refusal::new("busy", format!("too many visits to {host} begin at this moment"));
         refusal.hint("try again in a few seconds")

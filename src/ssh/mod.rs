@@ -3,8 +3,10 @@
 //! Every connection lives on one thread, with all its tunnels: what they share is borrowed, not locked. Nothing here decides who may
 //! do what: the broker does, and hands out an `Admission`.
 
+mod connection;
 mod count;
 mod egress;
+mod forward;
 mod ground;
 mod inner;
 pub mod inspect;

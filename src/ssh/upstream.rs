@@ -39,6 +39,10 @@ pub(crate) struct Upstream {
 pub(crate) enum DialError {
     #[error("{host} cannot be reached: {why}\nhint: the host may be down; `ssh jit-bastion hosts` shows what is registered")]
     Unreachable { host: String, why: String },
+    #[error(
+        "{place} cannot be reached: {why}\nhint: whether something listens there is the host's business; `ssh jit-bastion hosts` shows what is registered"
+    )]
+    Port { place: String, why: String },
     #[error("{host} did not answer within {seconds} s")]
     Slow { host: String, seconds: u64 },
     #[error(

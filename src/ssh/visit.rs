@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Wing;
+use super::connection::Content;
 use super::egress::Egress;
 use super::ground::{self, Ground};
 use super::inner::{Begun, Turned};
@@ -48,7 +49,7 @@ where
         Ok(open) => open,
         Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
     };
-    let rights = rights(&channels, open.record_input);
+    let rights = rights(&channels, &open);
     let keeping = match Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index) {
         Ok(keeping) => RefCell::new(keeping),
         Err(error) => {
@@ -140,7 +141,7 @@ where
 }
 
 /// Takes more of the grant's budget whenever the session's share runs low.
-async fn keep_filled(wing: &Wing, open: &OpenSession, egress: &Egress) {
+pub(super) async fn keep_filled(wing: &Wing, open: &OpenSession, egress: &Egress) {
     if let (Right::Grant { grant, .. }, Some(budget)) = (&open.meta.right, open.egress) {
         egress.keep_filled(|| wing.broker.more_egress(grant, budget.limit)).await;
     }
@@ -158,7 +159,7 @@ fn pulse(open: &OpenSession) -> Pulse<'_> {
 }
 
 /// The session ends by the bastion's own will; where something else came first, that is why.
-fn cut(cutoff: &Cutoff, ending: Ending, words: String) -> (Ending, String) {
+pub(super) fn cut(cutoff: &Cutoff, ending: Ending, words: String) -> (Ending, String) {
     cutoff.cut(ending);
     let first = cutoff.reason().unwrap_or(ending);
     (first, if first == ending { words } else { first.sentence().to_owned() })
@@ -186,7 +187,7 @@ fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
 }
 
 /// The outer connection falls too if nothing else lives on it, or if its peer does not acknowledge the end of the tunnel.
-async fn await_close(outer: &Use, closed: &mut watch::Receiver<bool>) {
+pub(super) async fn await_close(outer: &Use, closed: &mut watch::Receiver<bool>) {
     let patience = if outer.is_sole() { ALONE } else { SHARED };
     let acknowledged = timeout(patience, closed.wait_for(|closed| *closed)).await;
     if acknowledged.is_err() || outer.is_sole() {
@@ -194,7 +195,7 @@ async fn await_close(outer: &Use, closed: &mut watch::Receiver<bool>) {
     }
 }
 
-async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Option<crate::recording::SealedSession>) {
+pub(super) async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Option<crate::recording::SealedSession>) {
     let id = open.id.clone();
     open.cutoff.close();
     let late = open.cutoff.late();
@@ -203,16 +204,24 @@ async fn finish(wing: &Arc<Wing>, open: OpenSession, ending: Ending, sealed: Opt
     }
 }
 
-fn rights(channels: &Channels, record_input: bool) -> Rights {
+fn rights(channels: &Channels, open: &OpenSession) -> Rights {
     let has = |kind: &Kind| channels.covers(kind);
-    Rights { shell: has(&Kind::Shell), exec: has(&Kind::Exec), reads: has(&Kind::SftpRead), writes: has(&Kind::SftpWrite), record_input }
+    Rights {
+        shell: has(&Kind::Shell),
+        exec: has(&Kind::Exec),
+        reads: has(&Kind::SftpRead),
+        writes: has(&Kind::SftpWrite),
+        record_input: open.record_input,
+        content: Content::of(open),
+    }
 }
 
 fn welcome(open: &OpenSession) -> String {
     let meta = &open.meta;
     let budget = open.egress.map_or_else(String::new, |budget| format!("; at most {} to you over all its sessions", budget.limit));
+    let content = Content::of(open).words();
     format!(
-        "jit-bastion: {} on {} as {}, {} until {}{budget}; this session ({}) is recorded\r\n",
+        "jit-bastion: {} on {} as {}, {} until {}{budget}; this session ({}) is recorded{content}\r\n",
         meta.right.who(),
         meta.host,
         meta.login,

@@ -186,6 +186,8 @@ fn terms(terms: &Terms) -> Value {
         "require-cert": terms.require_cert,
         "egress": terms.egress.map(|egress| egress.as_bytes()),
         "keep": terms.keep,
+        "statements": terms.statements,
+        "direct": terms.direct,
         "ticket": terms.ticket,
         "reason-min-length": terms.reason_min_length,
         "extend": terms.extend.map(|own| json!({ "self": own.length.to_string(), "times": own.times })),

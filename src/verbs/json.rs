@@ -106,6 +106,8 @@ pub fn request(request: &Request, now: Timestamp) -> Value {
         "signed": request.rule.signed,
         "egress": request.rule.egress.map(|egress| egress.as_bytes()),
         "keep": request.rule.keep,
+        "statements": request.rule.statements,
+        "direct": request.rule.direct,
         "approvers": request.rule.named().iter().map(ToString::to_string).collect::<Vec<_>>(),
         "approvals": request.approvals().iter().map(approval).collect::<Vec<_>>(),
         "filed": time(request.filed_at),

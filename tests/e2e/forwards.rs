@@ -309,3 +309,94 @@ fn a_killed_bastion_tells_how_far_a_forward_came() {
     told(&of_kind(&bastion, &format!("forward:{port}"))[0], &["forward: interrupted at byte 1000 up, byte 1000 down, after "]);
     bastion.local(&["verify"]).expect(0);
 }
+
+#[test]
+fn a_direct_forward_stands_on_a_rule_that_says_so() {
+    let bastion = Bastion::start();
+    let (port, dead) = (server(echo), closed_port());
+    let to = |port: u16| bastion.ssh().flag("-W").flag(&format!("phi-db:{port}"));
+    let refused = |words: &str| run(&mut to(port).command(&[]), b"").expect(255).says(words);
+    refused("no such host or not permitted");
+    bastion.grant("alice", "phi-db", "1h");
+    refused("no such host or not permitted: no grant of yours gives");
+    bastion.change_policy(|text| text.replacen("max-duration = \"4h\"", "max-duration = \"4h\"\ndirect = true", 1));
+    refused("no such host or not permitted");
+    bastion.grant("alice", "phi-db", "2h");
+    let bytes = noise(2_000_000);
+    let back = run(&mut to(port).command(&[]), &bytes).expect(0);
+    assert!(back.stdout == bytes, "{} bytes came back", back.stdout.len());
+    run(&mut to(dead).command(&[]), b"").expect(255).says(&format!("phi-db:{dead} cannot be reached"));
+    let mut live = to(port).spawn("");
+    live.write(b"still here").until("still here");
+    // what no rule gives any more is cut
+    bastion.change_policy(|text| text.replacen("direct = true", "", 1));
+    live.finish().expect(255);
+    refused("no such host or not permitted");
+    bastion.settled();
+    let sessions = bastion.sessions();
+    assert_eq!(sessions.len(), 2, "each is a session");
+    let casts: Vec<Cast> = sessions.iter().flat_map(|session| bastion.casts(session)).collect();
+    let counts = format!("forward: {n} bytes up, {n} bytes down in ", n = bytes.len());
+    told(&casts[0], &[&format!("direct forward to phi-db:{port}, from "), "connected\n", "ended by the client's side\n", &counts]);
+    told(&casts[1], &["cut: its session has ended\n", "forward: 10 bytes up, 10 bytes down in "]);
+    assert_eq!(casts[0].about("kind"), format!("forward:{port}"));
+    let closed = bastion.event("session-closed", &sessions[1]);
+    assert_eq!(closed["data"]["ending"], "revoked", "{closed}");
+    bastion.local(&["verify"]).expect(0);
+}
+
+/// User, password, port and database of the PostgreSQL that the tests were given.
+fn postgres() -> [String; 4] {
+    let url = std::env::var("JIT_BASTION_TEST_POSTGRES").expect("this test needs a PostgreSQL: tests/postgres.sh run ..");
+    let rest = url.split_once("://").expect("a URL").1.split('?').next().expect("a part");
+    let (who, place) = rest.rsplit_once('@').expect("a user");
+    let (user, password) = who.split_once(':').unwrap_or((who, ""));
+    let (server, database) = place.split_once('/').expect("a database");
+    let port = server.rsplit_once(':').map_or("5432", |(_, port)| port);
+    [user, password, port, database].map(str::to_owned)
+}
+
+#[test]
+fn statements_are_told_and_content_is_kept_where_the_rule_says_so() {
+    let [user, password, port, database] = postgres();
+    let bastion = Bastion::start();
+    let ask_it = |client: &Ssh, name: &str, options: &str| {
+        let near = closed_port();
+        ask(client, &["-O", "forward", "-L", &format!("127.0.0.1:{near}:localhost:{port}")]).expect(0);
+        let mut psql = Command::new("psql");
+        psql.args(["-X", "-A", "-t", "-d"]).env("PGPASSWORD", &password);
+        psql.arg(format!("host=127.0.0.1 port={near} user={user} dbname={database} {options}"));
+        let statement = format!("SELECT 'found ' || count(*) FROM pg_class WHERE relname = '{name}' AND 4711 = 4711");
+        assert_eq!(run(psql.args(["-c", &statement]), b"").expect(0).text(), "found 0\n");
+    };
+    let shown = "statement: SELECT ? || count(*) FROM pg_class WHERE relname = ? AND ? = ?\n";
+    let grant = bastion.grant("alice", "phi-db", "1h");
+    let (running, client) = master(&bastion, &bastion.ssh().jump("phi-db"), "cm");
+    ask_it(&client, "mrs_doe", "sslmode=disable gssencmode=disable");
+    ask_it(&client, "mrs_roe", "sslmode=require gssencmode=disable");
+    drop(running);
+    bastion.settled();
+    let casts = of_kind(&bastion, &format!("forward:{port}"));
+    told(&casts[0], &[&format!("postgresql: {user} on {database}\n"), shown, "postgresql: the client says goodbye\n"]);
+    assert!(!casts[0].shown().contains("mrs_doe") && casts[0].input().is_empty());
+    told(&casts[1], &["postgresql: encrypted by TLS, its statements are not seen\n"]);
+
+    bastion.verb("alice", &format!("close {grant}")).expect(0);
+    bastion.change_policy(|text| text.replacen("max-duration = \"4h\"", "max-duration = \"4h\"\nkeep = \"bytes\"", 1));
+    bastion.grant("alice", "phi-db", "1h");
+    let (running, client) = master(&bastion, &bastion.ssh().jump("phi-db"), "cm2");
+    running.until_error("is recorded, with all that forwards carry");
+    ask_it(&client, "mrs_poe", "sslmode=disable gssencmode=disable");
+    let bytes = noise(500_000);
+    let echoes = server(echo);
+    echoed(&forwarded(&bastion, &client, "l", &format!("localhost:{echoes}")), &bytes);
+    drop(running);
+    bastion.settled();
+    let cast = of_kind(&bastion, &format!("forward:{port}")).remove(0);
+    told(&cast, &[shown]);
+    let has = |stream: &[u8], words: &str| String::from_utf8_lossy(stream).contains(words);
+    assert!(has(&cast.input(), "mrs_poe") && has(&cast.out(), "found 0"), "every byte is kept");
+    let cast = of_kind(&bastion, &format!("forward:{echoes}")).remove(0);
+    assert!(cast.input() == bytes && cast.out() == bytes, "and restored exactly");
+    bastion.local(&["verify"]).expect(0);
+}

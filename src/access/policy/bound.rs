@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::keep::Keep;
+use super::keep::{Keep, Statements};
 use super::selector::Who;
 use crate::access::names::{RuleId, User};
 use crate::access::person::Person;
@@ -97,6 +97,12 @@ pub struct BoundRule {
     /// How much is kept of commands and forwards; none: commands whole, of forwards no content.
     #[serde(default)]
     pub keep: Option<Keep>,
+    /// How statements to a database are told.
+    #[serde(default)]
+    pub statements: Statements,
+    /// Forwards straight through the outer connection to the host's ports.
+    #[serde(default)]
+    pub direct: bool,
     /// The fewest characters of a reason.
     #[serde(default)]
     pub reason_min_length: Option<u32>,

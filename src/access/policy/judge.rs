@@ -203,6 +203,11 @@ impl Policy {
             .hint(format!("`ssh jit-bastion explain {}` says what can be asked for there", host.name)))
     }
 
+    /// Would some rule give all of this, and forwards straight through the outer connection with it?
+    pub fn gives_direct(&self, who: &Person, host: &Host, login: &Login, channels: &Channels) -> bool {
+        self.allows_for(who, host, login).iter().any(|allow| allow.direct && allow.gives(channels))
+    }
+
     /// The rule that was bound when a request was filed, with the floors of now under it as well: an approval, an extension and a visit
     /// are judged by this. What was stricter at filing stays.
     pub fn tightened(&self, rule: &BoundRule, who: &Person, host: &Host, login: &Login, channels: &Channels) -> BoundRule {
@@ -232,6 +237,8 @@ impl Policy {
             egress: allow.egress,
             egress_filed: None,
             keep: allow.keep,
+            statements: allow.statements,
+            direct: allow.direct,
             reason_min_length: None,
             ticket: false,
             floors: vec![],

@@ -27,6 +27,17 @@ pub enum Beyond {
     Hash,
 }
 
+/// How statements to a database are told that cross a forward in the clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Statements {
+    /// Without their values.
+    #[default]
+    Masked,
+    /// As they were.
+    Whole,
+}
+
 /// As it stands in the file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

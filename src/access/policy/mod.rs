@@ -30,7 +30,7 @@ pub use compare::{Change, Difference, Direction};
 pub use error::PolicyError;
 pub use explain::{Explained, Saying};
 pub use judge::{Verdict, Why, Wish};
-pub use keep::{Beyond, Keep};
+pub use keep::{Beyond, Keep, Statements};
 pub use reached::Unreached;
 pub use rules::{Allow, Deny, Require};
 pub use selector::{Glob, HostPattern, Kinds, NAMELESS, Who};

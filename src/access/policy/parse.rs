@@ -94,6 +94,8 @@ impl Reader {
             require_cert: raw.require_cert,
             egress: raw.egress,
             keep: self.kept(raw.keep)?,
+            statements: raw.statements,
+            direct: raw.direct,
             lapse: raw.lapse.map_or(Ok(LAPSE), |lapse| self.at_most_a_month(&lapse))?,
             text,
         })
@@ -102,6 +104,7 @@ impl Reader {
     /// What is kept of commands and forwards; a form without effect is refused.
     fn kept(&self, raw: Option<Spanned<Keep>>) -> Result<Option<Keep>, PolicyError> {
         match raw {
+            Some(raw) if *raw.get_ref() == Keep::Bytes => Ok(Some(Keep::Bytes)),
             Some(raw) => {
                 Err(self.error(raw.span(), "this keep has no effect in this version").hint("leave it out: commands are kept whole"))
             }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::keep::Keep;
+use super::keep::{Keep, Statements};
 use super::trial::RawTrial;
 use crate::access::size::Size;
 use crate::access::time::Span;
@@ -58,6 +58,10 @@ pub(super) struct RawAllow {
     pub require_cert: bool,
     pub egress: Option<Size>,
     pub keep: Option<Spanned<Keep>>,
+    #[serde(default)]
+    pub statements: Statements,
+    #[serde(default)]
+    pub direct: bool,
     pub lapse: Option<Spanned<Span>>,
 }
 

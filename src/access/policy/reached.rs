@@ -93,6 +93,8 @@ fn bare(allow: &Allow) -> BoundRule {
         egress: None,
         egress_filed: None,
         keep: None,
+        statements: Default::default(),
+        direct: false,
         reason_min_length: None,
         ticket: false,
         floors: vec![],

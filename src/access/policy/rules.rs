@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::act::Act;
 use super::bound::{Approvers, SelfExtend};
 use super::judge::Why;
-use super::keep::Keep;
+use super::keep::{Keep, Statements};
 use super::selector::{Glob, HostPattern, Kinds, Who};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::Host;
@@ -36,6 +36,8 @@ pub struct Allow {
     pub(super) require_cert: bool,
     pub(super) egress: Option<Size>,
     pub(super) keep: Option<Keep>,
+    pub(super) statements: Statements,
+    pub(super) direct: bool,
     pub(super) lapse: Span,
     pub(super) text: Range<usize>,
 }

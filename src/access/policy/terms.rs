@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::judge::Wish;
-use super::{Act, Beyond, BoundRule, Keep, Policy, SelfExtend};
+use super::{Act, Beyond, BoundRule, Keep, Policy, SelfExtend, Statements};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::Host;
 use crate::access::names::{Login, RuleId};
@@ -39,6 +39,10 @@ pub struct Terms {
     pub egress: Option<Size>,
     /// How much is kept of commands and forwards.
     pub keep: Option<Keep>,
+    /// How statements to a database are told.
+    pub statements: Statements,
+    /// Forwards straight through the outer connection.
+    pub direct: bool,
     /// What its holder adds alone.
     pub extend: Option<SelfExtend>,
 }
@@ -59,6 +63,8 @@ impl Terms {
             reason_min_length: rule.reason_min_length,
             egress: rule.egress,
             keep: rule.keep,
+            statements: rule.statements,
+            direct: rule.direct,
             extend: rule.extend,
         }
     }
@@ -79,6 +85,8 @@ impl Terms {
             && much(self.egress) >= much(other.egress)
             && seen(self.keep) <= seen(other.keep)
             && much(ends_after(self.keep)) >= much(ends_after(other.keep))
+            && self.statements <= other.statements
+            && self.direct >= other.direct
             && own(self.extend) >= own(other.extend)
     }
 }
@@ -100,6 +108,8 @@ impl fmt::Display for Terms {
             self.record_input.then(|| "typed input is recorded".to_owned()),
             self.egress.map(|egress| format!("at most {egress} to the client")),
             self.keep.map(|keep| keep.to_string()),
+            (self.statements == Statements::Whole).then(|| "whole statements".to_owned()),
+            self.direct.then(|| "direct forwards".to_owned()),
             self.extend.map(|own| match own.times {
                 1 => format!("{} more by oneself, once", own.length),
                 times => format!("{} more by oneself, {times} times", own.length),

@@ -5,14 +5,15 @@ use sha2::{Digest, Sha256};
 use super::Request;
 use crate::access::channels::Channels;
 use crate::access::names::{Ticket, escaped};
-use crate::access::policy::hex;
+use crate::access::policy::{Statements, hex};
 use crate::access::signature::NAMESPACE;
 use crate::access::time::Span;
 
 impl Request {
     /// What is asked, version 1: one `key: value` a line in this order, each line ended by a line feed, values escaped so that no text can
     /// forge a line (`\\` is a backslash). `extends` and `until` stand there only where more time of a grant is asked for: `from` is the
-    /// end that it had then; `egress` and `keep` only where the rule that bound has them. Never changes for a request, whatever becomes of it.
+    /// end that it had then; `egress`, `keep`, `statements` and `direct` only where the
+    /// rule that bound has them. Never changes for a request, whatever becomes of it.
     pub fn canonical_text(&self) -> String {
         self.approval_text(None, None)
     }
@@ -42,6 +43,8 @@ impl Request {
         }
         lines.extend(self.rule.egress_filed.map(|egress| ("egress", egress.to_string())));
         lines.extend(self.rule.keep.map(|keep| ("keep", keep.to_string())));
+        lines.extend((self.rule.statements == Statements::Whole).then(|| ("statements", "whole".to_owned())));
+        lines.extend(self.rule.direct.then(|| ("direct", "true".to_owned())));
         lines.extend(length.map(|length| ("approved-for", length.to_string())));
         lines.extend(channels.map(|channels| ("approved-channels", channels.to_string())));
         let mut text = String::from("jit-bastion approval 1\n");

@@ -12,6 +12,7 @@ mod laws;
 mod losing;
 mod moments;
 mod nodes;
+mod opening;
 mod people;
 mod recovering;
 mod texts;

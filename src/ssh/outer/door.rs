@@ -27,6 +27,8 @@ pub(super) struct Opening {
     pub(super) proof: Proof,
     pub(super) target: String,
     pub(super) port: u16,
+    /// Where the connection comes from on the client's side, as the client says.
+    pub(super) from: (String, u32),
 }
 
 /// The terminal at the other end.
@@ -279,8 +281,8 @@ impl Handler for Door {
         channel: Channel<Msg>,
         host_to_connect: &str,
         port_to_connect: u32,
-        _originator_address: &str,
-        _originator_port: u32,
+        originator_address: &str,
+        originator_port: u32,
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
@@ -288,7 +290,8 @@ impl Handler for Door {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
             return Ok(());
         };
-        let opening = Opening { channel, reply, proof, target: host_to_connect.to_owned(), port };
+        let from = (originator_address.chars().take(255).collect(), originator_port);
+        let opening = Opening { channel, reply, proof, target: host_to_connect.to_owned(), port, from };
         // Full means that the client asks faster than hosts can be looked up; dropping the opening refuses it.
         let _ = self.openings.try_send(opening);
         Ok(())

@@ -11,21 +11,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use russh::server::ChannelOpenHandle;
 use russh::server::Msg;
-use russh::{ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
 use super::super::Wing;
-use super::super::inner;
-use super::super::tunnel::{Outer, Pile, Tunnel};
+use super::super::forward::{self, Wanted};
+use super::super::inner::{self, Turned};
+use super::super::tunnel::{Outer, Pile, Tunnel, Use};
+use super::super::visit;
 use super::door::{self, CHANNELS_AT_MOST, Opening};
+use crate::access::names::escaped;
 use crate::access::refusal::Refusal;
 use crate::broker::Meant;
+use crate::session::Side;
 
 /// Looks at one tunnel that was asked for: to a host's SSH port it is opened at once, anything else is refused in one sentence.
 pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, outer: Arc<Outer>) {
-    let Opening { channel, reply, proof, target, port } = opening;
+    let Opening { channel, reply, proof, target, port, from } = opening;
     let Some(person) = door::still_known(&wing, &proof).await else {
         // Disabled, or the key was taken away, since the connection was opened.
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
@@ -47,6 +52,10 @@ pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, ou
     let Some(used) = outer.enter(CHANNELS_AT_MOST) else {
         return reply.reject(ChannelOpenFailure::ResourceShortage).await;
     };
+    if port != SSH && port != host.address.port {
+        let wanted = Wanted { person, proof, host, port, from, peer };
+        return straight(wing, wanted, channel, reply, used).await;
+    }
     reply.accept().await;
     let (read, write) = channel.split();
     let writer = write.make_writer();
@@ -69,6 +78,45 @@ pub(super) async fn open(wing: Arc<Wing>, opening: Opening, peer: SocketAddr, ou
         }
     }
     close(&write).await;
+}
+
+/// A tunnel to another port of a host: no SSH of ours is in it.
+async fn straight(wing: Arc<Wing>, wanted: Wanted, channel: Channel<Msg>, reply: ChannelOpenHandle, used: Use) {
+    let pile = wing.piles.of(&wanted.person.user);
+    let ready = match forward::prepare(&wing, &wanted).await {
+        Ok(ready) => ready,
+        Err(turned) => {
+            let words = turned.to_string();
+            tracing::info!(user = %wanted.person.user, host = %wanted.host.name, port = wanted.port, reason = %escaped(&words), "no direct forward");
+            if let Turned::Refused(refusal) = &turned {
+                wing.broker.turned_away(&wanted.person, wanted.peer, Meant::Host(&wanted.host.name), refusal).await;
+            }
+            return reply.reject(prohibited(words.replace("\nhint: ", "; "))).await;
+        }
+    };
+    reply.accept().await;
+    let (read, write) = channel.split();
+    let writer = write.make_writer();
+    let (closed, mut closing) = watch::channel(false);
+    let shared = Rc::new(RefCell::new(Inflow::default()));
+    let fill = fill(read, Rc::clone(&shared), pile.clone());
+    let reader = Outflow(shared, pile);
+    let course = async {
+        let cut = forward::carry(&wing, ready, (reader, writer), &used, closing.clone(), close(&write)).await;
+        if let Some(cutoff) = cut {
+            visit::await_close(&used, &mut closing).await;
+            cutoff.release(Side::Outer);
+        }
+    };
+    tokio::pin!(course);
+    tokio::pin!(fill);
+    tokio::select! {
+        () = &mut course => {}
+        () = &mut fill => {
+            let _ = closed.send(true);
+            course.await;
+        }
+    }
 }
 
 async fn close(write: &ChannelWriteHalf<Msg>) {
@@ -184,6 +232,9 @@ impl Drop for Outflow {
 fn cost(piece: &Bytes) -> usize {
     piece.len() + 64
 }
+
+/// The port that everybody types, whatever port a host's sshd is registered at.
+const SSH: u16 = 22;
 
 /// A tunnel that holds no more than this is never the one that ends because all are full.
 const SPARED: usize = 1024 * 1024;

@@ -63,7 +63,7 @@ where
             return Ok(Ruling::STOP);
         }
         if let Stage::Joined(joined) = &mut channel.stage {
-            return self.carried(Side::Client, joined, &mut channel.starts.0, data);
+            return self.carried(Side::Client, joined, data);
         }
         let Stage::Used { number, purpose, terminal, ref mut up, down, ref mut files } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());

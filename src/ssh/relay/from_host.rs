@@ -65,7 +65,7 @@ where
         let mut table = self.table.borrow_mut();
         let channel = table.of_client(recipient).filter(|c| c.host.is_some()).ok_or(NO_CHANNEL)?;
         if let Stage::Joined(joined) = &mut channel.stage {
-            return self.carried(Side::Host, joined, &mut channel.starts.1, data);
+            return self.carried(Side::Host, joined, data);
         }
         let Stage::Used { number, purpose, terminal, up, ref mut down, ref mut files } = channel.stage else {
             return Err(WireError::Malformed("channel data: nothing runs in the channel yet").into());

@@ -23,6 +23,7 @@ use std::cell::{Cell, RefCell};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connection::Content;
 use super::egress::Egress;
 use super::leg::{Leg, LegError};
 use super::tap::{Keep, Kept};
@@ -49,6 +50,8 @@ pub(crate) struct Rights {
     pub(crate) writes: bool,
     /// What is typed into a terminal is kept too.
     pub(crate) record_input: bool,
+    /// What is kept of forwards beside their counts.
+    pub(crate) content: Content,
 }
 
 impl Rights {

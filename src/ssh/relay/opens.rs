@@ -5,13 +5,14 @@
 
 use tokio::io::AsyncWrite;
 
-use super::forwards::{Joined, text};
+use super::forwards::text;
 use super::from_client::{MAX_PACKET, NO_CHANNEL, printable};
 use super::table::{Awaited, Channel, Room, Table};
 use super::{Judged, Relay, Ruling, Side, from_client};
 use crate::access::names::escaped;
 use crate::access::opening::Opening;
 use crate::access::refusal::Refusal;
+use crate::ssh::connection::Connection;
 use crate::ssh::tap::{Keep, Way};
 use crate::wire::channel::{self, Open, Route};
 use crate::wire::codec::WireError;
@@ -42,7 +43,7 @@ where
         if table.is_full(wanted.is_none()) || table.is_spent() {
             return Ok(Ruling::refuse(channel::open_failure(open.sender, channel::RESOURCE_SHORTAGE, TOO_MANY)));
         }
-        let (mut channel, window) = match wanted {
+        let (channel, window) = match wanted {
             None => {
                 let (room, window) = Room::of(open.window);
                 (Channel::opened(open.sender, room), window)
@@ -55,7 +56,6 @@ where
                 Err(refusal) => return Ok(refused(open, &refusal)),
             },
         };
-        channel.host = None;
         table.channels.push(channel);
         Ok(onward(payload, window))
     }
@@ -114,8 +114,8 @@ where
         if table.of_client(sender).is_some() {
             return Err(IN_USE.into());
         }
-        let mut joined = table.take_awaited(recipient).ok_or(NO_CHANNEL)?;
-        self.connected(&mut joined)?;
+        let joined = table.take_awaited(recipient).ok_or(NO_CHANNEL)?;
+        self.connected(&joined)?;
         let mut channel = Channel::joined(sender, joined);
         channel.host = Some(recipient);
         table.channels.push(channel);
@@ -139,7 +139,7 @@ where
     }
 
     /// A new recording for a connection that is about to be made.
-    fn joined(&self, table: &mut Table, way: Way, what: &Opening, told: &str) -> Result<Box<Joined>, Judged> {
+    fn joined(&self, table: &mut Table, way: Way, what: &Opening, told: &str) -> Result<Box<Connection>, Judged> {
         let number = table.next_number();
         self.begin_joined(number, way, what, told)
     }

@@ -212,6 +212,11 @@ impl Peer {
             return self.queue(open);
         }
         match channel::parse(message).unwrap() {
+            // A destination that cannot be reached.
+            Message::Open(open) if open.kind == "direct-tcpip" => {
+                let failure = channel::open_failure(open.sender, channel::CONNECT_FAILED, "nobody there");
+                self.queue(failure);
+            }
             Message::Open(open) => {
                 self.channel = Some(open.sender);
                 self.window = open.window as usize;
@@ -236,7 +241,7 @@ impl Peer {
                 self.queue(failure);
             }
             Message::Success { .. } => self.running = true,
-            Message::Failure { .. } => self.answered += 1,
+            Message::Failure { .. } | Message::OpenFailure { .. } => self.answered += 1,
             Message::Data { data, .. } => {
                 for byte in data {
                     assert_eq!(*byte, pattern(self.heard), "byte {}", self.heard);
@@ -297,11 +302,7 @@ impl Peer {
         }
         if self.chance.one_in(30) && self.asked < 20 {
             self.asked += 1;
-            let ask = if self.is_client && self.chance.one_in(2) {
-                Writer::message(number::CHANNEL_REQUEST).u32(channel).string(b"x11-req").bool(true).raw(&[0; 17]).done()
-            } else {
-                Writer::message(number::GLOBAL_REQUEST).string(b"keepalive@openssh.com").bool(true).done()
-            };
+            let ask = self.ask(channel);
             self.transport.send(&ask).unwrap();
             return true;
         }
@@ -322,6 +323,21 @@ impl Peer {
             return true;
         }
         false
+    }
+
+    /// Something that is answered. Replies to the two global requests are matched by their order alone.
+    fn ask(&self, channel: u32) -> Vec<u8> {
+        let keepalive = || Writer::message(number::GLOBAL_REQUEST).string(b"keepalive@openssh.com").bool(true).done();
+        let choice = if self.is_client { self.chance.below(4) } else { 0 };
+        match choice {
+            0 => keepalive(),
+            1 => Writer::message(number::GLOBAL_REQUEST).string(b"tcpip-forward").bool(true).string(b"localhost").u32(8080).done(),
+            2 => Writer::message(number::CHANNEL_REQUEST).u32(channel).string(b"x11-req").bool(true).raw(&[0; 17]).done(),
+            _ => {
+                let open = Writer::message(number::CHANNEL_OPEN).string(b"direct-tcpip").u32(100 + self.asked as u32);
+                open.u32(WINDOW as u32).u32(32768).string(b"db").u32(80).string(b"::1").u32(1).done()
+            }
+        }
     }
 
     fn goodbye(&mut self) -> bool {
@@ -466,7 +482,7 @@ async fn relay(server: Transport, client: Transport, pipes: [&PipeEnd; 4], kept:
     assert_eq!(inner.receive(&mut client_reader).await.unwrap(), login());
     inner.send(&[number::USERAUTH_SUCCESS]).await.unwrap();
     let keep = RefCell::new(Counter(Rc::clone(kept)));
-    let rights = Rights { shell: true, exec: true, reads: true, writes: true, record_input: false };
+    let rights = Rights { shell: true, exec: true, reads: true, writes: true, record_input: false, content: Default::default() };
     let egress = crate::ssh::egress::Egress::unlimited();
     let law = Anything(Host::unregistered(&"simulated".parse().unwrap()));
     let relay = Relay::new((&inner, &upstream), &keep, (rights, &law), super::Pulse::none(), &egress);

@@ -1,7 +1,7 @@
 //! The channels of one relayed connection, as both sides number them.
 
-use super::forwards::{Joined, Start};
 use crate::recording::files::sftp::Sftp;
+use crate::ssh::connection::{Connection, Start};
 use crate::ssh::tap::{Purpose, Terminal};
 
 /// One channel between the client and the host. Each side gave it a number of its own: a message from the client carries the
@@ -16,7 +16,7 @@ pub(super) struct Channel {
     pub(super) host_closed: bool,
     pub(super) client_closed: bool,
     pub(super) answers: Answers,
-    /// How its streams began: from the client, from the host.
+    /// How a command's streams began: from the client, from the host.
     pub(super) starts: (Start, Start),
     tail: Tail,
 }
@@ -76,7 +76,7 @@ pub(super) enum Stage {
     /// In use and recorded under `number`.
     Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64, files: Option<Box<Sftp>> },
     /// A connection that is carried, from its open on.
-    Joined(Box<Joined>),
+    Joined(Box<Connection>),
 }
 
 /// A connection that the host wants to make to the client's side, which has not answered yet.
@@ -84,7 +84,7 @@ pub(super) enum Stage {
 pub(super) struct Awaited {
     /// The host's number of the channel.
     pub(super) host: u32,
-    pub(super) joined: Box<Joined>,
+    pub(super) joined: Box<Connection>,
 }
 
 /// What was asked for before a channel was put to use.
@@ -145,7 +145,7 @@ impl Channel {
     }
 
     /// A connection: the bastion says nothing in it, and so holds no room back.
-    pub(super) fn joined(client: u32, joined: Box<Joined>) -> Self {
+    pub(super) fn joined(client: u32, joined: Box<Connection>) -> Self {
         Self { stage: Stage::Joined(joined), ..Self::opened(client, Room::of(0).0) }
     }
 
@@ -215,7 +215,7 @@ impl Table {
     }
 
     /// The same for a connection.
-    pub(super) fn take_closed_joined(&mut self, client: u32) -> Option<Box<Joined>> {
+    pub(super) fn take_closed_joined(&mut self, client: u32) -> Option<Box<Connection>> {
         let over = |c: &Channel| c.client == client && c.host_closed && c.client_closed && matches!(c.stage, Stage::Joined(_));
         let at = self.channels.iter().position(over)?;
         match self.channels.swap_remove(at).stage {
@@ -230,13 +230,13 @@ impl Table {
     }
 
     /// The client has answered.
-    pub(super) fn take_awaited(&mut self, host: u32) -> Option<Box<Joined>> {
+    pub(super) fn take_awaited(&mut self, host: u32) -> Option<Box<Connection>> {
         let at = self.awaited.iter().position(|awaited| awaited.host == host)?;
         Some(self.awaited.swap_remove(at).joined)
     }
 
     /// Forgets a channel that the host did not open; returns the connection that it would have been.
-    pub(super) fn take_refused(&mut self, client: u32) -> Option<Box<Joined>> {
+    pub(super) fn take_refused(&mut self, client: u32) -> Option<Box<Connection>> {
         let at = self.channels.iter().position(|c| c.client == client && c.host.is_none())?;
         match self.channels.swap_remove(at).stage {
             Stage::Joined(joined) => Some(joined),

@@ -141,6 +141,9 @@ fn the_documented_example_stands() {
         "signed",
         "extend",
         "egress",
+        "keep",
+        "statements",
+        "direct",
     ];
     assert!(keys.iter().all(|key| page.contains(key)));
     assert!(Act::ALL.iter().all(|act| page.contains(&format!("`{act}`"))));

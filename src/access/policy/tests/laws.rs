@@ -174,6 +174,18 @@ proptest! {
     }
 
     #[test]
+    fn direct_is_what_a_rule_for_all_of_it_says(allows in vec(allow(), 0..4), asked in asked()) {
+        let policy = file(&allows, &[], &[]);
+        let Some(verdict) = got(&policy, &asked) else { return Ok(()) };
+        let direct = policy.gives_direct(&asked.who, &asked.host, &asked.wish.login, &verdict.channels);
+        let says = allows.iter().any(|rule| rule.demands.open[0] && rule.speaks.matches(&asked) && verdict.channels.iter().all(|kind| rule.speaks.names(&kind.to_string())));
+        prop_assert_eq!(direct, says);
+        prop_assert!(direct || !verdict.rule.direct);
+        let none: Vec<_> = allows.iter().cloned().map(|mut rule| { rule.demands.open[0] = false; rule }).collect();
+        prop_assert!(!file(&none, &[], &[]).gives_direct(&asked.who, &asked.host, &asked.wish.login, &verdict.channels));
+    }
+
+    #[test]
     fn a_deny_of_a_part_denies_the_whole(port in 1..65535u16) {
         let policy = file(&[], &[], &[]);
         prop_assert!(policy.denies().is_empty());

@@ -33,6 +33,8 @@ pub(super) struct Demands {
     reason: Option<u32>,
     ticket: bool,
     egress: Option<u64>,
+    /// What an allow alone may say: forwards straight to the host's ports, whole statements.
+    pub open: [bool; 2],
 }
 
 #[derive(Debug, Clone)]
@@ -50,16 +52,16 @@ fn demands() -> impl Strategy<Value = Demands> {
     let times = (proptest::option::weighted(0.4, 1..5u64), proptest::option::weighted(0.4, 1..30u64));
     let words = (proptest::option::weighted(0.3, 1..20u32), proptest::bool::weighted(0.2), proptest::option::weighted(0.3, 1..5000u64));
     (times, any::<bool>(), any::<bool>(), approve, words).prop_map(|((hours, idle), record, cert, approve, (reason, ticket, egress))| {
-        Demands { hours, idle, record, cert, approve, reason, ticket, egress }
+        Demands { hours, idle, record, cert, approve, reason, ticket, egress, open: [false; 2] }
     })
 }
 
 /// An allow; its selectors and its longest time are always there.
 pub(super) fn allow() -> impl Strategy<Value = Rule> {
-    (some(&WHOS), some(&PATTERNS), some(&LOGINS), some(&KINDS), 1..5u64, demands()).prop_map(
-        |(who, hosts, logins, kinds, hours, demands)| {
+    (some(&WHOS), some(&PATTERNS), some(&LOGINS), some(&KINDS), 1..5u64, demands(), any::<[bool; 2]>()).prop_map(
+        |(who, hosts, logins, kinds, hours, demands, open)| {
             let speaks = Speaks { who: Some(who), hosts: Some(hosts), logins: Some(logins), kinds: Some(kinds) };
-            Rule { speaks, demands: Demands { hours: Some(hours), reason: None, ticket: false, ..demands } }
+            Rule { speaks, demands: Demands { hours: Some(hours), reason: None, ticket: false, open, ..demands } }
         },
     )
 }
@@ -164,6 +166,9 @@ impl Demands {
         if let Some(minutes) = self.idle {
             text += &format!("idle = \"{minutes}m\"\n");
         }
+        let [direct, whole] = self.open;
+        text += if direct { "direct = true\n" } else { "" };
+        text += if whole { "statements = \"whole\"\n" } else { "" };
         if let Some(bytes) = self.egress {
             text += &format!("egress = \"{bytes}B\"\n");
         }
@@ -197,6 +202,8 @@ pub(super) struct Expected {
     pub egress: Option<u64>,
     /// Ticket, what is typed is recorded, certificate, signatures.
     pub flags: [bool; 4],
+    /// Direct forwards and whole statements: what the rule says, and no other one.
+    pub open: [bool; 2],
     /// The floors that want approvals of their own.
     pub floors: Vec<String>,
 }
@@ -234,6 +241,7 @@ pub(super) fn reference(allows: &[Rule], floors: &[Rule], denies: &[Speaks], ask
             idle: all().filter_map(|demands| demands.idle).min(),
             reason: all().filter_map(|demands| demands.reason).max(),
             egress: all().filter_map(|demands| demands.egress).min(),
+            open: rule.demands.open,
             flags: [
                 all().any(|demands| demands.ticket),
                 all().any(|demands| demands.record),
@@ -257,6 +265,7 @@ pub(super) fn seen(verdict: &Verdict) -> Expected {
         idle: rule.idle.map(|idle| idle.as_seconds() / 60),
         reason: rule.reason_min_length,
         egress: rule.egress.map(|egress| egress.as_bytes()),
+        open: [rule.direct, rule.statements == Statements::Whole],
         flags: [rule.ticket, rule.record_input, rule.require_cert, rule.signed],
         floors: rule.floors.iter().map(|floor| floor.id.to_string()).collect(),
     }
