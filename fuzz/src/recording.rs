@@ -4,6 +4,7 @@ use std::path::Path;
 
 use jit_bastion::recording::cast::{CastEvent, CastHeader, CastReader, Newline};
 use jit_bastion::recording::exact::Restorer;
+use jit_bastion::recording::files::scp::Scp;
 use jit_bastion::recording::files::sftp::{FileRights, Sftp};
 use jit_bastion::recording::frames::{self, Parsed};
 use jit_bastion::recording::text::{MAX_LINE, Needle, ScreenText, SeenLine, TextReader, folded};
@@ -19,6 +20,7 @@ pub const ALL: &[Target] = &[
     ("cast", cast),
     ("manifest", manifest),
     ("sftp", sftp),
+    ("scp", scp),
     ("screen_text", screen_text),
     ("statements", statements),
 ];
@@ -144,4 +146,27 @@ pub fn sftp(bytes: &[u8]) {
         }
     }
     let _ = sftp.finish();
+}
+
+/// A command of scp after the receiver's greeting: each piece from one side, then from the other; the answers good or as they come.
+pub fn scp(bytes: &[u8]) {
+    let uploads = bytes.len().is_multiple_of(2);
+    let Some(mut scp) = Scp::of(if uploads { b"scp -r -p -t /in" } else { b"scp -r -f /out" }) else { return };
+    let mut say = |sender: bool, bytes: &[u8]| {
+        let passed = if sender == uploads { scp.client(bytes) } else { scp.host(bytes) };
+        for act in scp.told() {
+            assert!(!act.line().contains('\u{1b}'));
+        }
+        passed.is_ok()
+    };
+    let mut on = say(false, b"\0");
+    for (n, piece) in bytes.chunks(17).enumerate() {
+        on = on
+            && if n % 4 == 3 {
+                say(false, piece)
+            } else {
+                say(true, &[b"C0644 7 ", piece, b"\n"].concat()[if n % 2 == 0 { 0 } else { 8 }..]) && say(false, b"\0")
+            };
+    }
+    let _ = scp.finish();
 }

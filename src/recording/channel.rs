@@ -75,7 +75,7 @@ impl ChannelFile {
         told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));
         let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
         let file = open.map_err(RecordError::io("make", &part))?;
-        let mut made = Self { channel, part, file, lines, teller: Teller::new(newline), header: 0 };
+        let mut made = Self { channel, part, file, lines, teller: Teller::new(newline).silent(meta.kind == ChannelKind::Sftp), header: 0 };
         made.flush()?;
         made.header = made.channel.bytes;
         Ok(made)
@@ -161,7 +161,8 @@ impl Channel {
     pub(super) fn reopen(self, folder: &Path) -> Result<ChannelFile, RecordError> {
         let part = self.part(folder);
         let file = OpenOptions::new().append(true).open(&part).map_err(RecordError::io("open", &part))?;
-        Ok(ChannelFile { teller: Teller::new(self.newline), channel: self, part, file, lines: Vec::new(), header: 0 })
+        let teller = Teller::new(self.newline).silent(self.kind == ChannelKind::Sftp);
+        Ok(ChannelFile { teller, channel: self, part, file, lines: Vec::new(), header: 0 })
     }
 
     /// Gives the file its name.

@@ -42,6 +42,8 @@ pub enum Stream {
 #[derive(Debug)]
 pub struct Teller {
     newline: Newline,
+    /// Bytes that are not text are kept and not mentioned.
+    silent: bool,
     lines: LineWriter,
     waiting: [Vec<u8>; 3],
 }
@@ -49,7 +51,13 @@ pub struct Teller {
 impl Teller {
     /// For a channel whose header says `newline`.
     pub fn new(newline: Newline) -> Self {
-        Self { newline, lines: LineWriter::default(), waiting: Default::default() }
+        Self { newline, silent: false, lines: LineWriter::default(), waiting: Default::default() }
+    }
+
+    /// Bytes that are not text are kept, and a viewer sees nothing of them: in a channel of files the account says what they were.
+    #[must_use]
+    pub fn silent(self, silent: bool) -> Self {
+        Self { silent, ..self }
     }
 
     /// Appends the lines for `bytes`. The last up to three bytes may wait for the rest of their character.
@@ -121,7 +129,12 @@ impl Teller {
             return self.lines.core(out, micros, shown, |s| if told { with_cr(s, text) } else { s.push_str(text) });
         }
         self.lines.exact(out, micros, if stream == Stream::Err { 'e' } else { 'b' }, bytes);
-        self.lines.core(out, micros, shown, |s| if plain { sketch(s, bytes) } else { s.push_str(&String::from_utf8_lossy(bytes)) });
+        let silent = self.silent;
+        self.lines.core(out, micros, shown, |s| match (plain, silent) {
+            (true, true) if is_odd(bytes) => {}
+            (true, _) => sketch(s, bytes),
+            (false, _) => s.push_str(&String::from_utf8_lossy(bytes)),
+        });
     }
 }
 
@@ -136,15 +149,20 @@ fn with_cr(out: &mut String, text: &str) {
 
 /// What a viewer sees of bytes that are not text: mostly text with its faults shown, or only how many they are.
 fn sketch(out: &mut String, bytes: &[u8]) {
-    let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
-    let strange = |b: &u8| *b < 0x20 && !b"\t\n\r\x08\x1b".contains(b);
-    let odd = sample.utf8_chunks().map(|c| c.invalid().len()).sum::<usize>() + sample.iter().filter(|b| strange(b)).count();
-    // Latin-1 in any language that writes with Latin letters has fewer, noise has more than a half
-    if odd * 4 > sample.len() {
+    if is_odd(bytes) {
         let _ = write!(out, "[{} bytes that are not text]\r\n", bytes.len());
     } else {
         with_cr(out, &String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}"));
     }
+}
+
+/// Mostly no text.
+fn is_odd(bytes: &[u8]) -> bool {
+    let sample = bytes.get(..SAMPLE).unwrap_or(bytes);
+    let strange = |b: &u8| *b < 0x20 && !b"\t\n\r\x08\x1b".contains(b);
+    let odd = sample.utf8_chunks().map(|c| c.invalid().len()).sum::<usize>() + sample.iter().filter(|b| strange(b)).count();
+    // Latin-1 in any language that writes with Latin letters has fewer, noise has more than a half
+    odd * 4 > sample.len()
 }
 
 /// How many bytes at the end are the beginning of a character that may still become whole (0 to 3).

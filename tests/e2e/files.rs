@@ -29,6 +29,16 @@ fn scp_both_protocols_both_ways() {
         );
     }
     bastion.settled();
+    // Of both protocols each file is told, with its digest.
+    let digest = sha256(&here);
+    let shown: String = bastion.sessions().iter().flat_map(|s| bastion.casts(s)).map(|c| c.shown().replace("\r\n", "\n")).collect();
+    for protocol in ["-s", "-O"] {
+        let there = bastion.aside(&format!("there{protocol}")).display().to_string();
+        let read = format!("read {there} 5000001 bytes sha256:{digest}");
+        assert!(shown.contains(&read), "{read:?} is not in\n{shown:.2000}");
+    }
+    assert_eq!(shown.matches(&format!("5000001 bytes sha256:{digest}")).count(), 4);
+    assert!(shown.contains(&format!("below {}", bastion.aside("there-O").display())) && shown.contains("No such file or directory)"));
     let kinds: Vec<String> = bastion.sessions().iter().flat_map(|s| bastion.casts(s)).map(|c| c.about("kind")).collect();
     assert!(kinds.iter().any(|k| k.contains("sftp")) && kinds.iter().any(|k| k == "exec"), "{kinds:?}");
     bastion.local(&["verify"]).expect(0);

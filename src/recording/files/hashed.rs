@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 
 use super::Moved;
+use crate::access::policy::hex;
 
 /// A run of bytes without a gap.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,14 +82,6 @@ impl Hashed {
         let ranges = if whole.is_some() { Vec::new() } else { self.done };
         Moved { bytes: self.bytes, sha256: whole, ranges, unhashed: self.unhashed }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// Ranges of one file that are told apart; what jumps about more often is counted.

@@ -1,7 +1,9 @@
 //! File transfers as an account: which file, which way, how much, with what digest. The bytes are looked at on the way and never changed.
 
+mod command;
 pub mod hashed;
 mod packets;
+pub mod scp;
 pub mod sftp;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,9 @@ pub struct FileAct {
     pub act: Act,
     /// The path as the client wrote it, with bytes that are no text escaped.
     pub path: String,
+    /// Of scp, where it cannot be known where on the host the path is: the place that the command named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
     /// The other path: of a rename the new name, of a link what it points to, of a copy where it went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
@@ -27,7 +32,7 @@ pub struct FileAct {
     /// What was written to it, from the client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub written: Option<Moved>,
-    /// New mode, owner, size or times, as words.
+    /// New mode, owner, size or times, as words; of a file that scp moved those that its sender told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
     /// `ok`, or the host's word for why not.
@@ -82,6 +87,49 @@ pub struct Moved {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(n: &u64) -> bool {
     *n == 0
+}
+
+/// A channel that moves files, whichever protocol it speaks.
+#[derive(Debug)]
+pub enum Account {
+    /// SFTP.
+    Sftp(Box<sftp::Sftp>),
+    /// A command that is one end of scp.
+    Scp(Box<scp::Scp>),
+}
+
+impl Account {
+    /// Bytes from the client.
+    pub fn client(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        match self {
+            Self::Sftp(sftp) => sftp.client(bytes),
+            Self::Scp(scp) => scp.client(bytes),
+        }
+    }
+
+    /// Bytes from the host's standard output.
+    pub fn host(&mut self, bytes: &[u8]) -> Result<(), Violation> {
+        match self {
+            Self::Sftp(sftp) => sftp.host(bytes),
+            Self::Scp(scp) => scp.host(bytes),
+        }
+    }
+
+    /// What was told since the last call.
+    pub fn told(&mut self) -> Vec<FileAct> {
+        match self {
+            Self::Sftp(sftp) => sftp.told(),
+            Self::Scp(scp) => scp.told(),
+        }
+    }
+
+    /// The channel is over: what is still open or unanswered.
+    pub fn finish(self) -> Vec<FileAct> {
+        match self {
+            Self::Sftp(sftp) => sftp.finish().0,
+            Self::Scp(scp) => scp.finish().0,
+        }
+    }
 }
 
 /// The client, or the host, did not keep to the protocol; or did what the grant does not give. The transfer ends there.
@@ -144,6 +192,9 @@ impl FileAct {
         }
         if let Some(change) = &self.change {
             line.push_str(&format!(" {change}"));
+        }
+        if let Some(place) = &self.place {
+            line.push_str(&format!(", below {place}"));
         }
         if self.outcome != "ok" {
             line.push_str(&format!(" ({})", self.outcome));

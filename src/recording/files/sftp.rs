@@ -110,6 +110,7 @@ impl Open {
         FileAct {
             act: if self.directory { Act::List } else { Act::Transfer },
             path: self.path,
+            place: None,
             to: None,
             read: (!self.read.is_empty() || size == Some(0)).then(|| self.read.told(size)),
             written: (!self.written.is_empty()).then(|| self.written.told(written)),
@@ -326,7 +327,7 @@ impl FileAct {
 }
 
 fn plain(act: Act, path: String) -> FileAct {
-    FileAct { act, path, to: None, read: None, written: None, change: None, outcome: "ok".into() }
+    FileAct { act, path, place: None, to: None, read: None, written: None, change: None, outcome: "ok".into() }
 }
 
 fn client(what: impl Into<String>) -> Violation {

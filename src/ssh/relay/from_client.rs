@@ -71,7 +71,8 @@ where
         *up += data.len() as u64;
         self.pulse.typed();
         let kept = match purpose {
-            Purpose::Sftp if !self.rights.programs() => Kept::Carried { channel: number, up: *up, down },
+            // Where nothing may be written the client has little to say, and nothing that it says goes unkept.
+            Purpose::Sftp if self.rights.counts() && self.rights.writes => Kept::Carried { channel: number, up: *up, down },
             Purpose::Shell if terminal && !self.rights.record_input => return Ok(Ruling::PASS),
             Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::In(number, data),
         };
@@ -138,8 +139,14 @@ where
             self.keep(Kept::Said(number, &format!("env {variable}")))?;
         }
         if let Some(channel) = table.of_client(client) {
-            channel.stage =
-                Stage::Used { number, purpose: wish, terminal: terminal.is_some(), up: 0, down: 0, files: self.rights.account(wish) };
+            channel.stage = Stage::Used {
+                number,
+                purpose: wish,
+                terminal: terminal.is_some(),
+                up: 0,
+                down: 0,
+                files: self.rights.account(wish, command),
+            };
         }
         self.pulse.typed();
         self.pulse.turned(&table);

@@ -73,7 +73,8 @@ where
         *down += data.len() as u64;
         self.pulse.shown(terminal);
         let kept = match purpose {
-            Purpose::Sftp if !self.rights.programs() && !stderr => Kept::Carried { channel: number, up, down: *down },
+            // Where nothing may be read, content could come as names or errors: whatever the host says is kept.
+            Purpose::Sftp if self.rights.counts() && self.rights.reads && !stderr => Kept::Carried { channel: number, up, down: *down },
             Purpose::Shell | Purpose::Exec | Purpose::Sftp if stderr => Kept::Err(number, data),
             Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::Out(number, data),
         };

@@ -60,6 +60,11 @@ impl Rights {
     fn programs(self) -> bool {
         self.shell || self.exec
     }
+
+    /// Whether of files only the account and the counts are kept.
+    fn counts(self) -> bool {
+        !self.programs()
+    }
 }
 
 /// What the relay asks of the law while it runs. Never waits.

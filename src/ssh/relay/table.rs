@@ -1,6 +1,6 @@
 //! The channels of one relayed connection, as both sides number them.
 
-use crate::recording::files::sftp::Sftp;
+use crate::recording::files::Account;
 use crate::ssh::connection::{Connection, Start};
 use crate::ssh::tap::{Purpose, Terminal};
 
@@ -74,7 +74,7 @@ pub(super) enum Stage {
     /// No shell, command or subsystem yet.
     Opened(Prelude),
     /// In use and recorded under `number`.
-    Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64, files: Option<Box<Sftp>> },
+    Used { number: u32, purpose: Purpose, terminal: bool, up: u64, down: u64, files: Option<Account> },
     /// A connection that is carried, from its open on.
     Joined(Box<Connection>),
 }
@@ -206,7 +206,7 @@ impl Table {
     }
 
     /// Forgets a channel that both sides have closed; returns its recording's number and its account of files if it was used.
-    pub(super) fn forget_closed(&mut self, client: u32) -> Option<(u32, Option<Box<Sftp>>)> {
+    pub(super) fn forget_closed(&mut self, client: u32) -> Option<(u32, Option<Account>)> {
         let at = self.channels.iter().position(|c| c.client == client && c.host_closed && c.client_closed)?;
         match self.channels.swap_remove(at).stage {
             Stage::Used { number, files, .. } => Some((number, files)),
