@@ -11,9 +11,10 @@ use aws_lc_rs::digest::{Context, SHA256};
 use super::cast::{CastHeader, Newline, screen};
 use super::command::CommandText;
 use super::exact::{Stream, Teller};
-use super::frames::Body;
+use super::frames::{Body, Digested};
 use super::manifest::SealedChannel;
 use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
+use crate::access::policy::hex;
 
 /// Lines are written to the file when there are this many bytes of them, and whenever the journal has nothing more.
 const LINES: usize = 256 * 1024;
@@ -36,6 +37,8 @@ pub(super) struct Channel {
     /// The relay said that it is over; what was not said was cut off.
     over: bool,
     told: bool,
+    /// Of a command that is not kept to its end: the newest digest of each stream.
+    digests: Vec<Digested>,
 }
 
 /// A channel that is being recorded.
@@ -67,9 +70,9 @@ impl ChannelFile {
         let newline = header.x_jit.as_ref().map_or(Newline::Raw, |x| x.newline);
         let command = told.as_ref().map(|(_, text)| Box::new(text.clone()));
         let (kind, target, digest) = (meta.kind, meta.target(), Context::new(&SHA256));
-        let (bytes, carried) = (0, [(0, 0); 2]);
-        let channel =
-            Channel { number, kind, target, newline, command, digest, bytes, began: at, last: at, carried, over: false, told: false };
+        let (bytes, carried, digests) = (0, [(0, 0); 2], Vec::new());
+        let (over, told) = (false, false);
+        let channel = Channel { number, kind, target, newline, command, digest, bytes, began: at, last: at, carried, over, told, digests };
         let part = channel.part(folder);
         header.write(&mut lines).map_err(RecordError::io("write", &part))?;
         told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));
@@ -112,10 +115,43 @@ impl ChannelFile {
             Body::File(act) => self.teller.file(out, now, act),
             Body::Count { up, down } => *counted = (up, down),
             Body::Told(line) => self.teller.remark(out, now, &format!("{line}\r\n")),
+            Body::Digested(digested) => {
+                let known = &mut self.channel.digests;
+                known.retain(|other| other.stream != digested.stream);
+                known.push(digested);
+            }
             Body::Close => self.channel.over = true,
             Body::Open(_) | Body::End(_) => {}
         }
         if self.lines.len() >= LINES { self.flush() } else { Ok(()) }
+    }
+
+    /// Of a command that was not kept to its end: how long it was, and what proves the rest.
+    fn tell_digests(&mut self, now: u64) {
+        let [(kept_up, kept_down), (up, down)] = self.channel.carried;
+        let cut = self.channel.kind == ChannelKind::Exec && (up > kept_up || down > kept_down);
+        if !cut || std::mem::replace(&mut self.channel.told, true) {
+            return;
+        }
+        let kept = kept_up + kept_down;
+        let text = format!("{kept} bytes of this command are kept; in all {up} bytes went in and {down} came out\r\n");
+        self.teller.remark(&mut self.lines, now, &text);
+        for digested in std::mem::take(&mut self.channel.digests) {
+            let Digested { stream, bytes, last, .. } = digested;
+            let (word, name) = match stream {
+                Stream::Out => ("out", "standard output"),
+                Stream::Err => ("err", "standard error"),
+                Stream::In => ("in", "input"),
+            };
+            let sha256 = hex(&digested.sha256);
+            let told = serde_json::json!({ "stream": word, "bytes": bytes, "sha256": sha256, "whole": last }).to_string();
+            self.teller.other(&mut self.lines, now, 'h', &told);
+            let text = match last {
+                true => format!("{name}: {bytes} bytes sha256:{sha256}\r\n"),
+                false => format!("{name}: interrupted; up to byte {bytes} sha256:{sha256}\r\n"),
+            };
+            self.teller.remark(&mut self.lines, now, &text);
+        }
     }
 
     /// Writes what is in memory to the file.
@@ -150,6 +186,7 @@ impl ChannelFile {
             self.teller.remark(&mut self.lines, now, &text);
             self.channel.told = true;
         }
+        self.tell_digests(now);
         self.flush()?;
         self.file.sync_all().map_err(RecordError::io("sync", &self.part))?;
         Ok(self.channel)

@@ -7,6 +7,7 @@
 //!   show in their place. Players ignore `b`.
 //! * stderr is an `o` with an event `e` right before it: empty if the `o` is exact, else the exact bytes in base64.
 //! * What was done to a file is an event `f`, JSON, and right after it a line of the bastion's own.
+//! * Of a command that is not kept to its end, an event `h` is the length and the SHA-256 of a whole stream, JSON.
 //! * What the bastion itself says in a channel is an `o` with an event `j` right before it: no byte of the channel.
 //! * In a channel without a terminal each LF of an exact `o` is told as CR LF ([`Newline::CrLf`]); the `i` never.
 

@@ -9,6 +9,7 @@
 //! and everything after the checksum. A reader stops at the first frame that is not whole and right: what follows was never shown.
 
 use super::command::{MAX_COMMAND, cut};
+use super::exact::Stream;
 use super::{ChannelMeta, TerminalMeta};
 
 /// What every journal begins with.
@@ -69,6 +70,8 @@ pub enum Body<'a> {
         /// To the client.
         down: u64,
     },
+    /// The digest of a stream of a command that is not kept to its end.
+    Digested(Digested),
     /// Something was done to a file: a [`super::files::FileAct`] as JSON.
     File(&'a str),
     /// A line of the bastion's own that a viewer reads: what became of a connection.
@@ -77,6 +80,35 @@ pub enum Body<'a> {
     Close,
     /// The session is over, with this ending (`time-up`). The last frame; its channel is 0.
     End(&'a str),
+}
+
+/// What is known of a stream whose bytes are not kept to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Digested {
+    /// Which.
+    pub stream: Stream,
+    /// So many bytes of it, from the first, kept ones too.
+    pub bytes: u64,
+    /// Their SHA-256.
+    pub sha256: [u8; 32],
+    /// These are all.
+    pub last: bool,
+}
+
+impl Digested {
+    fn encode(&self) -> Vec<u8> {
+        let mut out = vec![self.stream as u8, u8::from(self.last)];
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.extend_from_slice(&self.sha256);
+        out
+    }
+
+    fn decode(payload: &[u8]) -> Option<Self> {
+        let (head, sha256) = payload.split_first_chunk::<10>()?;
+        let [stream, last, ..] = *head;
+        let stream = [Stream::Out, Stream::Err, Stream::In].into_iter().find(|known| *known as u8 == stream)?;
+        Some(Self { stream, bytes: u64_at(head, 2)?, sha256: sha256.try_into().ok()?, last: last == 1 })
+    }
 }
 
 const META: u8 = 0;
@@ -91,6 +123,7 @@ const CLOSE: u8 = 8;
 const END: u8 = 9;
 const FILE: u8 = 10;
 const TOLD: u8 = 11;
+const DIGESTED: u8 = 16;
 
 /// A payload as it goes to the file: borrowed where the frame borrows.
 pub(super) enum Payload<'a> {
@@ -120,6 +153,7 @@ impl<'a> Body<'a> {
             Self::Resize { cols, rows } => (RESIZE, Payload::Small((u128::from(cols) | u128::from(rows) << 32).to_le_bytes(), 8)),
             Self::Marker(text) => (MARKER, Payload::Borrowed(cut(text, MAX_MARKER).as_bytes())),
             Self::Count { up, down } => (COUNT, Payload::Small((u128::from(up) | u128::from(down) << 64).to_le_bytes(), 16)),
+            Self::Digested(ref digested) => (DIGESTED, Payload::Owned(digested.encode())),
             Self::File(act) => (FILE, Payload::Borrowed(act.as_bytes())),
             Self::Told(line) => (TOLD, Payload::Borrowed(cut(line, MAX_TOLD).as_bytes())),
             Self::Close => (CLOSE, Payload::Borrowed(&[])),
@@ -138,6 +172,7 @@ impl<'a> Body<'a> {
             RESIZE if payload.len() == 8 => Self::Resize { cols: u32_at(payload, 0)?, rows: u32_at(payload, 4)? },
             MARKER => Self::Marker(text()?),
             COUNT if payload.len() == 16 => Self::Count { up: u64_at(payload, 0)?, down: u64_at(payload, 8)? },
+            DIGESTED => Self::Digested(Digested::decode(payload)?),
             FILE => Self::File(text()?),
             TOLD => Self::Told(text()?),
             CLOSE if payload.is_empty() => Self::Close,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::exact::Stream;
 use super::frames::MAX_MARKER;
 use super::replay::{self, raw};
 use super::sample::{self, TestSigner};
@@ -151,6 +152,33 @@ fn a_channel_where_nothing_happened_has_an_event_all_the_same() {
     }
 }
 
+#[test]
+fn a_crash_says_how_far_a_command_that_is_not_kept_was_proven() {
+    let world = World::new();
+    let mut journal = world.journal();
+    let digested = |stream, bytes, last| Body::Digested(Digested { stream, bytes, sha256: [0xab; 32], last });
+    let frames = [
+        exec(b"cat big"),
+        Body::Out(b"kept"),
+        Body::Count { up: 0, down: 900_000 },
+        Body::Count { up: 0, down: 1_100_000 },
+        digested(Stream::Out, 1_100_000, false),
+        Body::Count { up: 0, down: 1_500_000 },
+    ];
+    for (at, body) in (0..).zip(frames) {
+        journal.keep(&[frame(1, at, body)]).unwrap();
+    }
+    drop(journal);
+    world.recover();
+    assert_eq!(world.raw(1).out, b"kept");
+    let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect();
+    let text = text.join("");
+    assert!(text.contains("4 bytes of this command are kept; in all 0 bytes went in and 1500000 came out"), "{text}");
+    assert!(text.contains(&format!("standard output: interrupted; up to byte 1100000 sha256:{}", "ab".repeat(32))), "{text}");
+    let told = world.open(1).map(Result::unwrap).find(|e| e.parts().0 == 'h').map(|e| e.parts().1.to_owned()).unwrap();
+    assert_eq!(told, format!("{{\"bytes\":1100000,\"sha256\":\"{}\",\"stream\":\"out\",\"whole\":false}}", "ab".repeat(32)));
+}
+
 fn sftp() -> Body<'static> {
     Body::Open(ChannelMeta { kind: ChannelKind::Sftp, command: None, terminal: None })
 }
@@ -176,7 +204,10 @@ fn a_file_transfer_whose_bytes_come_is_kept_whole_and_counted() {
     assert_eq!(kept.input, b"id; cat /etc/shadow\n");
     assert_eq!(world.raw(2), replay::RawStreams::default());
     let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect();
-    assert!(text.iter().any(|l| l == "oops") && !text.iter().any(|l| l.contains("not text")), "of packets the account tells, not the bytes: {text:?}");
+    assert!(
+        text.iter().any(|l| l == "oops") && !text.iter().any(|l| l.contains("not text")),
+        "of packets the account tells, not the bytes: {text:?}"
+    );
     assert!(text.last().unwrap().ends_with(&format!("sftp: 20 bytes up, {down} bytes down in 0.0 s")), "{text:?}");
     assert!(
         std::fs::read_to_string(world.folder().join("02-sftp.cast"))

@@ -426,6 +426,7 @@ mod tests {
             Body::Resize { cols: 100, rows: u32::MAX },
             Body::Marker("exit status 3"),
             Body::Count { up: u64::MAX, down: 7 },
+            Body::Digested(frames::Digested { stream: super::super::exact::Stream::In, bytes: 1 << 40, sha256: [9; 32], last: true }),
             Body::Close,
             Body::End("time-up"),
         ]
@@ -441,7 +442,7 @@ mod tests {
             journal.add(frame).unwrap();
         }
         assert_eq!(read(journal.path()).unwrap().0.len(), 3, "what was added is not kept yet");
-        assert_eq!(journal.commit().unwrap(), Seq(9));
+        assert_eq!(journal.commit().unwrap(), Seq(10));
         let (back, end) = read(journal.path()).unwrap();
         let want: Vec<_> = frames.iter().map(|f| (f.channel, f.at, format!("{:?}", f.body))).collect();
         assert_eq!((back, end), (want, "whole"));

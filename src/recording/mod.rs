@@ -40,7 +40,7 @@ use crate::access::time::Timestamp;
 
 pub use deck::{Deck, Key};
 pub use finding::{Finding, Wrong};
-pub use frames::{Body, Frame, Seq};
+pub use frames::{Body, Digested, Frame, Seq};
 pub use journal::{Journal, Level};
 pub use manifest::{Manifest, ManifestSigner, SealedChannel, SealedSession};
 pub use player::{Pace, PlayFrame, Player};
@@ -210,6 +210,9 @@ pub enum RecordError {
     /// An earlier failure: nothing more is kept, so nothing more may be shown.
     #[error("the recording failed earlier, nothing more is kept")]
     Poisoned,
+    /// Of a command no more than this may be kept.
+    #[error("of a command no more than {0} bytes may be kept")]
+    Enough(u64),
     /// A frame longer than [`frames::MAX_PAYLOAD`], or one that cannot be told in JSON.
     #[error("a frame of {0} bytes is too long to keep")]
     TooLong(usize),

@@ -77,6 +77,7 @@ impl Keep for Keeping {
             Kept::Carried { channel, up, down } => (channel, Body::Count { up, down }),
             Kept::Joined { channel, way, target } => (channel, Body::Open(connection(way, target))),
             Kept::Told(channel, line) => (channel, Body::Told(line)),
+            Kept::Digested(channel, digested) => (channel, Body::Digested(digested)),
             Kept::File { channel, act } => {
                 words = serde_json::to_string(act).map_err(|error| RecordError::Act(error.to_string()))?;
                 (channel, Body::File(&words))

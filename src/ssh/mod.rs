@@ -12,6 +12,7 @@ mod inner;
 pub mod inspect;
 mod keeping;
 mod leg;
+mod limited;
 mod outer;
 pub mod peek;
 mod relay;

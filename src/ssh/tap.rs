@@ -1,8 +1,8 @@
 //! Which channel a byte belongs to, and what is kept of each kind: a terminal's output, a command's input and output, the counts
 //! of a file transfer.
 
-use crate::recording::RecordError;
 use crate::recording::files::FileAct;
+use crate::recording::{Digested, RecordError};
 
 /// What the relay hands to the journal, in the order in which it crossed the bastion. Channels are numbered from 1 within a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub(crate) enum Kept<'a> {
     Joined { channel: u32, way: Way, target: Option<&'a str> },
     /// What became of it, in a line for people.
     Told(u32, &'a str),
+    /// Of a command that is not kept to its end: the digest of a stream so far.
+    Digested(u32, Digested),
     /// Something was done to a file in an SFTP channel.
     File { channel: u32, act: &'a FileAct },
     /// The host told how it ended: exit status, or the name of a signal.

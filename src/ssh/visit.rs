@@ -16,12 +16,15 @@ use super::ground::{self, Ground};
 use super::inner::{Begun, Turned};
 use super::keeping::Keeping;
 use super::leg::Leg;
+use super::limited::Limited;
 use super::relay::{End, Pulse, Relay, Rights, Said};
 use super::reminders;
 use super::tunnel::Use;
 use crate::access::channels::{Channels, Kind};
+use crate::access::policy::Keep;
+use crate::access::size::Size;
 use crate::broker::{Budget, OpenSession};
-use crate::recording::Right;
+use crate::recording::{RecordError, Right};
 use crate::session::{Cutoff, Ending, Side};
 use crate::wire::auth;
 
@@ -51,7 +54,7 @@ where
     };
     let rights = rights(&channels, &open);
     let keeping = match Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index) {
-        Ok(keeping) => RefCell::new(keeping),
+        Ok(keeping) => RefCell::new(Limited::new(keeping, open.keep.and_then(Keep::of_commands))),
         Err(error) => {
             let fault = wing.broker.fault(&format!("the recording of {} cannot begin: {error}", open.id));
             super::inner::tell(&client, &Turned::Fault(fault)).await;
@@ -66,7 +69,7 @@ where
     };
     let (ending, ()) = tokio::join!(course, keep_filled(wing, &open, &egress));
     open.egress = open.egress.map(|budget| Budget { left: egress.left(), ..budget });
-    let sealed = keeping.into_inner().seal(ending).await;
+    let sealed = keeping.into_inner().finish().seal(ending).await;
     finish(wing, open, ending, sealed).await;
 }
 
@@ -83,7 +86,7 @@ async fn relay<R, W>(
     wing: &Wing,
     open: &OpenSession,
     sides: Sides<R, W>,
-    keeping: &RefCell<Keeping>,
+    keeping: &RefCell<Limited<Keeping>>,
     rights: Rights,
     egress: &Egress,
     said: Vec<String>,
@@ -179,6 +182,9 @@ fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
             let whole = open.egress.map_or_else(String::new, |budget| format!(" of {}", budget.limit));
             (Ending::OverBudget, format!("the byte budget{whole} of {} is used up", open.meta.right.under()))
         }
+        End::Recorder(RecordError::Enough(most)) => {
+            (Ending::OverBudget, format!("of a command no more than {} may be kept, and this one went on", Size::bytes(most)))
+        }
         End::Recorder(error) => {
             wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
             (Ending::RecorderFailed, Ending::RecorderFailed.sentence().to_owned())
@@ -220,8 +226,10 @@ fn welcome(open: &OpenSession) -> String {
     let meta = &open.meta;
     let budget = open.egress.map_or_else(String::new, |budget| format!("; at most {} to you over all its sessions", budget.limit));
     let content = Content::of(open).words();
+    let keep = open.keep.filter(|keep| keep.of_commands().is_some()).map_or_else(String::new, |keep| format!("; {keep}"));
     format!(
-        "jit-bastion: {} on {} as {}, {} until {}{budget}; this session ({}) is recorded{content}\r\n",
+        "jit-bastion: {} on {} as {}, {} until {}{budget}; this session ({}) is recorded{content}{keep}
+",
         meta.right.who(),
         meta.host,
         meta.login,

@@ -160,3 +160,37 @@ fn a_budget_is_cut_to_the_byte_over_all_sessions_and_kinds() {
     assert!(bastion.sessions().iter().filter(|session| ending(&bastion, session) == "over-budget").count() == 2);
     bastion.local(&["verify"]).expect(0);
 }
+
+#[test]
+fn of_a_command_so_much_is_kept_as_its_rule_says() {
+    let bastion = Bastion::start();
+    let keep = |beyond: &str| format!("keep = {{ bytes = \"100KiB\", beyond = \"{beyond}\" }}\n");
+    bastion.change_policy(|text| text.replace("id = \"engineers\"\n", &format!("id = \"engineers\"\n{}", keep("hash"))));
+    let request = bastion.request("alice", "phi-db", "1h");
+    let text = bastion.verb("bob", &format!("show {request} --text")).expect(0).text();
+    assert!(text.contains("\nkeep: of a command 100KiB are kept, then only its length and SHA-256\n"), "{text}");
+    bastion.json("bob", &format!("approve {request}"));
+    let ssh = bastion.ssh().jump("phi-db");
+    let bytes = noise(3_000_000);
+    let (here, there) = (bastion.aside("here"), bastion.aside("there"));
+    fs::write(&here, &bytes).expect("a file");
+    let out = run(ssh.program("ssh").args(["phi-db", &format!("tee {}", there.display())]), &bytes).expect(0);
+    assert!(out.stdout == bytes && fs::read(&there).expect("it arrived") == bytes, "what is not kept passes as it is");
+    assert!(out.told().contains("is recorded; of a command 100KiB are kept, then only its length"), "{}", out.stderr);
+    bastion.settled();
+    let session = bastion.sessions().pop().expect("a session");
+    let cast = bastion.casts(&session).remove(0);
+    let proof = format!("3000000 bytes sha256:{}", sha256(&here));
+    let shown = cast.shown();
+    assert!(shown.contains("102400 bytes of this command are kept; in all 3000000 bytes went in and 3000000 came out"), "{shown}");
+    assert!(shown.contains(&format!("standard output: {proof}")) && shown.contains(&format!("input: {proof}")), "{shown}");
+    assert_eq!(cast.events.iter().filter(|e| e.1 == "h").count(), 3);
+    bastion.change_policy(|text| text.replace(&keep("hash"), &keep("end")));
+    bastion.grant("alice", "phi-app", "1h");
+    let out = bastion.ssh().jump("phi-app").run("head -c 3000000 /dev/zero");
+    assert!(out.code == Some(255) && out.stdout.len() <= 102_400, "{}", out.told());
+    assert!(out.told().contains("of a command no more than 100KiB may be kept"), "{}", out.stderr);
+    bastion.settled();
+    assert_eq!(ending(&bastion, &bastion.sessions().pop().expect("a session")), "over-budget");
+    bastion.local(&["verify"]).expect(0);
+}

@@ -93,23 +93,12 @@ impl Reader {
             unindexed: raw.index == Some(false),
             require_cert: raw.require_cert,
             egress: raw.egress,
-            keep: self.kept(raw.keep)?,
+            keep: raw.keep,
             statements: raw.statements,
             direct: raw.direct,
             lapse: raw.lapse.map_or(Ok(LAPSE), |lapse| self.at_most_a_month(&lapse))?,
             text,
         })
-    }
-
-    /// What is kept of commands and forwards; a form without effect is refused.
-    fn kept(&self, raw: Option<Spanned<Keep>>) -> Result<Option<Keep>, PolicyError> {
-        match raw {
-            Some(raw) if *raw.get_ref() == Keep::Bytes => Ok(Some(Keep::Bytes)),
-            Some(raw) => {
-                Err(self.error(raw.span(), "this keep has no effect in this version").hint("leave it out: commands are kept whole"))
-            }
-            None => Ok(None),
-        }
     }
 
     fn extend(&self, raw: RawExtend) -> Result<SelfExtend, PolicyError> {

@@ -57,7 +57,7 @@ pub(super) struct RawAllow {
     #[serde(default)]
     pub require_cert: bool,
     pub egress: Option<Size>,
-    pub keep: Option<Spanned<Keep>>,
+    pub keep: Option<Keep>,
     #[serde(default)]
     pub statements: Statements,
     #[serde(default)]

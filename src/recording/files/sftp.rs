@@ -58,10 +58,27 @@ struct Open {
 /// A request that waits for its answer.
 #[derive(Debug)]
 enum Asked {
-    Open { path: String, directory: bool, fresh: bool },
-    Close { handle: Vec<u8> },
-    Read { handle: Vec<u8>, offset: u64, length: u32 },
-    Write { handle: Vec<u8> },
+    Open {
+        path: String,
+        directory: bool,
+        fresh: bool,
+    },
+    Close {
+        handle: Vec<u8>,
+    },
+    Read {
+        handle: Vec<u8>,
+        offset: u64,
+        length: u32,
+    },
+    Write {
+        handle: Vec<u8>,
+    },
+    /// The file is cut to what was written so far: after it, that is the whole.
+    Cut {
+        handle: Vec<u8>,
+        act: Box<FileAct>,
+    },
     Done(Box<FileAct>),
     Other,
 }
@@ -92,7 +109,7 @@ impl Sftp {
     /// The channel is over: what is still open or unanswered, and whether both directions ended with a whole packet.
     pub fn finish(mut self) -> (Vec<FileAct>, bool) {
         for (_, asked) in self.state.asked.drain() {
-            if let Asked::Done(act) = asked {
+            if let Asked::Done(act) | Asked::Cut { act, .. } = asked {
                 self.state.told.push(FileAct { outcome: "not answered".into(), ..*act });
             }
         }
@@ -184,8 +201,10 @@ impl State {
                 let open = self.known(&handle)?;
                 // A file that is cut or stretched is no longer what was written in sequence.
                 open.fresh &= change.size.is_none_or(|size| size == open.end);
+                let cut = change.size == Some(open.end);
                 let path = open.path.clone();
-                done(self.set(path, change.words()))
+                let act = Box::new(self.set(path, change.words()));
+                Ok(if cut { Asked::Cut { handle, act } } else { Asked::Done(act) })
             }
             11 => Ok(Asked::Open { path: path(&mut fields)?, directory: true, fresh: false }),
             13 => done(plain(Act::Remove, path(&mut fields)?)),
@@ -277,13 +296,20 @@ impl State {
                 }
                 Ok(())
             }
-            (Asked::Write { .. } | Asked::Done(_), Some(OK)) if !rights.write => {
+            (Asked::Write { .. } | Asked::Cut { .. } | Asked::Done(_), Some(OK)) if !rights.write => {
                 Err(host("it let a file be changed, which is not in your grant"))
             }
             (Asked::Write { handle }, Some(code)) => {
                 if let Some(open) = self.open.get_mut(&handle).filter(|_| code != OK) {
                     open.failed = Some(outcome(code));
                 }
+                Ok(())
+            }
+            (Asked::Cut { handle, act }, status) => {
+                if let Some(open) = self.open.get_mut(&handle).filter(|_| status == Some(OK)) {
+                    open.fresh = true;
+                }
+                self.told.push(FileAct { outcome: outcome(status.unwrap_or(OK)), ..*act });
                 Ok(())
             }
             (Asked::Done(act), status) => {
@@ -492,6 +518,14 @@ mod tests {
         }
         server.ask(10, &[&handle, &4u32.to_be_bytes(), &0o640u32.to_be_bytes()]);
         server.ask(4, &[&handle]);
+        // written over what was there, and cut to it: as scp does
+        std::fs::write(at("over"), vec![1; 500_000]).unwrap();
+        let handle = server.open(&at("over"), 0x2 | 0x8);
+        for (n, part) in text.chunks(30_000).enumerate() {
+            server.ask(6, &[&handle, &(n as u64 * 30_000).to_be_bytes(), &string(part)]);
+        }
+        server.ask(10, &[&handle, &1u32.to_be_bytes(), &400_000u64.to_be_bytes()]);
+        server.ask(4, &[&handle]);
         server.ask(18, &[&string(at("new")), &string(at("newer"))]);
         server.ask(13, &[&string(at("nowhere"))]);
         server.ask(20, &[&string("newer"), &string(at("link"))]);
@@ -506,6 +540,8 @@ mod tests {
                 format!("read there 400000 bytes sha256:{digest}"),
                 "set new mode=0640".into(),
                 format!("write new 400000 bytes sha256:{digest}"),
+                "set over size=400000".into(),
+                format!("write over 400000 bytes sha256:{digest}"),
                 "rename new -> newer".into(),
                 "remove nowhere (no such file)".into(),
                 "symlink link -> newer".into(),
