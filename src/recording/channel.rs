@@ -71,8 +71,21 @@ impl ChannelFile {
         let command = told.as_ref().map(|(_, text)| Box::new(text.clone()));
         let (kind, target, digest) = (meta.kind, meta.target(), Context::new(&SHA256));
         let (bytes, carried, digests) = (0, [(0, 0); 2], Vec::new());
-        let (over, told) = (false, false);
-        let channel = Channel { number, kind, target, newline, command, digest, bytes, began: at, last: at, carried, over, told, digests };
+        let channel = Channel {
+            number,
+            kind,
+            target,
+            newline,
+            command,
+            digest,
+            bytes,
+            began: at,
+            last: at,
+            carried,
+            over: false,
+            told: false,
+            digests,
+        };
         let part = channel.part(folder);
         header.write(&mut lines).map_err(RecordError::io("write", &part))?;
         told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));

@@ -2,6 +2,7 @@
 
 mod command;
 pub mod hashed;
+mod numbers;
 mod packets;
 pub mod scp;
 pub mod sftp;

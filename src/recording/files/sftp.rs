@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use super::numbers::*;
 use super::packets::{Fields, Packets};
 use super::{Act, FileAct, Hashed, Violation, path_text};
 
@@ -309,16 +310,17 @@ impl State {
                 if let Some(open) = self.open.get_mut(&handle).filter(|_| status == Some(OK)) {
                     open.fresh = true;
                 }
-                self.told.push(FileAct { outcome: outcome(status.unwrap_or(OK)), ..*act });
-                Ok(())
+                self.done(*act, status)
             }
-            (Asked::Done(act), status) => {
-                self.told.push(FileAct { outcome: outcome(status.unwrap_or(OK)), ..*act });
-                Ok(())
-            }
+            (Asked::Done(act), status) => self.done(*act, status),
             (Asked::Other, _) => Ok(()),
             _ => Err(host(format!("an answer of type {kind} to something else"))),
         }
+    }
+
+    fn done(&mut self, act: FileAct, status: Option<u32>) -> Result<(), Violation> {
+        self.told.push(FileAct { outcome: outcome(status.unwrap_or(OK)), ..act });
+        Ok(())
     }
 
     fn data(&mut self, mut fields: Fields<'_>, handle: &[u8], offset: u64, length: u32) -> Result<(), Violation> {
@@ -364,54 +366,8 @@ fn host(what: impl Into<String>) -> Violation {
     Violation { who: HOST, what: what.into() }
 }
 
-/// The word for a status code (section 7).
-fn outcome(code: u32) -> String {
-    match code {
-        OK => "ok".into(),
-        EOF => "end of file".into(),
-        2 => "no such file".into(),
-        3 => "permission denied".into(),
-        4 => "failure".into(),
-        8 => "not supported".into(),
-        code => format!("status {code}"),
-    }
-}
-
 const CLIENT: &str = "the client";
 const HOST: &str = "the host";
-
-const INIT: u8 = 1;
-const VERSION: u8 = 2;
-const STATUS: u8 = 101;
-const HANDLE: u8 = 102;
-const DATA: u8 = 103;
-const NAME: u8 = 104;
-const ATTRIBUTES: u8 = 105;
-const EXTENDED: u8 = 201;
-
-const OK: u32 = 0;
-const EOF: u32 = 1;
-
-/// Flags of an open (section 6.3).
-#[cfg(test)]
-const READ: u32 = 0x1;
-const APPEND: u32 = 0x4;
-const TRUNCATE: u32 = 0x10;
-const EXCLUSIVE: u32 = 0x20;
-
-/// Requests that begin with a handle: close, read, write, fstat, fsetstat, readdir.
-const HANDLED: [u8; 6] = [4, 5, 6, 8, 10, 12];
-
-/// Extensions that change nothing.
-const READ_ONLY: [&[u8]; 7] = [
-    b"statvfs@openssh.com",
-    b"fstatvfs@openssh.com",
-    b"limits@openssh.com",
-    b"expand-path@openssh.com",
-    b"home-directory",
-    b"users-groups-by-id@openssh.com",
-    b"fsync@openssh.com",
-];
 
 /// Requests that wait for their answers; OpenSSH's client has at most 64.
 const ASKED_AT_MOST: usize = 4096;
