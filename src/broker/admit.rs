@@ -112,6 +112,7 @@ impl Broker {
     /// with the exact command that would ask.
     pub async fn admit(&self, who: &Person, proof: &Proof, to: &Host, login_hint: &str) -> Result<Admission, Error> {
         self.store_takes_writes()?;
+        self.keys_are_good()?;
         let fault = |e: StoreError| self.store_fault(&e);
         let (reader, now) = (self.store.door(), self.now());
         if let Some(newest) = reader.newest().await.map_err(fault)? {

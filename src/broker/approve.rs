@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::caps::Caps;
 use super::extend::extended;
 use super::fault::Stop;
 use super::laws::InForce;
@@ -53,6 +54,7 @@ impl Broker {
         let decided = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
             let approving = Approving {
                 policy: self.in_force(),
+                caps: self.settings.caps,
                 user: who.user.clone(),
                 id: id.clone(),
                 yes: yes.clone(),
@@ -91,6 +93,7 @@ impl Broker {
 
 struct Approving {
     policy: InForce,
+    caps: Caps,
     user: User,
     id: RequestId,
     yes: Yes,
@@ -120,7 +123,10 @@ impl Approving {
         };
         match (&grant, &makes) {
             (Some(after), Makes::Later(before)) => tx.extend_grant(before, after).await?,
-            (Some(new), Makes::New(_)) => tx.add_grant(new).await?,
+            (Some(new), Makes::New(_)) => {
+                self.caps.grant(tx, &new.user).await?;
+                tx.add_grant(new).await?;
+            }
             (None, _) => {}
         }
         let said = |approvals: &[Approval]| approvals.iter().any(|earlier| earlier.by == yes.by && earlier.signature == yes.signature);

@@ -2,6 +2,7 @@
 
 use super::admit::still_given;
 use super::approve::said_enough;
+use super::caps::Caps;
 use super::fault::Stop;
 use super::laws::InForce;
 use super::people::{place, present};
@@ -36,6 +37,7 @@ impl Broker {
         let extended = self.act_anew(Urgency::Ordinary, Actor::User(who.user.clone()), || {
             let extending = Extending {
                 policy: self.in_force(),
+                caps: self.settings.caps,
                 user: who.user.clone(),
                 grant: id.clone(),
                 length,
@@ -53,6 +55,7 @@ impl Broker {
 
 struct Extending {
     policy: InForce,
+    caps: Caps,
     user: User,
     grant: GrantId,
     length: Span,
@@ -123,6 +126,7 @@ impl Extending {
             let filed = same_or_refused(pending.request, &asked)?;
             return Ok(Outcome::Same(Extended { grant, filed: Some(filed) }));
         }
+        self.caps.request(tx, &self.user).await?;
         let request = Request::file(tx.free_request_id(self.requests).await?, asked, first.rule, now);
         let reason = tx.keep_text(request.asked.reason.as_str(), &self.salt).await?;
         let kept = tx.file_request(&request, &reason).await?;

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Broker, Error, Fault, Serving};
 use crate::access::names::Actor;
+use crate::access::refusal::Refusal;
 use crate::audit::checkpoint::{Checkpoint, NoteError, NoteKey};
 use crate::audit::event::Event;
 use crate::ca::keyring::Keyring;
@@ -28,6 +29,8 @@ pub(super) struct Opened {
     reopen: OnceLock<Reopen>,
     /// The version of the sealed ring that is in force.
     version: AtomicI64,
+    /// Why the ring that replaced stolen keys cannot be taken over, while it cannot.
+    barred: RwLock<Option<String>>,
     /// Held while a head is signed, so that none is signed by a key that was replaced while it was made.
     signing: Mutex<()>,
 }
@@ -42,6 +45,7 @@ impl Opened {
             knife,
             reopen: OnceLock::new(),
             version: AtomicI64::new(0),
+            barred: RwLock::default(),
             signing: Mutex::default(),
         })
     }
@@ -51,6 +55,14 @@ impl Opened {
     pub(super) fn put(&self, ring: Keyring, node: &str) {
         *self.signer.write().unwrap() = Arc::new(ring.note_signer(node).unwrap());
         *self.ring.write().unwrap() = Arc::new(ring);
+    }
+
+    /// True where that is new.
+    fn bar(&self, why: Option<String>) -> bool {
+        let mut barred = self.barred.write().unwrap_or_else(PoisonError::into_inner);
+        let new = barred.is_some() != why.is_some();
+        *barred = why;
+        new
     }
 
     fn signer(&self) -> Arc<NoteSigner> {
@@ -78,6 +90,7 @@ impl Broker {
         if let Some(opened) = &self.opened {
             opened.version.store(version, Ordering::Release);
             let _ = opened.reopen.set(reopen);
+            self.mark_barred(None);
         }
     }
 
@@ -87,8 +100,7 @@ impl Broker {
         let Some((opened, reopen)) = following else { return std::future::pending().await };
         let mut changes = self.changes();
         loop {
-            if let Err(why) = self.look_at_keys(opened, reopen).await {
-                tracing::error!(%why, "the keys in the store are others now and cannot be taken over; those before stay in force");
+            if self.follow_ring(opened, reopen).await.is_err() {
                 sleep(AGAIN).await;
             }
             // A change of any kind, or after a while anyway.
@@ -96,6 +108,54 @@ impl Broker {
             changes.mark_unchanged();
             sleep(PAUSE).await;
         }
+    }
+
+    /// Takes over what is new. Where that cannot be done: after a planned change the keys before go on being good; after a theft nobody comes in
+    /// with them any more.
+    pub(super) async fn follow_ring(&self, opened: &Opened, reopen: &Reopen) -> Result<(), String> {
+        let done = self.look_at_keys(opened, reopen).await;
+        let Err(why) = &done else {
+            if opened.bar(None) {
+                tracing::warn!("the keys were taken over: people are let in again");
+                self.mark_barred(None);
+            }
+            return done;
+        };
+        // A store that does not answer bars by itself.
+        let since = self.store.watcher().keys_since().await.unwrap_or_default();
+        if since.is_some_and(|since| opened.version.load(Ordering::Acquire) < since) {
+            opened.bar(Some(why.clone()));
+            self.mark_barred(Some(why));
+            tracing::error!(%why, "the keys were stolen and replaced, and the new ones cannot be opened here: nobody comes in on this node");
+        } else {
+            tracing::error!(%why, "the keys in the store are others now and cannot be taken over; those before stay in force");
+        }
+        done
+    }
+
+    /// For `status`, which is another process.
+    fn mark_barred(&self, why: Option<&String>) {
+        let file = self.settings.state.join(BARRED);
+        let marked = match why {
+            Some(why) => std::fs::write(&file, format!("{why}\n")),
+            None => match std::fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        if let Err(error) = marked {
+            self.fault(&format!("{}: {error}", file.display()));
+        }
+    }
+
+    /// The keys in hand are not known to be stolen ones.
+    pub(super) fn keys_are_good(&self) -> Result<(), Refusal> {
+        let barred = |opened: &Opened| opened.barred.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        if !self.opened.as_ref().is_some_and(barred) {
+            return Ok(());
+        }
+        let refusal = Refusal::new("keys", "the bastion's keys were stolen and replaced, and this node cannot open the new ones");
+        Err(refusal.hint("an administrator puts the passphrase of now where the config looks; until then use another node"))
     }
 
     pub(super) async fn look_at_keys(&self, opened: &Opened, reopen: &Reopen) -> Result<(), String> {
@@ -176,12 +236,16 @@ impl Broker {
         self.store.checkpoint(self.now(), &self.checkpoints, sign).await.map(drop).map_err(|e| self.fault(&e))
     }
 
-    /// Puts another sealed ring into the store, with its event; refused if somebody else has changed it since `version`.
-    pub async fn reseal(&self, by: &Actor, version: i64, sealed: String, event: Event) -> Result<(), Error> {
+    /// Puts another sealed ring into the store, with its events; refused if somebody else has changed it since `version`.
+    /// `stolen`: whoever cannot open this one must let nobody in with those before.
+    pub async fn reseal(&self, by: &Actor, version: i64, sealed: String, events: Vec<Event>, stolen: bool) -> Result<(), Error> {
         self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 tx.replace_sealed_keys(&sealed, version).await?;
-                Ok(Outcome::Changed((), event))
+                if stolen {
+                    tx.forget_keys_before(version + 1).await?;
+                }
+                Ok(Outcome::Many((), events))
             })
         })
         .await
@@ -192,6 +256,9 @@ impl Broker {
 fn signed(note: &str, signer: &NoteSigner) -> bool {
     NoteKey::new(signer.name(), *signer.public_key()).is_ok_and(|key| Checkpoint::open(note, &key).is_ok())
 }
+
+/// The file in the state folder that says so to `status`.
+pub const BARRED: &str = "keys-barred";
 
 /// Between two looks: somebody who changes much must not keep the store busy with this.
 const PAUSE: Duration = Duration::from_millis(200);

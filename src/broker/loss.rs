@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Broker, Fault};
 use crate::access::names::{Actor, SessionId};
-use crate::access::time::Timestamp;
+use crate::access::time::{Span, Timestamp};
 use crate::audit::event::Event;
 use crate::session::Ending;
 use crate::store::{ClosedSession, Outcome, Spool, StoreError, Tx, Urgency, Waiting};
@@ -226,8 +226,8 @@ impl Broker {
 
     /// Sessions whose beginning was written although nobody was told: the store has them as live here, and nobody is inside.
     async fn unbegun(&self) -> Result<Vec<SessionId>, StoreError> {
-        let rows = self.store.watcher().live(self.now()).await?;
-        Ok(rows.into_iter().map(|row| row.id).filter(|id| self.live.get(id).is_none()).collect())
+        let live = self.store.watcher().live(self.now()).await?;
+        Ok(live.rows.into_iter().map(|row| row.id).filter(|id| self.live.get(id).is_none()).collect())
     }
 
     /// What a bastion that stopped or was killed could not write any more, before anything else of this one.
@@ -262,12 +262,13 @@ impl Broker {
 
     /// In one change, so that after a crash in the middle all of it waits still: what happened, in order; how many events that were.
     async fn write_late(&self, waiting: Vec<Waiting>) -> Result<u64, StoreError> {
+        let node = self.node().to_owned();
         self.store
             .change(Urgency::Trial, Actor::System, &self.clock, move |tx| {
                 Box::pin(async move {
                     let mut events = Vec::with_capacity(waiting.len() + 1);
                     for what in waiting {
-                        events.extend(land(tx, what).await?);
+                        events.extend(land(tx, &node, what).await?);
                     }
                     Ok::<_, StoreError>(Outcome::Many(events.len() as u64, events))
                 })
@@ -275,22 +276,28 @@ impl Broker {
             .await
     }
 
-    /// The store was away since `since_us`, and after it so many events were written late.
+    /// The store was away since `since_us`, and after it so many events were written late. Told once, whatever crashed in between.
     async fn tell_back(&self, since_us: Timestamp, written: u64) -> Result<(), StoreError> {
-        let now = self.now();
-        let lost_ms = u64::try_from(now.since(since_us).duration().as_millis()).unwrap_or(u64::MAX);
-        let event = Event::StoreBack { since_us, lost_ms, written };
-        let tell = self
-            .store
-            .change(Urgency::Trial, Actor::System, now, move |_| Box::pin(async move { Ok::<_, StoreError>(Outcome::Changed((), event)) }));
+        let node = self.node().to_owned();
+        let tell = self.store.change(Urgency::Trial, Actor::System, &self.clock, move |tx| {
+            Box::pin(async move {
+                let before = tx.told(&node, "store-back", since_us).await?;
+                if before.iter().any(|entry| matches!(&entry.event, Event::StoreBack { since_us: told, .. } if *told == since_us)) {
+                    return Ok::<_, StoreError>(Outcome::Same(()));
+                }
+                let lost_ms = u64::try_from(tx.now().since(since_us).duration().as_millis()).unwrap_or(u64::MAX);
+                Ok(Outcome::Changed((), Event::StoreBack { since_us, lost_ms, written }))
+            })
+        });
         tell.await
     }
 }
 
 /// Writes one thing that waited, unless it was written before the crash.
-async fn land(tx: &mut Tx, what: Waiting) -> Result<Option<Event>, StoreError> {
+async fn land(tx: &mut Tx, node: &str, what: Waiting) -> Result<Option<Event>, StoreError> {
     match what {
         Waiting::Lost { .. } => Ok(None),
+        Waiting::Stopped { at, .. } if stop_is_told(tx, node, at).await? => Ok(None),
         Waiting::Stopped { at, sessions } => {
             let late = late(at, tx.now());
             Ok(Some(Event::BastionStopped { sessions, happened_us: Some(at), written_late_us: Some(late) }))
@@ -307,9 +314,20 @@ async fn land(tx: &mut Tx, what: Waiting) -> Result<Option<Event>, StoreError> {
     }
 }
 
+/// Is the end of this node's last bastion in the log? It is if that very one is, or if no start came after a stop: the commit may have gone
+/// through although nobody was told.
+async fn stop_is_told(tx: &mut Tx, node: &str, at: Timestamp) -> Result<bool, StoreError> {
+    let from = at.minus(NOTICED_SPAN);
+    let stops = tx.told(node, "bastion-stopped", from).await?;
+    let started = tx.told(node, "bastion-started", from).await?.last().map(|entry| entry.seq);
+    let this = |event: &Event| matches!(event, Event::BastionStopped { happened_us: Some(told), .. } if *told == at);
+    Ok(stops.iter().any(|entry| this(&entry.event)) || stops.last().is_some_and(|stop| started.is_none_or(|start| start < stop.seq)))
+}
+
 fn late(at: Timestamp, now: Timestamp) -> u64 {
     u64::try_from(now.since(at).duration().as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A silence is noticed within this time: a look, and as long as the store may take to answer it.
-const NOTICED: Duration = Duration::from_secs(10);
+const NOTICED: Duration = NOTICED_SPAN.duration();
+const NOTICED_SPAN: Span = Span::seconds(10);

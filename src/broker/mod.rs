@@ -9,6 +9,7 @@ mod apply;
 mod apply_users;
 mod approve;
 mod backup;
+mod caps;
 mod certified;
 mod egress;
 mod exporting;
@@ -61,6 +62,7 @@ pub use admit::audit::{AuditAdmission, Standing};
 pub use apply::{Change, changes};
 pub use apply_users::KnownUser;
 pub use approve::{Decided, Yes};
+pub use caps::{Caps, Waits};
 pub use certified::{CERTIFICATE_NEEDED, without};
 pub use egress::Budget;
 pub use extend::Extended;
@@ -68,7 +70,7 @@ pub use fault::{Error, Fault};
 pub use hosts::{Removed, Trusting};
 pub use identity::{Identity, KnownHosts};
 pub use invites::{Inviting, Offered};
-pub use keys::Reopen;
+pub use keys::{BARRED, Reopen};
 pub use proof::{AccessPass, Proof};
 pub use request::{Asking, Filed};
 pub use turned_away::Meant;
@@ -97,6 +99,8 @@ pub struct Settings {
     pub recordings: std::path::PathBuf,
     /// How long live sessions go on while the store does not answer.
     pub store_grace: Span,
+    /// How much one user may have of anything at once.
+    pub caps: Caps,
 }
 
 /// Where randomness comes from. A generator is made for one act and never kept.
@@ -158,6 +162,7 @@ pub struct Broker {
     changes: bell::Sender<u64>,
     /// What codes of invitations can cost.
     gate: redeem::Gate,
+    in_use: caps::InUse,
 }
 
 impl Broker {
@@ -184,6 +189,7 @@ impl Broker {
             loss,
             changes: bell::Sender::new(0),
             gate: redeem::Gate::default(),
+            in_use: caps::InUse::default(),
         }))
     }
 
@@ -240,6 +246,9 @@ impl Broker {
         F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, Stop> + Send + 'static,
     {
         self.store_takes_writes()?;
+        if let (Urgency::Ordinary, Actor::User(user)) = (urgency, &by) {
+            self.may_act(user)?;
+        }
         let done = self.store.change(urgency, by, &self.clock, act).await;
         self.done(done).await
     }

@@ -136,6 +136,7 @@ impl Broker {
         let grant = grant.filter(|grant| grant.user == who.user).ok_or_else(unknown)?;
         still_open(&grant, self.now())?;
         let validity = Validity::of_grant(grant.begins, grant.ends).map_err(|_| too_short(&grant))?;
+        self.keys_are_good()?;
         let key_id = KeyId::of_access(&who.user, id);
         let serial = Serial::random(&mut *self.chance.rng());
         let ask = AccessCert { key: proof.key(), grant: id, key_id: key_id.clone(), serial, validity };

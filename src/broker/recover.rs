@@ -38,8 +38,15 @@ impl Broker {
     /// recordings could not be finished stays as it is for the next start. Before the first connection, by the one process that serves;
     /// doing it again changes nothing.
     pub async fn recover(&self, found: Vec<RecoveredSession>) -> Result<(), Fault> {
-        let rows = self.reader().live(self.now()).await.map_err(|e| self.fault(&e))?;
-        let mut left: BTreeSet<SessionId> = rows.into_iter().map(|row| row.id).collect();
+        let live = self.reader().live(self.now()).await.map_err(|e| self.fault(&e))?;
+        let mut left: BTreeSet<SessionId> = live.rows.into_iter().map(|row| row.id).collect();
+        for (id, why) in live.unread {
+            self.fault(&format!("the live session {id} cannot be read and is ended as far as it is known: {why}"));
+            match SessionId::parse(&id) {
+                Ok(id) => drop(left.insert(id)),
+                Err(_) => drop(self.fault(&format!("the session {id} has no id that an event could name; its row stays as it is"))),
+            }
+        }
         for RecoveredSession { journal, meta, sealed } in found {
             let session = meta.map(|meta| meta.session);
             let was_live = session.as_ref().is_some_and(|id| left.remove(id));

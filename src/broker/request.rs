@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::caps::Caps;
 use super::fault::Stop;
 use super::laws::InForce;
 use super::people::{host_typed, may_see, present};
@@ -56,6 +57,7 @@ impl Broker {
         self.lapse_due().await?;
         let filing = Filing {
             policy: self.in_force(),
+            caps: self.settings.caps,
             user: who.user.clone(),
             asking,
             requests: self.request_ids(),
@@ -100,6 +102,7 @@ impl Broker {
 
 struct Filing {
     policy: InForce,
+    caps: Caps,
     user: User,
     asking: Asking,
     requests: Vec<RequestId>,
@@ -114,6 +117,8 @@ impl Filing {
         if let Some(pending) = tx.pending_request(&asked.user, &asked.host, &asked.login).await? {
             return same_or_refused(pending.request, &asked).map(Outcome::Same);
         }
+        self.caps.grant(tx, &self.user).await?;
+        self.caps.request(tx, &self.user).await?;
         let id = tx.free_request_id(self.requests).await?;
         let request = Request::file(id, asked, rule, tx.now());
         let reason = tx.keep_text(request.asked.reason.as_str(), &self.salt).await?;

@@ -35,18 +35,23 @@ impl NewKey {
 }
 
 impl Broker {
-    /// One more key for a user; its fingerprint. If they could approve, those who could too are told.
-    pub async fn add_key(&self, by: &Actor, user: &User, key: NewKey) -> Result<String, Error> {
-        acceptable(&key)?;
+    /// More keys for a user, all of them or none; their fingerprints. If they could approve, those who could too are told.
+    pub async fn add_keys(&self, by: &Actor, user: &User, keys: Vec<NewKey>) -> Result<Vec<String>, Error> {
+        keys.iter().try_for_each(acceptable)?;
         let (user, policy, actor) = (user.clone(), self.in_force(), by.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 let policy = policy.now();
                 let row = known(tx, &user).await?;
-                name_is_free(&row, &key)?;
-                let key = keep_key(tx, &user, &key).await?;
-                let told = told(tx, &policy, &actor, &row.account, &format!("{actor} gave {user} the key {key}")).await?;
-                Ok(Outcome::Changed(key.clone(), Event::UserKeyAdded { user, key, told }))
+                let (mut added, mut events) = (Vec::new(), Vec::new());
+                for key in &keys {
+                    name_is_free(&row, key)?;
+                    let key = keep_key(tx, &user, key).await?;
+                    let told = told(tx, &policy, &actor, &row.account, &format!("{actor} gave {user} the key {key}")).await?;
+                    added.push(key.clone());
+                    events.push(Event::UserKeyAdded { user: user.clone(), key, told });
+                }
+                Ok(Outcome::Many(added, events))
             })
         })
         .await

@@ -32,27 +32,23 @@ impl Broker {
         .await
     }
 
-    /// One more role for a user; one that they hold gets these dates.
-    pub async fn add_role(&self, by: &Actor, user: &User, held: Held) -> Result<(), Error> {
+    /// These roles more for a user, of which one that they hold gets these dates, and those less; all of it or nothing. Live sessions that
+    /// the others would not be given fall.
+    pub async fn change_roles(&self, by: &Actor, user: &User, more: Vec<Held>, less: Vec<Role>) -> Result<(), Error> {
         self.change_user(by, user, move |account, now| {
-            account.roles.retain(|known| known.role != held.role);
-            account.roles.push(held);
-            in_time(account, now)
-        })
-        .await
-    }
-
-    /// A role less. Live sessions that the others would not be given fall.
-    pub async fn remove_role(&self, by: &Actor, user: &User, role: &Role) -> Result<(), Error> {
-        let role = role.clone();
-        self.change_user(by, user, move |account, _| {
-            let before = account.roles.len();
-            account.roles.retain(|held| held.role != role);
-            if account.roles.len() < before {
-                return Ok(());
+            for role in less {
+                let before = account.roles.len();
+                account.roles.retain(|held| held.role != role);
+                if account.roles.len() == before {
+                    let refusal = Refusal::new("no-such-role", format!("{} does not hold the role {role}", account.user));
+                    return Err(refusal.hint(format!("`jit-bastion user show {}` lists theirs", account.user)));
+                }
             }
-            let refusal = Refusal::new("no-such-role", format!("{} does not hold the role {role}", account.user));
-            Err(refusal.hint(format!("`jit-bastion user show {}` lists theirs", account.user)))
+            for held in &more {
+                account.roles.retain(|known| known.role != held.role);
+            }
+            account.roles.extend(more);
+            in_time(account, now)
         })
         .await
     }

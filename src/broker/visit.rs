@@ -61,6 +61,7 @@ impl Broker {
     /// The visit begins: its row and its event, the cutoff armed, its place on the list. Asks once more whether the grant admits it.
     pub async fn open_session(&self, admission: Admission, client: SocketAddr) -> Result<OpenSession, Error> {
         let opened_keys = self.opened()?;
+        self.keys_are_good()?;
         if !self.store.alone() {
             return Err(not_alone().into());
         }

@@ -114,11 +114,16 @@ impl Broker {
         if inside.is_empty() {
             return Ok(());
         }
-        let rows = match self.store.watcher().live(self.now()).await {
-            Ok(rows) => rows,
+        let live = match self.store.watcher().live(self.now()).await {
+            Ok(live) => live,
             Err(error) => return Err(self.lose(&error, true).await),
         };
         // Nobody could take their right away any more: the store has them as gone.
+        let rows = live.rows;
+        // And of whom nobody knows what they may: they may nothing.
+        for (id, why) in live.unread {
+            self.fault(&format!("the live session {id} cannot be read, so it falls: {why}"));
+        }
         let rowless: HashSet<&SessionId> = inside.iter().filter(|id| !rows.iter().any(|row| row.id == **id)).collect();
         self.live.cut(|session| rowless.contains(&session.id), Ending::Revoked);
         // Read after the rows: a policy that came since is asked too.

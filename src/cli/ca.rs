@@ -28,14 +28,13 @@ pub(super) async fn run(config: &Config, broker: &Broker, command: &CaCommand) -
     match command {
         CaCommand::List => Ok(list(&ring.keys(now))),
         CaCommand::Rotate { key: KeyWord::All, emergency: true, .. } => {
-            let mut said = Vec::new();
-            let (mut ring, mut version) = (ring, version);
+            let (mut ring, mut said) = (ring, Vec::new());
             for role in KeyRole::ALL {
                 let (after, turned) = ring.replaced(role, now, &mut rand::rng()).map_err(refused)?;
-                ring = keep(config, broker, after, version, &turned, How::Emergency).await?;
-                version += 1;
+                ring = after;
                 said.push(turned);
             }
+            keep(config, broker, ring, version, &said, How::Emergency).await?;
             told(broker, &said, How::Emergency).await
         }
         CaCommand::Rotate { key, overlap, emergency } => {
@@ -83,15 +82,16 @@ fn refused(error: TurnError) -> Failure {
 
 async fn one(config: &Config, broker: &Broker, turn: Result<(Keyring, Turned), TurnError>, version: i64, how: How) -> Outcome {
     let (after, turned) = turn.map_err(refused)?;
+    let turned = [turned];
     keep(config, broker, after, version, &turned, how).await?;
-    told(broker, std::slice::from_ref(&turned), how).await
+    told(broker, &turned, how).await
 }
 
-/// Seals the ring and puts it into the store with the event of its change. A bastion that runs takes it over within a second.
-async fn keep(config: &Config, broker: &Broker, ring: Keyring, version: i64, turned: &Turned, how: How) -> Result<Keyring, Failure> {
+/// Seals the ring and puts it into the store with the events of its changes, all of them or none. A bastion that runs takes it over within a second.
+async fn keep(config: &Config, broker: &Broker, ring: Keyring, version: i64, turns: &[Turned], how: How) -> Result<(), Failure> {
     let passphrase = open::passphrase(config)?;
-    let (ring, sealed) = sealed(ring, passphrase).await?;
-    let event = Event::KeyTurned {
+    let sealed = sealed(ring, passphrase).await?;
+    let event = |turned: &Turned| Event::KeyTurned {
         key: turned.role.as_str().into(),
         stage: turned.stage.as_str().into(),
         fingerprint: fingerprint(&turned.public),
@@ -99,12 +99,12 @@ async fn keep(config: &Config, broker: &Broker, ring: Keyring, version: i64, tur
         before_until_us: turned.until,
         how: if how == How::Emergency { "emergency" } else { "planned" }.into(),
     };
-    broker.reseal(&local::actor(), version, sealed, event).await?;
-    Ok(ring)
+    let events = turns.iter().map(event).collect();
+    Ok(broker.reseal(&local::actor(), version, sealed, events, how == How::Emergency).await?)
 }
 
-async fn sealed(ring: Keyring, passphrase: Passphrase) -> Result<(Keyring, String), Failure> {
-    let seal = move || ring.seal(&passphrase, &mut rand::rng()).map(|sealed| (ring, sealed));
+async fn sealed(ring: Keyring, passphrase: Passphrase) -> Result<String, Failure> {
+    let seal = move || ring.seal(&passphrase, &mut rand::rng());
     let sealed = tokio::task::spawn_blocking(seal).await.context("the keys could not be sealed")?;
     sealed.map_err(|error| Failure::from_text("keys", &error.to_string()))
 }
@@ -112,8 +112,8 @@ async fn sealed(ring: Keyring, passphrase: Passphrase) -> Result<(Keyring, Strin
 /// `ca passphrase`.
 async fn reseal(config: &Config, broker: &Broker, ring: Keyring, version: i64, new: &Path) -> Outcome {
     let passphrase = Passphrase::from_file(new).map_err(|error| Failure::from_text("passphrase", &error.to_string()))?;
-    let (_, sealed) = sealed(ring, passphrase).await?;
-    broker.reseal(&local::actor(), version, sealed, Event::PassphraseChanged {}).await?;
+    let sealed = sealed(ring, passphrase).await?;
+    broker.reseal(&local::actor(), version, sealed, vec![Event::PassphraseChanged {}], false).await?;
     let place = match &config.keys {
         Keys::PassphraseFile(file) => file.display().to_string(),
         Keys::Credential(name) => format!("the credential {name}"),

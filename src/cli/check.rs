@@ -92,6 +92,13 @@ async fn look(config: &Config, found: &mut Findings) -> Result<(), Failure> {
     let known = match store(config, found).await {
         Some(store) => {
             keys(config, &store, found).await;
+            if let Ok(Some(database)) = store.open_to_everybody().await {
+                let said = format!("every role of the server may connect to {database}, and hold the locks that writers wait for");
+                found.warn(
+                    "store",
+                    format!("{said}\nhint: REVOKE CONNECT ON DATABASE {database} FROM PUBLIC, then GRANT it to the bastion's role"),
+                );
+            }
             let (reader, now) = (store.reader(), SystemClock.now());
             let (users, hosts) = (reader.users(now).await.unwrap_or_default(), reader.hosts().await.unwrap_or_default());
             store.close().await;

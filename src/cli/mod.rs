@@ -11,6 +11,7 @@ mod difference;
 mod evidence;
 mod export;
 mod failure;
+mod faults;
 mod hostkeys;
 mod index;
 mod init;
@@ -49,7 +50,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(wrong) => return ExitCode::from(misread(&wrong, arguments.iter().any(|word| word == "--json"))),
     };
     let json = cli.json || matches!(&cli.command, Command::Verb(words) if words.iter().any(|word| word == "--json"));
-    let outcome = run(cli);
+    if !matches!(&cli.command, Command::Serve | Command::Demo(_)) {
+        faults::log(cli.config.as_deref());
+    }
+    let outcome = run(cli).map_err(faults::identified);
     ExitCode::from(said::print(&outcome, json))
 }
 

@@ -67,14 +67,14 @@ fn account(add: &AddUser, zone: &Zone) -> Result<Account, Failure> {
 
 async fn role(broker: &Broker, words: &RoleWords, zone: &Zone) -> Outcome {
     let (by, user) = (local::actor(), words.name.parse()?);
+    let mut more = Vec::new();
     if let Some(role) = &words.add {
         let from = words.from.as_deref().map(|text| date::read(text, Edge::Begin, zone)).transpose()?;
         let until = words.until.as_deref().map(|text| date::read(text, Edge::End, zone)).transpose()?;
-        broker.add_role(&by, &user, Held { role: role.parse()?, from, until }).await?;
+        more.push(Held { role: role.parse()?, from, until });
     }
-    if let Some(role) = &words.remove {
-        broker.remove_role(&by, &user, &role.parse()?).await?;
-    }
+    let less = words.remove.iter().map(|role| role.parse()).collect::<Result<_, _>>()?;
+    broker.change_roles(&by, &user, more, less).await?;
     show::line(broker, &user).await
 }
 
@@ -93,9 +93,7 @@ async fn key(broker: &Broker, words: &KeyWords) -> Outcome {
 }
 
 async fn more_keys(broker: &Broker, user: &User, keys: Vec<NewKey>) -> Outcome {
-    for key in keys {
-        broker.add_key(&local::actor(), user, key).await?;
-    }
+    broker.add_keys(&local::actor(), user, keys).await?;
     show::keys(broker, user).await
 }
 

@@ -10,6 +10,7 @@ use super::failure::{Failure, REFUSED};
 use super::said::{Outcome, Said, columns};
 use super::{open, place};
 use crate::access::time::{Clock, Span, SystemClock, Timestamp};
+use crate::broker::BARRED;
 use crate::config::{Config, StoreUrl};
 use crate::store::{Spool, Summary};
 
@@ -68,7 +69,7 @@ pub(super) fn run(named: Option<&Path>) -> Outcome {
     let answers = if asked.is_ok() { "answers" } else { "DOES NOT ANSWER" };
     found.tell("store", format!("{}, {answers}", config.store), json!({ "kind": kind, "answers": asked.is_ok(), "shape": shape }));
     match asked {
-        Ok((summary, keys)) => log(&summary, keys, SystemClock.now(), &mut found),
+        Ok((summary, keys)) => log(&config, &summary, keys, SystemClock.now(), &mut found),
         Err(failure) => found.problems.push(failure.text().trim_start_matches("error: ").to_owned()),
     }
     waiting(&config, &mut found);
@@ -86,7 +87,7 @@ fn serving(config: &Config, found: &mut Found) {
     }
 }
 
-fn log(summary: &Summary, keys: bool, now: Timestamp, found: &mut Found) {
+fn log(config: &Config, summary: &Summary, keys: bool, now: Timestamp, found: &mut Found) {
     let Summary { live, pending, head, checkpoint, policy, .. } = summary;
     match policy {
         Some((digest, since)) => found.tell("policy", format!("{digest} since {since}"), json!({ "digest": digest, "since": since })),
@@ -109,6 +110,13 @@ fn log(summary: &Summary, keys: bool, now: Timestamp, found: &mut Found) {
         found.tell("checkpoint", format!("over {size} events, signed {at}"), json!({ "events": size, "signed_at": at }));
     }
     found.tell("keys", if keys { "sealed in the store" } else { "NONE" }, json!({ "sealed": keys }));
+    if let Ok(why) = std::fs::read_to_string(config.state.join(BARRED)) {
+        let why = why.trim_end();
+        found.problems.push(format!(
+            "the keys were stolen and replaced, and this node cannot open the new ones ({why}): nobody comes in here\nhint: put the passphrase \
+             of now where the config looks; it is tried again every few seconds"
+        ));
+    }
     if !keys {
         found.problems.push("the store holds no keys\nhint: `jit-bastion init` makes them".to_owned());
     }

@@ -94,6 +94,10 @@ limits! {
     connections, "connections": usize, Count, count, 1000, 1..=100_000, "Open connections to the front door.";
     connections_per_address, "connections-per-address": usize, Count, count, 100, 1..=100_000, "Open connections from one address.";
     sessions_per_user, "sessions-per-user": usize, Count, count, 50, 1..=10_000, "Live sessions of one user.";
+    requests_per_user, "requests-per-user": usize, Count, count, 20, 1..=1000, "Requests of one user that wait for an answer.";
+    grants_per_user, "grants-per-user": usize, Count, count, 50, 1..=10_000, "Grants of one user that have not ended.";
+    waits_per_user, "waits-per-user": usize, Count, count, 10, 1..=1000, "Requests that one user waits for with --wait.";
+    acts_per_minute, "acts-per-minute": usize, Count, count, 1000, 10..=100_000, "Acts of one user in a minute; closing, revoking and killing are not counted.";
     store_grace, "store-grace": Span, Time, Span::seconds, 120, 1..=600, "Time that live sessions go on while the store does not answer.";
 }
 

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::access::names::Actor;
 use crate::access::time::{Clock, SystemClock};
-use crate::broker::{Broker, Parts, Reopen, Serving, Settings, SystemChance};
+use crate::broker::{Broker, Caps, Parts, Reopen, Serving, Settings, SystemChance};
 use crate::ca::certificate::SourceAddress;
 use crate::ca::keyring::Keyring;
 use crate::ca::note::NoteSigner;
@@ -185,6 +185,12 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
         policy: config.policy.clone(),
         state: config.state.clone(),
         store_grace: config.limits.store_grace,
+        caps: Caps {
+            requests: config.limits.requests_per_user,
+            grants: config.limits.grants_per_user,
+            waits: config.limits.waits_per_user,
+            acts: config.limits.acts_per_minute,
+        },
     })
 }
 

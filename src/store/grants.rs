@@ -3,7 +3,7 @@
 use sqlx::FromRow;
 
 use super::sql::{On, sql};
-use super::{Conn, Reader, StoreError, Tx, name, one};
+use super::{Conn, Reader, StoreError, Tx, count, name, one};
 use crate::access::grant::{Finish, Finished, Grant};
 use crate::access::names::{GrantId, HostName, User};
 use crate::access::time::Timestamp;
@@ -68,6 +68,17 @@ impl Reader {
 }
 
 impl Tx {
+    /// How many grants of `user` have not ended.
+    pub async fn open_grants_of(&mut self, user: &User) -> Result<u64, StoreError> {
+        let now = self.now.micros();
+        let (n,): (i64,) = sql("SELECT COUNT(*) FROM grants WHERE user_name = $1 AND state = 'open' AND ends_at > $2")
+            .bind(user.as_str())
+            .bind(now)
+            .fetch_one(self.conn())
+            .await?;
+        count("grants", user.as_str(), n)
+    }
+
     /// One grant, to be ended.
     pub async fn grant(&mut self, id: &GrantId) -> Result<Option<Grant>, StoreError> {
         load(self.conn(), id).await

@@ -21,6 +21,12 @@ impl Reader {
         Ok(row.map(|(version,)| version))
     }
 
+    /// The first version of the key ring after the last theft: whoever has an older one in hand must not go on with it.
+    pub async fn keys_since(&self) -> Result<Option<i64>, StoreError> {
+        let row: Option<(String,)> = sql("SELECT value FROM meta WHERE name = $1").bind(SINCE).fetch_optional(&self.pool).await?;
+        row.map(|(value,)| value.parse().map_err(|e| StoreError::row("meta", SINCE, e))).transpose()
+    }
+
     /// This store's own id: drawn when it was made, the same for ever.
     pub async fn instance(&self) -> Result<String, StoreError> {
         let (value,): (String,) = sql("SELECT value FROM meta WHERE name = $1").bind("instance").fetch_one(&self.pool).await?;
@@ -53,6 +59,17 @@ impl Tx {
             .await?;
         one(done, "the key ring")
     }
+
+    /// No key ring before `version` is worth anything any more.
+    pub async fn forget_keys_before(&mut self, version: i64) -> Result<(), StoreError> {
+        sql("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = $2")
+            .bind(SINCE)
+            .bind(version.to_string())
+            .execute(self.conn())
+            .await
+            .map(drop)
+    }
 }
 
+const SINCE: &str = "keys-since";
 const RING: &str = "ring";

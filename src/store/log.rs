@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::sql::sql;
-use super::{Conn, Reader, StoreError, count, stored};
+use super::{Conn, Reader, StoreError, Tx, count, stored};
 use crate::access::names::Actor;
 use crate::access::time::Timestamp;
 use crate::audit::digest::Digest;
@@ -105,6 +105,19 @@ fn frontier(node: &str, size: i64, edge: &str) -> Result<Frontier, StoreError> {
     let hashes = hashes.collect::<Result<Vec<Digest>, _>>().map_err(|e| StoreError::row("heads", node, e))?;
     let nodes: BTreeMap<NodeId, Digest> = root_nodes(size).into_iter().zip(hashes).collect();
     Ok(Frontier::restore(size, &nodes)?)
+}
+
+impl Tx {
+    /// The entries of one name in the log of `node` that are not older than `from`, the oldest first.
+    pub async fn told(&mut self, node: &str, event: &str, from: Timestamp) -> Result<Vec<Entry>, StoreError> {
+        let rows: Vec<(Vec<u8>,)> = sql("SELECT body FROM events WHERE node = $1 AND name = $2 AND time >= $3 ORDER BY seq")
+            .bind(node)
+            .bind(event)
+            .bind(from.micros())
+            .fetch_all(self.conn())
+            .await?;
+        rows.iter().map(|(body,)| Entry::parse(body).map_err(|e| StoreError::row("events", event, e))).collect()
+    }
 }
 
 impl Reader {

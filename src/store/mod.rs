@@ -65,7 +65,7 @@ pub use log::Head;
 pub use notices::{Notice, SHOWN};
 pub use requests::{Kept, RequestFilter};
 pub use screen_texts::{PIECE, TextPiece};
-pub use sessions::{ClosedSession, LiveRow, NewSession, SessionRow};
+pub use sessions::{ClosedSession, LiveRow, LiveRows, NewSession, SessionRow};
 pub use snapshot::{Snapshot, is_whole, snapshot};
 pub use sought::SessionFilter;
 pub use spool::{Spool, SpoolError, Waiting, line as spool_line, parse as parse_spool};

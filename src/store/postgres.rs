@@ -13,10 +13,10 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{ConnectOptions as _, Connection as _};
 use zeroize::Zeroizing;
 
-use super::StoreError;
 use super::migrations;
-use super::open::{ACQUIRE, AT_THE_DOOR, BUSY, Pools, READERS, WATCHING};
+use super::open::{ACQUIRE, AT_THE_DOOR, BUSY, Place, Pools, READERS, WATCHING};
 use super::sql::{Conn, Pool, sql};
+use super::{Store, StoreError};
 
 /// Reads a URL. What may stand in it the configuration has said already; here the essential is looked at once more, as the library
 /// understood it: a server that is not on this machine must prove who it is.
@@ -145,6 +145,18 @@ pub(super) async fn tell(conn: &mut Conn, node: &str) -> Result<(), StoreError> 
         sql("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(node).found(conn).await?;
     }
     Ok(())
+}
+
+impl Store {
+    /// The database's name, if every role of its PostgreSQL server may connect to it: any of them could hold our locks. Never so on SQLite.
+    pub async fn open_to_everybody(&self) -> Result<Option<String>, StoreError> {
+        let Place::Postgres(_) = &self.0.at else { return Ok(None) };
+        let (name, open): (String, bool) =
+            sql("SELECT CAST(current_database() AS TEXT), has_database_privilege('public', current_database(), 'CONNECT')")
+                .fetch_one(&self.0.pools.read)
+                .await?;
+        Ok(open.then_some(name))
+    }
 }
 
 /// For a connection of its own, outside the pools, named for what it does.

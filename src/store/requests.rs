@@ -6,7 +6,7 @@ use sqlx::FromRow;
 
 use super::sql::sql;
 use super::texts::ERASED;
-use super::{Conn, Reader, StoreError, Tx, name, one};
+use super::{Conn, Reader, StoreError, Tx, count, name, one};
 use crate::access::names::{GrantId, HostName, Login, Note, RequestId, User};
 use crate::access::request::{Approval, Ask, Request, State, When};
 use crate::access::signature::Signature;
@@ -157,6 +157,15 @@ impl Tx {
             Some((id,)) => load(self.conn(), &id).await,
             None => Ok(None),
         }
+    }
+
+    /// How many requests of `user` are pending.
+    pub async fn pending_of(&mut self, user: &User) -> Result<u64, StoreError> {
+        let (n,): (i64,) = sql("SELECT COUNT(*) FROM requests WHERE user_name = $1 AND state = 'pending'")
+            .bind(user.as_str())
+            .fetch_one(self.conn())
+            .await?;
+        count("requests", user.as_str(), n)
     }
 
     /// Has `user` said yes to this grant, or to more time of it?

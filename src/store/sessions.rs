@@ -126,6 +126,15 @@ pub struct LiveRow {
     pub killed: bool,
 }
 
+/// This node's live sessions.
+#[derive(Debug, Default)]
+pub struct LiveRows {
+    /// Those that can be read.
+    pub rows: Vec<LiveRow>,
+    /// Those that make no sense: the id as it is kept, and why.
+    pub unread: Vec<(String, StoreError)>,
+}
+
 #[derive(FromRow)]
 struct Raw {
     id: String,
@@ -187,8 +196,8 @@ impl Reader {
         Ok(rows.into_iter().map(|(folder,)| folder).collect())
     }
 
-    /// How the rights of this node's live sessions stand at `now`.
-    pub async fn live(&self, now: Timestamp) -> Result<Vec<LiveRow>, StoreError> {
+    /// How the rights of this node's live sessions stand at `now`. A row that makes no sense hides none of the others.
+    pub async fn live(&self, now: Timestamp) -> Result<LiveRows, StoreError> {
         let mut conn = self.moment().await?;
         let raws: Vec<RawLive> =
             sql("SELECT s.id, s.grant_id, g.state AS grant_state, g.ends_at, g.channels, s.user_name, s.host, s.login, s.killed_at,
@@ -200,11 +209,19 @@ impl Reader {
             .fetch_all(&mut conn)
             .await?;
         if raws.is_empty() {
-            return Ok(Vec::new());
+            return Ok(LiveRows::default());
         }
         let people = users::inside(&mut conn, &self.node, now).await?;
         let hosts = hosts::visited(&mut conn, &self.node).await?;
-        raws.into_iter().map(|raw| raw.read(&people, &hosts)).collect()
+        let mut live = LiveRows::default();
+        for raw in raws {
+            let id = raw.id.clone();
+            match raw.read(&people, &hosts) {
+                Ok(row) => live.rows.push(row),
+                Err(error) => live.unread.push((id, error)),
+            }
+        }
+        Ok(live)
     }
 }
 

@@ -150,6 +150,7 @@ pub(super) async fn wait(
     beat: Duration,
 ) -> Result<Answer, Error> {
     let id = request.id.clone();
+    let _waits = caller.person.as_ref().map(|person| broker.begin_wait(&person.user, &id)).transpose()?;
     let decided = broker.decided(&id);
     tokio::pin!(decided);
     loop {

@@ -90,6 +90,7 @@ fn settings(dir: &Path) -> Settings {
         known_hosts_pattern: "phi-*".into(),
         zone: crate::access::zone::Zone::parse("America/New_York").unwrap(),
         store_grace: crate::access::time::Span::minutes(2),
+        caps: crate::broker::Caps::default(),
         source_addresses: vec![],
         policy: dir.join("policy.toml"),
         state: dir.to_owned(),

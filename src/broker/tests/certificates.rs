@@ -137,11 +137,11 @@ async fn a_certificate_is_worth_what_its_key_and_its_user_are() {
     assert!(world.shows(&pass).await.is_ok());
     // The key goes, and comes back as another user's.
     let spare = PrivateKey::random(&mut StdRng::seed_from_u64(5), Algorithm::Ed25519).unwrap();
-    world.broker.add_key(&local(), &alice, NewKey { key: spare.public_key().clone(), name: "spare".into() }).await.unwrap();
+    world.broker.add_keys(&local(), &alice, vec![NewKey { key: spare.public_key().clone(), name: "spare".into() }]).await.unwrap();
     world.broker.remove_key(&local(), &alice, &super::super::people::fingerprint(world.key("alice"))).await.unwrap();
     assert!(world.shows(&pass).await.unwrap_err().ends_with("not its user's any more"));
     let again = NewKey { key: world.key("alice").clone(), name: "found".into() };
-    world.broker.add_key(&local(), &"anna".parse().unwrap(), again).await.unwrap();
+    world.broker.add_keys(&local(), &"anna".parse().unwrap(), vec![again]).await.unwrap();
     assert!(world.shows(&pass).await.unwrap_err().ends_with("not its user's any more"));
 }
 

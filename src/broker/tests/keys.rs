@@ -22,11 +22,40 @@ impl World {
             });
             kept.await.unwrap();
         }
-        self.broker.reseal(&local(), version, format!("ring {}", version + 1), Event::PassphraseChanged {}).await.unwrap();
+        self.broker.reseal(&local(), version, format!("ring {}", version + 1), vec![Event::PassphraseChanged {}], false).await.unwrap();
         assert_eq!(reader.keys_version().await.unwrap(), Some(version + 1));
         let reopen: Reopen = Arc::new(move |_| Ok(make()));
         self.broker.look_at_keys(self.broker.opened().unwrap(), &reopen).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn after_a_theft_a_node_that_cannot_open_the_new_keys_lets_nobody_in() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let live = world.enter("postgres").await;
+    let now = world.broker.now();
+    world.take(move || turned(KeyRole::Access, now, false).0, 1).await;
+    let opened = world.broker.opened().unwrap();
+    let (cannot, can): (Reopen, Reopen) =
+        (Arc::new(|_| Err("the passphrase does not open it".into())), Arc::new(move |_| Ok(turned(KeyRole::Access, now, true).0)));
+    let marked = world.dir.path().join(BARRED);
+    // Another passphrase, or a change by plan: what is in force stays good.
+    world.broker.reseal(&local(), 2, "ring 3".into(), vec![Event::PassphraseChanged {}], false).await.unwrap();
+    assert!(world.broker.follow_ring(opened, &cannot).await.is_err());
+    assert!(world.admit("alice", "phi-db", "postgres").await.is_ok() && !marked.exists());
+
+    world.broker.reseal(&local(), 3, "ring 4".into(), vec![Event::PassphraseChanged {}], true).await.unwrap();
+    let before = world.admit("alice", "phi-db", "postgres").await.unwrap();
+    assert!(world.broker.follow_ring(opened, &cannot).await.is_err());
+    assert_eq!(refused(world.admit("alice", "phi-db", "postgres").await).code, "keys");
+    assert_eq!(refused(world.broker.open_session(before, CLIENT.parse().unwrap()).await).code, "keys");
+    assert!(std::fs::read_to_string(&marked).unwrap().contains("does not open it"));
+    assert!(live.cutoff.reason().is_none(), "who is inside goes on");
+
+    world.broker.follow_ring(opened, &can).await.unwrap();
+    assert!(world.admit("alice", "phi-db", "postgres").await.is_ok() && !marked.exists());
+    world.leave(live, Ending::Left).await;
 }
 
 fn turned(role: KeyRole, now: Timestamp, emergency: bool) -> (Keyring, Turned) {
@@ -171,7 +200,8 @@ async fn two_who_change_the_keys_at_the_same_moment_do_not_lose_either() {
     let world = World::new().await;
     let now = world.broker.now();
     world.take(move || turned(KeyRole::Access, now, false).0, 1).await;
-    let late = world.broker.reseal(&local(), 1, "ring of somebody who read version 1".into(), Event::PassphraseChanged {}).await;
+    let late =
+        world.broker.reseal(&local(), 1, "ring of somebody who read version 1".into(), vec![Event::PassphraseChanged {}], false).await;
     assert_eq!(refused(late).code, "overtaken");
     assert_eq!(world.broker.reader().sealed_ring().await.unwrap(), Some(("ring 2".into(), 2)));
 }

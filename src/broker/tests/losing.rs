@@ -154,6 +154,7 @@ async fn what_a_bastion_could_not_write_any_more_is_written_once_by_the_next() {
         assert!(!closed.iter().any(|entry| entry.to_string().contains(id.as_str())), "{id} is told of twice");
     }
     assert!(!world.spool().path().exists());
+    assert_eq!(world.broker.reader().head().await.unwrap().unwrap().size, before, "neither the stop nor the return is told of twice");
     let aside = std::fs::read_dir(world.dir.path()).unwrap().flatten().any(|e| e.file_name().to_string_lossy().contains("damaged"));
     assert!(aside, "what could not be read is kept for somebody to look at");
     assert!(world.verify().await.findings.is_empty());
@@ -183,6 +184,7 @@ async fn the_watcher_notices_by_itself_and_so_does_it_when_it_is_over() {
     let (broker, stop) = (world.broker.clone(), tokio_util::sync::CancellationToken::new());
     let watcher = tokio::spawn(broker.clone().watched(stop.clone()));
     for lost in [true, false, true, false] {
+        world.later(Span::seconds(1));
         world.broker.store.break_it(lost);
         let noticed = async {
             while world.broker.store_lost().is_some() != lost {
@@ -209,11 +211,18 @@ impl Broker {
 async fn a_row_that_makes_no_sense_is_a_fault_with_an_id() {
     let world = World::new().await;
     let grant = world.granted("postgres").await;
+    world.granted("admin").await;
+    let (open, stays) = (world.enter("postgres").await, world.enter("admin").await);
     world.broker.store.corrupt_grant(grant.id.as_str()).await;
     let (alice, host) = (world.who("alice").await, world.host("phi-db").await);
     let fault = faulted(world.broker.admit(&alice, &Proof::plain(world.key("alice").clone()), &host, "postgres").await);
     assert!(fault.id().starts_with("f-") && !fault.is_store_lost(), "{fault}");
+    world.broker.cut_what_fell().await.unwrap();
+    assert_eq!(falls(&open).await, Ending::Revoked, "nobody knows what they may");
+    assert!(stays.cutoff.reason().is_none());
     assert!(world.broker.store_lost().is_none());
+    world.leave(stays, Ending::Left).await;
+    world.leave(open, Ending::Revoked).await;
 }
 
 #[tokio::test]

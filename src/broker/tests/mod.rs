@@ -2,6 +2,7 @@
 
 mod asking;
 mod budget;
+mod capped;
 mod certificates;
 mod door;
 mod hosts;
@@ -239,15 +240,10 @@ async fn process_on(node: &str, dir: &Path, clock: &Arc<MovedClock>, seed: u64, 
 
 /// A process of `node` whose state, recordings and policy are in `dir`.
 async fn process_at(url: &str, node: &str, dir: &Path, clock: &Arc<MovedClock>, seed: u64, serves: bool) -> (Arc<Broker>, NoteKey) {
-    let store = Store::open(url, node).await.unwrap();
-    let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
-    let note = NoteKey::new(node, *keys.note_signer(node).unwrap().public_key()).unwrap();
-    let settings = settings(dir);
-    let serving = serves.then(|| Serving { keys, knife: Knife::start(clock.clone()).unwrap() });
-    let parts = Parts { store, clock: clock.clone(), chance: Arc::new(Seeded(AtomicU64::new(seed))), settings, serving };
-    (Broker::new(parts).unwrap(), note)
+    process_with(url, node, settings(dir), clock, seed, serves).await
 }
 
+/// What the tests' installations are configured with; nobody is held to a cap.
 fn settings(dir: &Path) -> Settings {
     Settings {
         names: vec!["jit-bastion".into()],
@@ -258,7 +254,24 @@ fn settings(dir: &Path) -> Settings {
         policy: dir.join("policy.toml"),
         state: dir.to_owned(),
         store_grace: crate::access::time::Span::minutes(2),
+        caps: Caps { requests: usize::MAX, grants: usize::MAX, waits: usize::MAX, acts: usize::MAX },
     }
+}
+
+async fn process_with(
+    url: &str,
+    node: &str,
+    settings: Settings,
+    clock: &Arc<MovedClock>,
+    seed: u64,
+    serves: bool,
+) -> (Arc<Broker>, NoteKey) {
+    let store = Store::open(url, node).await.unwrap();
+    let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
+    let note = NoteKey::new(node, *keys.note_signer(node).unwrap().public_key()).unwrap();
+    let serving = serves.then(|| Serving { keys, knife: Knife::start(clock.clone()).unwrap() });
+    let parts = Parts { store, clock: clock.clone(), chance: Arc::new(Seeded(AtomicU64::new(seed))), settings, serving };
+    (Broker::new(parts).unwrap(), note)
 }
 
 pub(super) fn local() -> Actor {

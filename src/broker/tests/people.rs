@@ -19,14 +19,14 @@ async fn who_could_approve_is_told_of_new_approvers() {
     let before = told(&world, "bob").await.len();
     let eve = Person::staff(User::parse("eve").unwrap(), ["owner".parse().unwrap()]);
     world.broker.add_user(&local(), eve.clone(), vec![new_key(1)]).await.unwrap();
-    world.broker.add_key(&local(), &eve.user, new_key(2)).await.unwrap();
+    world.broker.add_keys(&local(), &eve.user, vec![new_key(2)]).await.unwrap();
     let news = told(&world, "bob").await;
     assert_eq!(news.len(), before + 2);
     assert!(news.contains(&"local:root added the user eve, who could approve".to_owned()), "{news:?}");
     assert!(told(&world, "eve").await.is_empty(), "nobody is told of themselves");
     assert!(told(&world, "carol").await.is_empty(), "an auditor approves nothing");
     let mallory = User::parse("mallory").unwrap();
-    world.broker.add_key(&local(), &mallory, new_key(3)).await.unwrap();
+    world.broker.add_keys(&local(), &mallory, vec![new_key(3)]).await.unwrap();
     assert_eq!(told(&world, "bob").await.len(), before + 2, "mallory could approve nothing");
     world.broker.set_roles(&local(), &mallory, ["owner".parse().unwrap()].into()).await.unwrap();
     assert!(told(&world, "bob").await.iter().any(|text| text.contains("gave mallory the role owner")));
@@ -48,9 +48,9 @@ fn held(role: &str, from: Option<u64>, until: Option<u64>) -> Held {
 async fn a_role_begins_and_ends_by_the_clock() {
     let world = World::new().await;
     let mallory = User::parse("mallory").unwrap();
-    assert_eq!(refused(world.broker.add_role(&local(), &mallory, held("dba", Some(5), Some(4))).await).code, "backwards");
-    assert_eq!(refused(world.broker.add_role(&local(), &mallory, held("dba", None, Some(0))).await).code, "over");
-    world.broker.add_role(&local(), &mallory, held("dba", Some(10), Some(30))).await.unwrap();
+    assert_eq!(refused(world.broker.change_roles(&local(), &mallory, vec![held("dba", Some(5), Some(4))], vec![]).await).code, "backwards");
+    assert_eq!(refused(world.broker.change_roles(&local(), &mallory, vec![held("dba", None, Some(0))], vec![]).await).code, "over");
+    world.broker.change_roles(&local(), &mallory, vec![held("dba", Some(10), Some(30))], vec![]).await.unwrap();
     assert_eq!(world.events(1).await, ["user-roles-changed"]);
     assert_eq!(refused(world.ask("mallory", "phi-db", Some("postgres")).await).code, "no-such-host", "not yet");
     watched(&world, async {
@@ -68,8 +68,8 @@ async fn a_role_begins_and_ends_by_the_clock() {
     })
     .await;
     assert_eq!(refused(world.admit("mallory", "phi-db", "postgres").await).code, "not-covered");
-    world.broker.remove_role(&local(), &mallory, &"dba".parse().unwrap()).await.unwrap();
-    assert_eq!(refused(world.broker.remove_role(&local(), &mallory, &"dba".parse().unwrap()).await).code, "no-such-role");
+    world.broker.change_roles(&local(), &mallory, vec![], vec!["dba".parse().unwrap()]).await.unwrap();
+    assert_eq!(refused(world.broker.change_roles(&local(), &mallory, vec![], vec!["dba".parse().unwrap()]).await).code, "no-such-role");
     assert!(world.verify().await.findings.is_empty());
 }
 
@@ -77,7 +77,7 @@ async fn a_role_begins_and_ends_by_the_clock() {
 async fn a_yes_counts_only_while_its_role_is_in_force() {
     let world = World::new().await;
     let bob = User::parse("bob").unwrap();
-    world.broker.add_role(&local(), &bob, held("owner", None, Some(10))).await.unwrap();
+    world.broker.change_roles(&local(), &bob, vec![held("owner", None, Some(10))], vec![]).await.unwrap();
     let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
     world.clock.advance(Span::minutes(10));
     assert!(matches!(refused(world.yes("bob", &request).await).code, "not-approver" | "no-such-id"));
@@ -117,9 +117,9 @@ async fn keys_are_called_by_name() {
     let world = World::new().await;
     let alice = User::parse("alice").unwrap();
     let named = |n, name: &str| NewKey { name: name.into(), ..new_key(n) };
-    world.broker.add_key(&local(), &alice, named(1, "token")).await.unwrap();
-    assert_eq!(refused(world.broker.add_key(&local(), &alice, named(2, "token")).await).code, "exists");
-    assert_eq!(refused(world.broker.add_key(&local(), &User::parse("bob").unwrap(), named(1, "x")).await).code, "key-taken");
+    world.broker.add_keys(&local(), &alice, vec![named(1, "token")]).await.unwrap();
+    assert_eq!(refused(world.broker.add_keys(&local(), &alice, vec![named(2, "token")]).await).code, "exists");
+    assert_eq!(refused(world.broker.add_keys(&local(), &User::parse("bob").unwrap(), vec![named(1, "x")]).await).code, "key-taken");
     assert_eq!(refused(world.broker.remove_key(&local(), &alice, "tokn").await).code, "no-such-key");
     let gone = world.broker.remove_key(&local(), &alice, "token").await.unwrap();
     assert_eq!(gone, named(1, "").fingerprint());

@@ -106,3 +106,22 @@ async fn a_killed_look_at_a_host_is_sealed_at_the_next_start() {
     assert_eq!((row.recordings, row.sealed.is_some(), row.ended.map(|(_, why)| why)), (1, true, Some(Ending::Shutdown)));
     assert!(found(&world).is_empty() && world.verify().await.findings.is_empty());
 }
+
+#[tokio::test]
+async fn a_row_that_makes_no_sense_does_not_keep_the_others_from_being_ended() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let bad = killed(&world, false).await;
+    world.granted("admin").await;
+    let good = world.enter("admin").await;
+    let other = good.id.clone();
+    drop(good);
+    world.broker.store.corrupt_grant(grant.id.as_str()).await;
+    next(&world).await.recover(found(&world)).await.unwrap();
+    assert_eq!(world.events(3).await, ["bastion-started", "session-recovered", "session-recovered"]);
+    for id in [&bad, &other] {
+        let row = world.broker.reader().session(id).await.unwrap().unwrap();
+        assert_eq!(row.ended, Some((NOON, Ending::Shutdown)));
+    }
+    assert!(world.verify().await.findings.is_empty());
+}

@@ -150,7 +150,7 @@ async fn names_keys_and_addresses_lead_to_one() {
     let world = World::new().await;
     let stolen = NewKey { key: world.key("bob").clone(), name: String::new() };
     let alice = User::parse("alice").unwrap();
-    assert_eq!(refused(world.broker.add_key(&local(), &alice, stolen).await).code, "key-taken");
+    assert_eq!(refused(world.broker.add_keys(&local(), &alice, vec![stolen]).await).code, "key-taken");
     let mut twin = host("twin", 99, &["root"]);
     twin.aliases = vec!["phi-db".parse().unwrap()];
     assert_eq!(refused(world.broker.add_host(&local(), twin).await).code, "exists");
@@ -211,7 +211,7 @@ async fn what_does_not_touch_a_right_does_not_cut() {
     let alice = User::parse("alice").unwrap();
     let second = PrivateKey::random(&mut StdRng::seed_from_u64(5), Algorithm::Ed25519).unwrap();
     let new = NewKey { key: second.public_key().clone(), name: "desk".into() };
-    let fingerprint = world.broker.add_key(&local(), &alice, new).await.unwrap();
+    let fingerprint = world.broker.add_keys(&local(), &alice, vec![new]).await.unwrap().remove(0);
     world.broker.remove_key(&local(), &alice, &fingerprint).await.unwrap();
     world.broker.set_roles(&local(), &alice, ["dba".parse().unwrap(), "none".parse().unwrap()].into()).await.unwrap();
     world.broker.disable_user(&local(), &User::parse("bob").unwrap(), None).await.unwrap();

@@ -102,13 +102,13 @@ pub(in crate::cli) struct RoleWords {
     #[arg(long, value_name = "ROLE", required_unless_present = "remove")]
     pub add: Option<String>,
     /// In force from then on: 2026-12-31, or a time as 2026-12-31T17:00:00Z
-    #[arg(long, value_name = "T", requires = "add", conflicts_with = "remove")]
+    #[arg(long, value_name = "T", requires = "add")]
     pub from: Option<String>,
     /// In force until then: 2026-12-31 (the whole day), or a time
-    #[arg(long, value_name = "T", requires = "add", conflicts_with = "remove")]
+    #[arg(long, value_name = "T", requires = "add")]
     pub until: Option<String>,
     /// Take this role away; sessions that it gave fall at once
-    #[arg(long, value_name = "ROLE", conflicts_with = "add")]
+    #[arg(long, value_name = "ROLE")]
     pub remove: Option<String>,
 }
 
