@@ -7,6 +7,7 @@ pub mod date;
 pub mod grant;
 pub mod host;
 pub mod invite;
+pub mod mask;
 pub mod names;
 pub mod opening;
 pub mod person;

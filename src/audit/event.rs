@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::commitment::Commitment;
 use super::digest::Digest;
 use super::words::events;
-pub use super::words::{Begin, Cause, CertificateKind, list};
+pub use super::words::{Begin, Cause, CertificateKind, Showing, list};
 use crate::access::names::{GrantId, HostName, InviteId, Login, RequestId, RuleId, SessionId, User};
 use crate::access::time::Timestamp;
 

@@ -46,6 +46,16 @@ pub enum Cause {
     Host,
 }
 
+/// How a recording or a session was shown to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Showing {
+    /// What was typed, and numbers that name a person, were covered.
+    Masked,
+    /// As it was.
+    Unmasked,
+}
+
 /// Makes `Event` of lines `Name = "stable-name" { field: type }`, so that a name is written once.
 macro_rules! events {
     ([] $( $(#[$doc:meta])* $name:ident = $text:literal { $( $(#[$field_doc:meta])* $field:ident : $type:ty ),* $(,)? } )*) => {

@@ -24,6 +24,7 @@ mod laws;
 mod loss;
 mod notices;
 mod opening;
+mod overseeing;
 mod people;
 mod proof;
 mod recover;
@@ -56,6 +57,7 @@ use crate::ca::note::NoteKeyError;
 use crate::session::{Knife, Live};
 use crate::store::{Act, CheckpointFile, Spool, Store, StoreError, Tx, Urgency};
 
+pub use crate::audit::event::Showing;
 pub use crate::store::{AuditRow, ChannelRow, GrantFilter, KeyRow, Notice, RequestFilter, SessionFilter, SessionRow, UserRow};
 pub use admit::Admission;
 pub use admit::audit::{AuditAdmission, Standing};

@@ -18,7 +18,7 @@ use crate::access::policy::{Act, Keep, Policy, Statements};
 use crate::access::refusal::Refusal;
 use crate::access::time::{Span, Timestamp};
 use crate::audit::digest::Digest;
-use crate::audit::event::Event;
+use crate::audit::event::{Event, Showing};
 use crate::recording::{Right, SealedSession, SessionMeta};
 use crate::session::{Cutoff, Ending, Lateness, LiveSession, Presence};
 use crate::store::{ChannelRow, ClosedSession, NewSession, Outcome, Tx, Urgency};
@@ -172,7 +172,7 @@ impl Broker {
     }
 
     /// Somebody opens a recording: may they, and the event that says so. `purpose` is what they say it is for.
-    pub async fn open_recording(&self, by: &Actor, channel: &ChannelId, purpose: Option<Note>) -> Result<Recorded, Error> {
+    pub async fn open_recording(&self, by: &Actor, channel: &ChannelId, purpose: Note, shown: Showing) -> Result<Recorded, Error> {
         let (who, channel, policy, salt) = (by.clone(), channel.clone(), self.in_force(), self.salt());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
@@ -186,20 +186,29 @@ impl Broker {
                         let refusal = if finds { Refusal::may_not(Act::Replay.sentence(), Some(&session.host)) } else { unknown() };
                         return Err(refusal.into());
                     }
+                    if shown == Showing::Unmasked {
+                        may_unmask(&policy, &person, &host)?;
+                    }
                 }
                 if !session.numbers.contains(&channel.number) {
                     return Err(unknown().into());
                 }
-                let purpose = match &purpose {
-                    Some(purpose) => Some(tx.keep_text(purpose.as_str(), &salt).await?),
-                    None => None,
-                };
-                let event = Event::RecordingOpened { session: channel.session, channel: channel.number.into(), purpose };
+                let purpose = Some(tx.keep_text(purpose.as_str(), &salt).await?);
+                let event =
+                    Event::RecordingOpened { session: channel.session, channel: channel.number.into(), purpose, shown: Some(shown) };
                 Ok(Outcome::Changed(session, event))
             })
         })
         .await
     }
+}
+
+/// May they see what is masked?
+pub(super) fn may_unmask(policy: &Policy, person: &Person, host: &Host) -> Result<(), Refusal> {
+    if policy.may(person, Act::Unmask, host) {
+        return Ok(());
+    }
+    Err(Refusal::may_not(Act::Unmask.sentence(), Some(&host.name)).hint("without --unmask it plays with that covered"))
 }
 
 /// What is known of a session's recordings.

@@ -8,17 +8,22 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
+use std::sync::Arc;
 use std::time::Duration;
 
 use avt::Terminal;
-use avt::observer::DirtyRows;
 
 use super::RecordError;
 use super::cast::{CastEvent, CastReader, Place};
+use super::covering::Eyes;
 use super::markers::{Index, index};
 use super::moments::Moments;
 use super::player::Pace;
-use super::screen::{LastRow, View, apply, virtual_terminal};
+use super::screen::{LastRow, View, virtual_terminal};
+use super::steering::{HELP, SPEEDS, clock};
+use crate::access::mask::Mask;
+
+pub use super::steering::{ENTER, Key, LEAVE};
 
 /// What happens within this time is drawn once.
 const FRAME: Duration = Duration::from_millis(33);
@@ -30,42 +35,8 @@ const SEEK: usize = 2 << 20;
 const EVENT: usize = 16;
 /// Time that passes at once, at most: who could not be written to for a minute misses nothing.
 const LEAP: Duration = Duration::from_millis(500);
-/// The speeds that the keys choose from.
-const SPEEDS: [f64; 12] = [0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 100.0];
-
-/// What a viewer does.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Key {
-    /// Stop, or go on.
-    Pause,
-    /// To the next change of the picture, and stop there.
-    Step,
-    /// The next higher speed.
-    Faster,
-    /// The next lower speed.
-    Slower,
-    /// As fast as it was.
-    Normal,
-    /// So many seconds on; negative: back.
-    Skip(f64),
-    /// To so many tenths of the whole.
-    Tenth(u8),
-    /// To the end.
-    End,
-    /// To the next marker.
-    Next,
-    /// To the marker before.
-    Previous,
-    /// Show another part of a picture that is larger than the viewer's terminal: rows down, columns right.
-    Pan(isize, isize),
-    /// Show the part where the cursor is.
-    Follow,
-    /// Show, or hide, what the keys are.
-    Help,
-}
-
-/// What the status line says of the keys.
-const HELP: &str = "space pause  . step  + - speed  = normal  arrows 5 s, 1 min  0-9 tenths  [ ] markers  hjkl c pan  q quit";
+/// Of what was typed, so much is shown, in bytes.
+const TYPED: usize = 24;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
@@ -90,7 +61,7 @@ pub struct Deck<R = BufReader<File>> {
     index: Index,
     moments: Moments,
     terminal: Terminal,
-    dirty: DirtyRows,
+    eyes: Eyes,
     view: View,
     /// Seconds since the recording's beginning.
     at: f64,
@@ -104,6 +75,9 @@ pub struct Deck<R = BufReader<File>> {
     stood: bool,
     help: bool,
     saying: String,
+    /// What was typed lately, where it was kept.
+    typed: String,
+    shows_input: bool,
 }
 
 impl<R: BufRead + Seek> Deck<R> {
@@ -119,7 +93,7 @@ impl<R: BufRead + Seek> Deck<R> {
             index,
             moments,
             terminal,
-            dirty: DirtyRows::new(),
+            eyes: Eyes::default(),
             view: View::new(cols, rows, LastRow::Status),
             at: 0.0,
             last: 0.0,
@@ -130,12 +104,21 @@ impl<R: BufRead + Seek> Deck<R> {
             stood: false,
             help: false,
             saying: String::new(),
+            typed: String::new(),
+            shows_input: false,
         };
         deck.pull()?;
         if from > 0.0 {
             deck.state = State::Seeking(from.min(deck.index.total), After::Play);
         }
         Ok(deck)
+    }
+
+    /// Covers what this masks; none shows it, and what was typed too.
+    pub fn masked(mut self, mask: Option<Arc<Mask>>) -> Self {
+        self.shows_input = mask.is_none();
+        self.view.masked(mask);
+        self
     }
 
     /// When there is something to do again, if no key is pressed; never while it stands still.
@@ -211,7 +194,7 @@ impl<R: BufRead + Seek> Deck<R> {
         self.stood = self.state != State::Playing;
         let mut out = Vec::new();
         if !matches!(self.state, State::Seeking(..)) {
-            out = self.view.draw(&self.terminal, &rows);
+            out = self.view.draw(&self.terminal, &rows, self.eyes.above(&self.terminal));
         }
         let status = self.status();
         out.extend(self.view.status(&self.terminal, &status));
@@ -258,13 +241,25 @@ impl<R: BufRead + Seek> Deck<R> {
 
     fn see(&mut self, event: &CastEvent, rows: &mut BTreeSet<usize>) -> usize {
         let (code, text) = event.parts();
-        if code == 'm' {
-            self.saying = format!("bastion: {text}");
+        match code {
+            'm' => self.saying = format!("bastion: {text}"),
+            'i' => self.types(text),
+            _ => {}
         }
         self.last = event.time();
-        rows.extend(apply(&mut self.terminal, event, &mut self.dirty));
+        rows.extend(self.eyes.see(&mut self.terminal, event));
         self.moments.fed(text.len() + EVENT);
         text.len() + EVENT
+    }
+
+    /// Remembers the end of what was typed, or that something was.
+    fn types(&mut self, text: &str) {
+        if !self.shows_input {
+            return self.typed.replace_range(.., "(masked)");
+        }
+        self.typed.extend(text.chars().flat_map(char::escape_default));
+        let from = self.typed.ceil_char_boundary(self.typed.len().saturating_sub(TYPED));
+        self.typed.drain(..from);
     }
 
     fn toggle(&mut self) -> Result<(), RecordError> {
@@ -330,6 +325,7 @@ impl<R: BufRead + Seek> Deck<R> {
             State::Paused | State::Seeking(_, After::Pause) => After::Pause,
         };
         self.saying.clear();
+        self.typed.clear();
         let nearest = self.moments.nearest(to);
         if to < self.last || nearest.at > self.last {
             self.reader.go(nearest.place)?;
@@ -338,7 +334,7 @@ impl<R: BufRead + Seek> Deck<R> {
                 Some(screen) => screen.put(),
                 None => virtual_terminal(self.reader.header()),
             };
-            self.dirty = DirtyRows::new();
+            self.eyes = Eyes::default();
             self.pull()?;
         }
         self.state = State::Seeking(to, after);
@@ -371,7 +367,10 @@ impl<R: BufRead + Seek> Deck<R> {
         };
         let mut out = format!(" {state} {} x{}", self.clock(), self.speed);
         if !self.saying.is_empty() {
-            let _ = write!(out, " | {}", self.saying);
+            let _ = write!(out, " | {}", self.view.covered_text(&self.saying));
+        }
+        if !self.typed.is_empty() {
+            let _ = write!(out, " | typed: {}", self.typed);
         }
         if let Some(part) = self.view.cropped() {
             let _ = write!(out, " | {part}");
@@ -380,18 +379,6 @@ impl<R: BufRead + Seek> Deck<R> {
         out
     }
 }
-
-/// `1:02:03`, `0:12`.
-pub(super) fn clock(seconds: f64) -> String {
-    let whole = Duration::try_from_secs_f64(seconds).unwrap_or_default().as_secs();
-    let (hours, minutes, seconds) = (whole / 3600, whole / 60 % 60, whole % 60);
-    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
-}
-
-/// What takes the viewer's own screen away and brings it back: the alternate screen, and the cursor as it was.
-pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[0m\x1b[2J";
-/// See [`ENTER`].
-pub const LEAVE: &[u8] = b"\x1b[0m\x1b[?1049l";
 
 #[cfg(test)]
 mod tests;

@@ -4,14 +4,16 @@
 //! [`super::deck`]; this yields frames one after the other.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use avt::Terminal;
-use avt::observer::DirtyRows;
 
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader};
-use super::screen::{LastRow, View, apply, virtual_terminal};
+use super::covering::Eyes;
+use super::screen::{LastRow, View, virtual_terminal};
+use crate::access::mask::Mask;
 
 /// What happens within this time is drawn once.
 const FRAME: Duration = Duration::from_millis(33);
@@ -49,7 +51,7 @@ pub struct Player<I> {
     events: I,
     ahead: Option<CastEvent>,
     terminal: Terminal,
-    dirty: DirtyRows,
+    eyes: Eyes,
     view: View,
     pace: Pace,
     last: f64,
@@ -60,8 +62,14 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
     /// Plays `events` of a file with this header on a screen of `cols` by `rows` (0 is taken as 80 by 24).
     pub fn new(header: &CastHeader, events: I, cols: u32, rows: u32, pace: Pace) -> Self {
         let pace = Pace { speed: if pace.speed.is_finite() { pace.speed.clamp(0.01, 1000.0) } else { 1.0 }, ..pace };
-        let (terminal, dirty) = (virtual_terminal(header), DirtyRows::new());
-        Self { events, ahead: None, terminal, dirty, view: View::new(cols, rows, LastRow::Picture), pace, last: 0.0, over: false }
+        let (terminal, eyes) = (virtual_terminal(header), Eyes::default());
+        Self { events, ahead: None, terminal, eyes, view: View::new(cols, rows, LastRow::Picture), pace, last: 0.0, over: false }
+    }
+
+    /// Covers what this masks.
+    pub fn masked(mut self, mask: Option<Arc<Mask>>) -> Self {
+        self.view.masked(mask);
+        self
     }
 
     fn frame(&mut self) -> Result<Option<PlayFrame>, RecordError> {
@@ -85,14 +93,14 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
         let pause = began - std::mem::replace(&mut self.last, began);
         let pause = self.pace.idle_limit.map_or(pause, |limit| pause.min(limit.as_secs_f64()));
         let delay = Duration::try_from_secs_f64(pause / self.pace.speed).unwrap_or_default();
-        Ok(Some(PlayFrame { delay, bytes: self.view.draw(&self.terminal, &rows) }))
+        Ok(Some(PlayFrame { delay, bytes: self.view.draw(&self.terminal, &rows, self.eyes.above(&self.terminal)) }))
     }
 
     fn feed(&mut self, event: &CastEvent) -> Vec<usize> {
         if let ('m', text) = event.parts() {
             self.view.note(text);
         }
-        apply(&mut self.terminal, event, &mut self.dirty)
+        self.eyes.see(&mut self.terminal, event)
     }
 }
 

@@ -3,12 +3,17 @@
 //! Only cursor positions, colours, clearing and printable characters leave this file. No title, no clipboard, no query, no bell, nothing
 //! that could drive the viewer's terminal.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
 
 use avt::{Cell, Color, Pen, Terminal};
 
 use super::cast::{CastEvent, CastHeader};
+use super::covering::{self, Covered};
+use crate::access::mask::{COVER, Mask};
 
 /// A virtual terminal of ours is no larger: some 12 MB for each who watches.
 const MAX_COLS: u32 = 1000;
@@ -84,6 +89,9 @@ pub(super) struct View {
     note: Option<String>,
     noted: bool,
     bar: String,
+    mask: Option<Arc<Mask>>,
+    /// Rows that have covered columns on the viewer's terminal.
+    covered: BTreeSet<usize>,
 }
 
 impl View {
@@ -102,7 +110,19 @@ impl View {
             note: None,
             noted: false,
             bar: String::new(),
+            mask: None,
+            covered: BTreeSet::new(),
         }
+    }
+
+    /// Covers what is masked from now on.
+    pub(super) fn masked(&mut self, mask: Option<Arc<Mask>>) {
+        self.mask = mask;
+    }
+
+    /// A text that goes into the status line or over the picture.
+    pub(super) fn covered_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.mask.as_ref().map_or(Cow::Borrowed(text), |mask| mask.text(text))
     }
 
     /// The viewer's terminal has a new size.
@@ -120,7 +140,7 @@ impl View {
 
     /// Words of the bastion's own, over the last row of the picture until it is drawn again.
     pub(super) fn note(&mut self, text: &str) {
-        self.note = Some(text.chars().take(self.cols).map(safe).collect());
+        self.note = Some(self.covered_text(text).chars().take(self.cols).map(safe).collect());
     }
 
     /// Rows of the viewer's terminal that the picture has.
@@ -158,8 +178,8 @@ impl View {
         }
     }
 
-    /// Draws the rows that changed, or all where the view itself did.
-    pub(super) fn draw(&mut self, terminal: &Terminal, changed: &BTreeSet<usize>) -> Vec<u8> {
+    /// Draws the rows that changed, or all where the view itself did. `above` is the text that goes on in the first row.
+    pub(super) fn draw(&mut self, terminal: &Terminal, changed: &BTreeSet<usize>, above: &str) -> Vec<u8> {
         let (top, left) = self.corner(terminal);
         let moved = (top, left) != (self.top, self.left) || terminal.size() != self.size;
         let anew = self.fresh || moved || self.noted;
@@ -168,9 +188,12 @@ impl View {
             out.push_str("\x1b[0m\x1b[2J");
         }
         (self.top, self.left, self.size, self.fresh, self.noted) = (top, left, terminal.size(), false, false);
+        let cover = self.cover(terminal, changed, anew, above);
+        let none = BTreeSet::new();
         for (n, line) in terminal.screen().visible_lines().enumerate().skip(top).take(self.picture()) {
-            if anew || changed.contains(&n) {
-                draw_row(&mut out, n - top + 1, line.cells(), left, self.cols);
+            if anew || changed.contains(&n) || cover.rows.contains(&n) {
+                let columns = left..left + self.cols;
+                draw_row(&mut out, n - top + 1, line.cells(), columns, cover.columns.get(&n).unwrap_or(&none));
             }
         }
         if anew {
@@ -183,6 +206,16 @@ impl View {
         }
         self.put_cursor(&mut out, terminal);
         out.into_bytes()
+    }
+
+    /// What is covered now of the rows that change, of those that were covered, and where something is being typed.
+    fn cover(&mut self, terminal: &Terminal, changed: &BTreeSet<usize>, anew: bool, above: &str) -> Covered {
+        let Some(mask) = &self.mask else { return Covered::default() };
+        let mut wanted = if anew { (0..terminal.size().1).collect() } else { changed | &self.covered };
+        wanted.insert(terminal.cursor().row);
+        let cover = covering::cover(mask, terminal, above, &wanted);
+        self.covered = cover.columns.keys().copied().collect();
+        cover
     }
 
     /// Shows `text` as the status line, if it is another than before. The picture is not touched.
@@ -241,7 +274,8 @@ fn narrow(c: char) -> char {
 }
 
 /// One row, from its first shown column; the rest of the viewer's row is cleared.
-fn draw_row(out: &mut String, row: usize, cells: &[Cell], left: usize, cols: usize) {
+fn draw_row(out: &mut String, row: usize, cells: &[Cell], columns: Range<usize>, covered: &BTreeSet<usize>) {
+    let (left, cols) = (columns.start, columns.len());
     let _ = write!(out, "\x1b[{row};1H\x1b[0m");
     let blank = |c: &Cell| c.char() == ' ' && c.pen().is_default();
     let end = cells.iter().rposition(|c| !blank(c)).map_or(0, |last| last + 1);
@@ -251,7 +285,7 @@ fn draw_row(out: &mut String, row: usize, cells: &[Cell], left: usize, cols: usi
         out.push(' ');
         used = 1;
     }
-    for cell in cells.iter().take(end).skip(left) {
+    for (column, cell) in cells.iter().enumerate().take(end).skip(left) {
         let width = usize::from(cell.width());
         if width == 0 {
             continue;
@@ -264,7 +298,10 @@ fn draw_row(out: &mut String, row: usize, cells: &[Cell], left: usize, cols: usi
             sgr(out, cell.pen());
             pen = Some(cell.pen());
         }
-        out.push(safe(cell.char()));
+        match covered.contains(&column) {
+            true => out.extend(std::iter::repeat_n(COVER, width)),
+            false => out.push(safe(cell.char())),
+        }
     }
     out.push_str("\x1b[0m");
     // In the last column the cursor has not moved on, and clearing would take the last character.

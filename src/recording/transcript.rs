@@ -2,7 +2,9 @@
 //!
 //! Soft-wrapped rows are joined. What happens on the alternate screen (editors, pagers) is not in it yet.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use avt::parser::Function;
@@ -11,6 +13,7 @@ use avt::{Line, Observation, Observer, Operation, Terminal};
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader};
 use super::screen::{apply, safe, virtual_terminal};
+use crate::access::mask::{Mask, OVERLAP};
 
 /// A line that is longer goes on as another: a host may never end one.
 pub const MAX_LINE: usize = 64 * 1024;
@@ -24,6 +27,8 @@ pub struct TextLine {
     pub at: Duration,
     /// Printable characters only; at most [`MAX_LINE`] bytes and a character.
     pub text: String,
+    /// Something in it is covered.
+    pub masked: bool,
 }
 
 /// Yields a recording's lines, in bounded memory.
@@ -42,6 +47,14 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Transcript<I> {
     pub fn new(header: &CastHeader, events: I) -> Self {
         let (terminal, observer) = (virtual_terminal(header), Some(Rows::default()));
         Self { events, seeing: None, terminal, observer, ready: VecDeque::new(), last: 0.0 }
+    }
+
+    /// Covers what this masks.
+    pub fn masked(mut self, mask: Option<Arc<Mask>>) -> Self {
+        if let Some(rows) = &mut self.observer {
+            rows.mask = mask;
+        }
+        self
     }
 
     /// Lets the terminal see a little more. False at the end.
@@ -82,7 +95,7 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Iterator for Transcript
                 Err(error) => return Some(Err(error)),
             }
             let at = Duration::try_from_secs_f64(self.last).unwrap_or_default();
-            self.ready.extend(observer.ready.drain(..).map(|text| TextLine { at, text }));
+            self.ready.extend(observer.ready.drain(..).map(|(text, masked)| TextLine { at, text, masked }));
             self.observer = Some(observer).filter(|o| !o.finished);
         }
     }
@@ -92,8 +105,9 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Iterator for Transcript
 #[derive(Default)]
 struct Rows {
     pending: String,
-    ready: Vec<String>,
+    ready: Vec<(String, bool)>,
     finished: bool,
+    mask: Option<Arc<Mask>>,
 }
 
 impl Rows {
@@ -111,7 +125,7 @@ impl Rows {
             self.push(line);
         }
         // The rest of the screen is empty, which is not to say that the host wrote empty lines.
-        while self.ready.len() > start && self.ready.last().is_some_and(String::is_empty) {
+        while self.ready.len() > start && self.ready.last().is_some_and(|(text, _)| text.is_empty()) {
             self.ready.pop();
         }
     }
@@ -120,7 +134,7 @@ impl Rows {
         for c in line.chars().map(safe) {
             self.pending.push(c);
             if self.pending.len() >= MAX_LINE {
-                self.ready.push(std::mem::take(&mut self.pending));
+                self.cut();
             }
         }
         if !line.is_wrapped() {
@@ -129,8 +143,27 @@ impl Rows {
     }
 
     fn end_line(&mut self) {
-        self.ready.push(self.pending.trim_end().to_owned());
-        self.pending.clear();
+        let line = std::mem::take(&mut self.pending);
+        self.tell(line.trim_end());
+    }
+
+    /// What is pending is too long: tells it, up to where no match is cut in two.
+    fn cut(&mut self) {
+        let mut line = std::mem::take(&mut self.pending);
+        if let Some(mask) = &self.mask {
+            let mut at = line.floor_char_boundary(line.len() - OVERLAP);
+            if let Some(across) = mask.matches(&line).into_iter().find(|found| found.start < at && at < found.end) {
+                at = if across.start > 0 { across.start } else { across.end };
+            }
+            self.pending = line.split_off(at);
+        }
+        self.tell(&line);
+    }
+
+    fn tell(&mut self, line: &str) {
+        let shown = self.mask.as_ref().map_or(Cow::Borrowed(line), |mask| mask.text(line));
+        let masked = matches!(shown, Cow::Owned(_));
+        self.ready.push((shown.into_owned(), masked));
     }
 }
 
@@ -199,5 +232,21 @@ mod tests {
             most = most.max(transcript.ready.iter().map(|l| l.text.len()).sum::<usize>());
         }
         assert!(all > 10 << 20 && most < 12 << 20, "{most} of {all} bytes at once");
+    }
+
+    #[test]
+    fn a_number_is_covered_wherever_a_line_is_cut() {
+        let mask = || Some(Arc::new(Mask::built_in()));
+        let long = MAX_LINE - 300;
+        for shift in [0, 1, 50, 88, 89, 95, 99, 100, 101, 150, 299, 300] {
+            let text = format!("{}mrn: 12345678 {}\r\n", " ".repeat(long - shift - 512 + 300), "x".repeat(2000));
+            let lines: Vec<_> = transcript(std::iter::once(text)).masked(mask()).map(Result::unwrap).collect();
+            let all: String = lines.iter().map(|l| l.text.as_str()).collect();
+            assert!(all.contains("mrn: ******** x") && !all.contains("123"), "{shift}");
+            assert_eq!(lines.iter().filter(|l| l.masked).count(), 1);
+        }
+        let lines: Vec<_> =
+            transcript(["123-4", "5-67\x1b[1m89\r\nplain\r\n"].map(str::to_owned).into_iter()).masked(mask()).map(Result::unwrap).collect();
+        assert_eq!(lines.iter().map(|l| (l.text.as_str(), l.masked)).collect::<Vec<_>>(), [("***********", true), ("plain", false)]);
     }
 }

@@ -12,6 +12,7 @@ mod notices;
 pub mod page;
 pub mod parse;
 mod playing;
+mod purpose;
 mod recordings;
 mod replay;
 mod request;
@@ -23,6 +24,7 @@ mod show;
 pub mod sink;
 pub mod table;
 pub mod text;
+mod watch;
 mod whereto;
 pub mod words;
 

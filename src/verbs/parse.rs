@@ -15,7 +15,7 @@ use crate::access::time::Timestamp;
 pub use asking::{ApproveWords, ExtendWords, RequestWords, ShowWords};
 pub use explain::ExplainWords;
 pub use inviting::{ConfirmWords, RefuseWords};
-pub use looking::ReplayWords;
+pub use looking::{ReplayWords, WatchWords};
 
 /// Where the words were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,6 +158,8 @@ pub enum Verb {
     Confirm(ConfirmWords),
     /// The key that an invited user has offered is not theirs
     Refuse(RefuseWords),
+    /// Look over the shoulder of somebody who is inside
+    Watch(WatchWords),
     /// Find recordings
     Recordings(RecordingWords),
     /// Play a recording in this terminal

@@ -55,7 +55,8 @@ async fn watched(mut deck: Deck, sink: &mut dyn Sink) -> Played {
             Ok(_) => return Played::Left(deck.clock()),
             Err(bad) => return Played::Bad(bad),
         }
-        if deck.over() || (!typing && deck.at_end()) {
+        // What stands still goes on only by a key.
+        if deck.over() || (!typing && deck.due().is_none()) {
             return Played::Left(deck.clock());
         }
         match next(&deck, sink, typing).await {
@@ -87,8 +88,7 @@ enum Next {
 
 /// Waits for whatever comes first.
 async fn next(deck: &Deck, sink: &mut dyn Sink, typing: bool) -> Next {
-    // Who can type no key must not wait for one.
-    let due = deck.due().or((!typing).then_some(Duration::ZERO));
+    let due = deck.due();
     if typing {
         return tokio::select! {
             biased;
@@ -111,7 +111,7 @@ async fn sleep(due: Option<Duration>) {
 }
 
 /// Whether the viewer is still there.
-async fn written(sink: &mut dyn Sink, bytes: &[u8]) -> bool {
+pub(super) async fn written(sink: &mut dyn Sink, bytes: &[u8]) -> bool {
     for piece in bytes.chunks(CHUNK) {
         if sink.out(piece).await.is_err() {
             return false;

@@ -3,7 +3,8 @@
 use super::parse::{Parsed, Usage, Verb};
 use super::sink::Sink;
 use super::{
-    Answer, Caller, decide, explain, extend, invites, json, limited, notices, recordings, replay, request, rights, sessions, show, whereto,
+    Answer, Caller, decide, explain, extend, invites, json, limited, notices, recordings, replay, request, rights, sessions, show, watch,
+    whereto,
 };
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error};
@@ -19,8 +20,8 @@ const FAULT: u8 = 70;
 pub async fn run(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dyn Sink) -> u8 {
     let outsider = caller.person.as_ref().is_some_and(|person| person.vendor.is_some());
     let (text, status, to_stderr) = match answer(broker, caller, parsed, sink).await {
-        // A replay has written its answer already.
-        Ok(answer) if matches!(parsed.verb, Verb::Replay(_)) => (String::new(), answer.status, false),
+        // A replay has written its answer already, and so has whoever watched.
+        Ok(answer) if matches!(parsed.verb, Verb::Replay(_) | Verb::Watch(_)) => (String::new(), answer.status, false),
         Ok(answer) if parsed.json && outsider => (json::print(&json::nameless(answer.json)), answer.status, false),
         Ok(answer) if parsed.json => (json::print(&answer.json), answer.status, false),
         Ok(answer) => (answer.human, answer.status, false),
@@ -70,6 +71,7 @@ async fn answer(broker: &Broker, caller: &Caller, parsed: &Parsed, sink: &mut dy
         Verb::Kill { id, note } => sessions::kill(broker, caller, id, note).await,
         Verb::Sessions { live } => sessions::list(broker, caller, *live).await,
         Verb::Recordings(words) => recordings::list(broker, caller, words).await,
+        Verb::Watch(words) => watch::watch(broker, caller, words, parsed.json, sink).await,
         Verb::Replay(words) => replay::play(broker, caller, words, parsed.json, sink).await,
     }
 }

@@ -56,6 +56,7 @@ pub(super) async fn find(broker: &Broker, caller: &Caller, text: &str, filter: &
 
 async fn hits(broker: &Broker, caller: &Caller, needle: &Needle, filter: &SessionFilter) -> Result<Found, Error> {
     let (policy, places) = (broker.policy(), Places::load(broker).await?);
+    let mask = policy.mask();
     let (mut found, mut before, mut looked, mut page) = (Found::default(), None, 0, PAGES.0);
     let mut hidden: BTreeMap<SessionId, ()> = BTreeMap::new();
     let mut of_one: BTreeMap<(SessionId, u32), usize> = BTreeMap::new();
@@ -91,7 +92,12 @@ async fn hits(broker: &Broker, caller: &Caller, needle: &Needle, filter: &Sessio
                     found.more = true;
                     break;
                 }
-                found.hits.push(Hit { session: piece.session.clone(), channel: piece.channel, at: line.at, text: line.text });
+                found.hits.push(Hit {
+                    session: piece.session.clone(),
+                    channel: piece.channel,
+                    at: line.at,
+                    text: mask.text(&line.text).into_owned(),
+                });
             }
         }
         if before.is_none() || found.hits.len() >= MOST_HITS || looked >= MOST_PIECES {

@@ -90,7 +90,7 @@ fn every_file_is_accounted_for() {
     let acts: Vec<serde_json::Value> =
         cast.events.iter().filter(|e| e.1 == "f").map(|e| serde_json::from_str(&e.2).expect("an act")).collect();
     assert!(acts.iter().any(|act| act["act"] == "transfer" && act["read"]["sha256"] == digest.as_str()), "{acts:?}");
-    assert!(bastion.verb("carol", &format!("replay {session} --speed 100")).expect(0).text().contains(&digest));
+    assert!(bastion.verb("carol", &format!("replay {session} --speed 100 --because a test")).expect(0).text().contains(&digest));
     bastion.local(&["verify"]).expect(0);
 }
 

@@ -162,7 +162,7 @@ fn local_and_dynamic_forwards_are_carried_and_recorded() {
     let session = &sessions[0];
     let list = bastion.verb("carol", "recordings").expect(0).text();
     assert!(list.contains(&format!("{session}.1  forward:{port}")), "{list}");
-    assert!(bastion.verb("carol", &format!("replay {session}.1 --speed 100")).expect(0).text().contains("connected"));
+    assert!(bastion.verb("carol", &format!("replay {session}.1 --speed 100 --because a test")).expect(0).text().contains("connected"));
     bastion.local(&["verify"]).expect(0);
 }
 

@@ -224,9 +224,9 @@ fn a_look_at_a_host_is_a_session_with_its_recording() {
     assert!(casts[0].shown().starts_with("jit-bastion-audit 1"));
     // Whoever may find and replay there, does.
     assert_eq!(bastion.json("carol", "recordings --host phi-db")[0]["auditor"], looked_by(&begun));
-    let replayed = bastion.verb("carol", &format!("replay {session}")).expect(0).text();
+    let replayed = bastion.verb("carol", &format!("replay {session} --because a test")).expect(0).text();
     assert!(replayed.contains("@ accounts"), "{replayed}");
-    bastion.verb("alice", &format!("replay {session}")).expect(1);
+    bastion.verb("alice", &format!("replay {session} --because a test")).expect(1);
     let shown = bastion.local(&["host", "show", "phi-db"]).expect(0).text();
     assert!(shown.contains(&format!("audit     {session}")), "{shown}");
     let text = bastion.local(&["host", "audit", "phi-db"]).expect(0).text();

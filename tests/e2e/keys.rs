@@ -107,7 +107,7 @@ fn the_log_goes_on_under_another_checkpoint_key() {
     bastion.local(&["verify", "--key", &first.display().to_string()]).expect(0);
     bastion.local(&["verify"]).expect(0);
     let session = bastion.sessions().pop().expect("a session");
-    bastion.verb("carol", &format!("replay {session} --json")).expect(0);
+    bastion.verb("carol", &format!("replay {session} --json --because a test")).expect(0);
     // All at once: the auditor's key leads nowhere now, and the ring's own history is whole.
     let all = bastion.ca(&["rotate", "all", "--emergency"]);
     assert_eq!(all.as_array().map(Vec::len), Some(6));

@@ -33,8 +33,8 @@ fn proxyjump_asked_approved_recorded_replayed_verified() {
         assert_eq!(casts[0].about(key), value, "{key} in {}", casts[0].header);
     }
 
-    bastion.verb("alice", &format!("replay {session}")).expect(1);
-    let replayed = bastion.verb("carol", &format!("replay {session} --speed 100")).expect(0);
+    bastion.verb("alice", &format!("replay {session} --because a test")).expect(1);
+    let replayed = bastion.verb("carol", &format!("replay {session} --speed 100 --because a test")).expect(0);
     assert!(replayed.text().contains("I am"), "{}", replayed.told());
     assert!(bastion.verb("carol", "recordings --user alice").expect(0).text().contains(&session));
     bastion.local(&["verify"]).expect(0);

@@ -26,7 +26,7 @@ fn a_full_screen_program_is_found_by_what_it_showed() {
 
     let hit = bastion.verb("carol", "recordings --text ward 4711").expect(0).text();
     let replay = hit.lines().find_map(|line| line.split("jit-bastion ").nth(1)).expect("a command").to_owned();
-    assert!(bastion.verb("carol", &replay).expect(0).text().contains("done"), "{replay}");
+    assert!(bastion.verb("carol", &format!("{replay} --because a test")).expect(0).text().contains("done"), "{replay}");
 
     // Erased, and made again from the recordings.
     let session = bastion.sessions().pop().expect("a session");

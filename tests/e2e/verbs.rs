@@ -68,11 +68,11 @@ fn what_needs_a_right_is_refused_without_it() {
     bastion.ssh().jump("phi-db").run("true").expect(0);
     bastion.settled();
     let session = bastion.sessions().remove(0);
-    bastion.verb("alice", &format!("replay {session}")).expect(1);
+    bastion.verb("alice", &format!("replay {session} --because a test")).expect(1);
     let request = find_id(&bastion.json("alice", "requests --mine"), "r-").expect("hers");
     bastion.verb("vera", &format!("show {request}")).expect(1);
     bastion.verb("vera", &format!("revoke {grant} --note no")).expect(1);
-    bastion.verb("carol", &format!("replay {session}")).expect(0);
+    bastion.verb("carol", &format!("replay {session} --because a test")).expect(0);
     // replaying is itself on record
     assert!(bastion.events().iter().any(|e| e.to_string().contains("carol") && e.to_string().contains(&session)));
 }

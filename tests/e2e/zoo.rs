@@ -163,7 +163,7 @@ fn programs_that_draw_and_a_window_that_never_rests() {
 /// What carol sees. Of escape sequences only those that draw.
 #[track_caller]
 fn replay(bastion: &Bastion, session: &str) -> String {
-    let seen = bastion.verb("carol", &format!("replay {session} --speed 100 --idle-limit 1")).expect(0).text();
+    let seen = bastion.verb("carol", &format!("replay {session} --speed 100 --idle-limit 1 --because a test")).expect(0).text();
     assert!(!seen.contains(|c: char| c.is_control() && !"\r\n\u{1b}\u{8}\t".contains(c)), "{session}: a control character on replay");
     for order in seen.split('\u{1b}').skip(1) {
         let mut chars = order.chars();

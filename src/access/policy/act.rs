@@ -13,12 +13,16 @@ use crate::access::names::BadName;
 pub enum Act {
     /// See who is and was inside.
     Sessions,
+    /// Look over the shoulder of whoever is inside.
+    Watch,
     /// Find recordings.
     Recordings,
     /// Play recordings.
     Replay,
     /// Have recordings taken out with what proves them, as a file that is made on the bastion's own command line.
     Export,
+    /// See what is masked on replay: what was typed, and numbers that name a person.
+    Unmask,
     /// End a grant that is not one's own; with it, see grants.
     Revoke,
     /// End a session that is not one's own.
@@ -31,16 +35,28 @@ pub enum Act {
 
 impl Act {
     /// All that are built, in the order in which they are told.
-    pub const ALL: [Self; 8] =
-        [Self::Sessions, Self::Recordings, Self::Replay, Self::Export, Self::Revoke, Self::Kill, Self::Hosts, Self::Users];
+    pub const ALL: [Self; 10] = [
+        Self::Sessions,
+        Self::Watch,
+        Self::Recordings,
+        Self::Replay,
+        Self::Unmask,
+        Self::Export,
+        Self::Revoke,
+        Self::Kill,
+        Self::Hosts,
+        Self::Users,
+    ];
 
     /// The word in the policy.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sessions => "sessions",
+            Self::Watch => "watch",
             Self::Recordings => "recordings",
             Self::Replay => "replay",
             Self::Export => "export",
+            Self::Unmask => "unmask",
             Self::Revoke => "revoke",
             Self::Kill => "kill",
             Self::Hosts => "hosts",
@@ -52,9 +68,11 @@ impl Act {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Sessions => "see the sessions of others",
+            Self::Watch => "watch sessions",
             Self::Recordings => "find recordings",
             Self::Replay => "replay recordings",
             Self::Export => "have recordings exported",
+            Self::Unmask => "see what is masked in recordings",
             Self::Revoke => "revoke grants",
             Self::Kill => "kill sessions",
             Self::Hosts => "see every host",
@@ -75,7 +93,8 @@ impl FromStr for Act {
     fn from_str(text: &str) -> Result<Self, BadName> {
         let act = Self::ALL.into_iter().find(|act| act.as_str() == text);
         act.ok_or_else(|| {
-            BadName::new("word for an act", text, "it is one of sessions, recordings, replay, export, revoke, kill, hosts, users")
+            let known = "it is one of sessions, watch, recordings, replay, unmask, export, revoke, kill, hosts, users";
+            BadName::new("word for an act", text, known)
         })
     }
 }

@@ -22,7 +22,11 @@ mod selector;
 mod terms;
 mod trial;
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
+
+use super::mask::Mask;
 
 pub use act::Act;
 pub use bound::{Approvers, BoundRule, Floor, SelfExtend};
@@ -47,6 +51,7 @@ pub struct Policy {
     denies: Vec<Deny>,
     mays: Vec<May>,
     trials: Vec<trial::Trial>,
+    mask: Arc<Mask>,
 }
 
 /// The file as it was read.
@@ -71,7 +76,15 @@ impl Policy {
 
     /// A policy that allows nothing.
     pub fn empty() -> Self {
-        Self { source: Source::new("(none)", ""), allows: vec![], requires: vec![], denies: vec![], mays: vec![], trials: vec![] }
+        Self {
+            source: Source::new("(none)", ""),
+            allows: vec![],
+            requires: vec![],
+            denies: vec![],
+            mays: vec![],
+            trials: vec![],
+            mask: Arc::new(Mask::built_in()),
+        }
     }
 
     /// SHA-256 of the file's bytes, in hex.
@@ -82,6 +95,11 @@ impl Policy {
     /// The file's text, byte for byte.
     pub fn text(&self) -> &str {
         &self.source.text
+    }
+
+    /// What of a recording only who may `unmask` sees: the built-in patterns and the file's own.
+    pub fn mask(&self) -> Arc<Mask> {
+        Arc::clone(&self.mask)
     }
 
     /// The allows, in file order.

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 
 use super::bound::{Approvers, MOST_HUMANS, SelfExtend};
-use super::raw::{RawAllow, RawApprove, RawDeny, RawExtend, RawMay, RawPolicy, RawRequire, Texts};
+use super::raw::{RawAllow, RawApprove, RawDeny, RawExtend, RawMask, RawMay, RawPolicy, RawRequire, Texts};
 use super::reached::unreached;
 use super::rules::{Allow, Deny, May, Require, Scope};
 use super::selector::{Glob, Kinds, Who};
 use super::trial::Trial;
 use super::{Act, Keep, Policy, PolicyError, Source};
 use crate::access::channels::Kind;
+use crate::access::mask::Mask;
 use crate::access::names::{BadName, RuleId};
 use crate::access::time::Span;
 
@@ -50,7 +52,8 @@ pub(super) fn parse(text: &str, file: &str) -> Result<Policy, PolicyError> {
     let denies = raw.deny.into_iter().map(|raw| reader.deny(raw, &mut ids)).collect::<Result<_, _>>()?;
     let mays = raw.may.into_iter().map(|raw| reader.may(raw.into_inner())).collect::<Result<_, _>>()?;
     let trials = raw.test.into_iter().map(|raw| Trial::read(raw, |span, message| reader.error(span, message))).collect::<Result<_, _>>()?;
-    Ok(Policy { source: reader.source, allows, requires, denies, mays, trials })
+    let mask = Arc::new(reader.mask(raw.mask)?);
+    Ok(Policy { source: reader.source, allows, requires, denies, mays, trials, mask })
 }
 
 struct Reader {
@@ -199,6 +202,20 @@ impl Reader {
             acts: acts.into_iter().collect(),
             hosts: self.list(&raw.hosts, |text| text.parse())?,
         })
+    }
+
+    /// What is masked: each pattern alone first, so that an error has its place.
+    fn mask(&self, raw: Option<Spanned<RawMask>>) -> Result<Mask, PolicyError> {
+        let Some(patterns) = raw.map(|raw| raw.into_inner().patterns) else { return Ok(Mask::built_in()) };
+        for pattern in patterns.get_ref() {
+            if let Err(bad) = Mask::new([pattern.get_ref().as_str()]) {
+                return Err(self
+                    .error(pattern.span(), format!("this pattern cannot be used: {bad}"))
+                    .hint("write a regular expression without look-around and backreferences, such as '\\bPAT-[0-9]{6}\\b'"));
+            }
+        }
+        let all = Mask::new(patterns.get_ref().iter().map(|pattern| pattern.get_ref().as_str()));
+        all.map_err(|bad| self.error(patterns.span(), bad.to_string()))
     }
 
     fn id(&self, raw: &Spanned<String>, ids: &mut BTreeSet<RuleId>) -> Result<RuleId, PolicyError> {

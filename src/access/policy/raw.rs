@@ -25,6 +25,7 @@ pub(super) struct RawPolicy {
     pub may: Vec<Spanned<RawMay>>,
     #[serde(default)]
     pub test: Vec<Spanned<RawTrial>>,
+    pub mask: Option<Spanned<RawMask>>,
 }
 
 impl RawPolicy {
@@ -32,7 +33,8 @@ impl RawPolicy {
     pub fn starts(&self) -> Vec<usize> {
         let rules = self.allow.iter().map(|table| table.span().start).chain(self.require.iter().map(|table| table.span().start));
         let denies = self.deny.iter().map(|table| table.span().start).chain(self.may.iter().map(|table| table.span().start));
-        rules.chain(denies).chain(self.test.iter().map(|table| table.span().start)).collect()
+        let others = self.test.iter().map(|table| table.span().start).chain(self.mask.iter().map(|table| table.span().start));
+        rules.chain(denies).chain(others).collect()
     }
 }
 
@@ -128,6 +130,12 @@ pub(super) struct RawRequire {
     pub require_cert: bool,
     pub egress: Option<Size>,
     pub approve: Option<Spanned<RawApprove>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMask {
+    pub patterns: Texts,
 }
 
 #[derive(Deserialize)]

@@ -103,15 +103,30 @@ macro_rules! visits {
         /// What the channel was opened for: `forward`, `exec`.
         kind: String,
     }
+    /// Somebody looked over the shoulder of who was inside; the entry's actor.
+    SessionWatched = "session-watched" {
+        /// Whose session.
+        session: SessionId,
+        /// Which channel, where one was named.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<u64>,
+        /// What for.
+        purpose: Commitment,
+        /// Whether numbers that name a person were covered.
+        shown: Showing,
+    }
     /// Somebody opened a recording; the entry's actor.
     RecordingOpened = "recording-opened" {
         /// Whose recording.
         session: SessionId,
         /// Which channel of it.
         channel: u64,
-        /// What for.
+        /// What for; the first versions did not ask.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         purpose: Option<Commitment>,
+        /// Whether what was typed, and numbers that name a person, were covered; the first versions did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shown: Option<Showing>,
     }
     /// Somebody sought a text in recordings; the entry's actor.
     RecordingsSearched = "recordings-searched" {

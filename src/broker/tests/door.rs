@@ -115,7 +115,7 @@ async fn recordings_open_for_those_who_may_and_that_is_told() {
     let channel: crate::access::names::ChannelId = format!("{id}.1").parse().unwrap();
     for (who, code) in [("carol", "no-such-id"), ("mallory", "no-such-id"), ("alice", "no-such-id")] {
         let by = Actor::User(User::parse(who).unwrap());
-        assert_eq!(refused(world.broker.open_recording(&by, &channel, None).await).code, code);
+        assert_eq!(refused(world.broker.open_recording(&by, &channel, note("x"), Showing::Masked).await).code, code);
     }
 }
 

@@ -78,6 +78,7 @@ cut       {ssh} dave@{BASTION} grants
           {ssh} dave@{BASTION} revoke ID --note enough for today
 replay    {ssh} carol@{BASTION} recordings
           {ssh} -t carol@{BASTION} replay ID
+watch     {ssh} -t carol@{BASTION} watch SESSION
 verify    {program} verify --config {config}
 
 "

@@ -4,6 +4,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
+use crate::access::mask::Mask;
 
 type Event<'a> = (f64, char, &'a str);
 type Tape = Deck<Cursor<Vec<u8>>>;
@@ -198,8 +199,90 @@ fn going_back_in_a_long_recording_begins_near() {
     assert_eq!((show.deck.at, show.deck.last), (1500.0, 1500.0));
 }
 
+/// A show whose mask is on.
+fn covering(events: &[Event<'_>]) -> Show {
+    let mut show = Show::new(&[], 0.0);
+    show.deck = Deck::new(tape(20, 4, events), 20, 5, Pace::default(), 0.0).unwrap().masked(Some(Arc::new(Mask::built_in())));
+    show
+}
+
+#[test]
+fn a_number_is_covered_as_it_stands_on_the_screen() {
+    for sent in [
+        vec!["ssn 123-45-6789 x"],
+        vec!["ssn 123", "-45-", "6789 x"],
+        vec!["ssn 1\x1b[1m2\x1b[0m3-4\x1b[31m5-6789 x"],
+        vec!["ssn 123-45-0000\x1b[4D6789 x"],
+        vec!["\x1b[1;5H123-45-", "\x1b[3;1Helsewhere", "\x1b[1;12H6789 x\x1b[1;1Hssn"],
+        vec!["\x1b]0;t\x07ssn 123\x1b[6n-45\x1bPq\x1b\\-6789 x"],
+    ] {
+        let events: Vec<Event<'_>> = (0..).zip(&sent).map(|(n, text)| (f64::from(n) / 10.0, 'o', *text)).collect();
+        let mut show = covering(&events);
+        show.pass(0.5).pass(0.5);
+        assert_eq!(show.row(0), "ssn *********** x", "{sent:?}");
+    }
+}
+
+#[test]
+fn a_number_over_two_rows_or_half_gone_is_covered() {
+    // Soft-wrapped; then the first of its rows leaves the screen.
+    let wrapped = "0123456789abcde123-45-6789 x";
+    let mut show = covering(&[(0.0, 'o', wrapped), (0.2, 'o', "\r\n1\r\n2\r\n3")]);
+    show.pass(0.1);
+    assert_eq!(show.picture()[..2], ["0123456789abcde*****", "****** x"]);
+    show.pass(0.5);
+    assert_eq!(show.picture(), ["****** x", "1", "2", "3"]);
+    // A program that places the cursor itself fills its rows.
+    let mut show = covering(&[(0.0, 'o', "\x1b[?1049h\x1b[2;16H123-4\x1b[3;1H5-6789")]);
+    show.pass(0.1);
+    assert_eq!(show.picture(), ["", "               *****", "******", ""]);
+}
+
+#[test]
+fn what_is_typed_shows_only_to_who_may() {
+    let events = [(0.0, 'i', "pass\r"), (0.1, 'm', "ssn 123-45-6789")];
+    let mut show = covering(&events);
+    (show.viewer, show.deck.view) = (sized(100, 5), View::new(100, 5, LastRow::Status));
+    show.deck = show.deck.masked(Some(Arc::new(Mask::built_in())));
+    show.pass(0.3);
+    assert!(show.status().contains("bastion: ssn *********** | typed: (masked)"), "{}", show.status());
+    let mut show = Show::sized((20, 4), (100, 5), &[], 0.0);
+    show.deck = Deck::new(tape(20, 4, &events), 100, 5, Pace::default(), 0.0).unwrap().masked(None);
+    show.pass(0.3);
+    assert!(show.status().contains("bastion: ssn 123-45-6789 | typed: pass\\r"), "{}", show.status());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
+
+    /// However a number comes onto the screen, no frame shows it, and none shows more of one that is being typed than could be anything.
+    #[test]
+    fn no_frame_shows_what_is_masked(
+        n in "[0-9]{3}-[0-9]{2}-[0-9]{4}",
+        before in "[a-z ]{0,17}|[a-z]{20,50}",
+        colours in prop::collection::vec(0..8u8, 11),
+        cuts in prop::collection::vec(any::<bool>(), 11),
+    ) {
+        let mut chunks = vec![before.clone()];
+        for ((c, colour), cut) in n.chars().zip(colours).zip(cuts) {
+            let piece = if colour == 0 { c.to_string() } else { format!("\x1b[3{colour}m{c}") };
+            match cut {
+                true => chunks.push(piece),
+                false => chunks.last_mut().unwrap().push_str(&piece),
+            }
+        }
+        chunks.push(" after\r\n".into());
+        let events: Vec<Event<'_>> = (0..).zip(&chunks).map(|(n, c)| (f64::from(n), 'o', c.as_str())).collect();
+        let mut show = covering(&events);
+        for _ in 0..2 * chunks.len() + 2 {
+            show.pass(0.5);
+            let seen: String = show.picture().concat();
+            let typed = (5..=n.len()).map(|length| &n[..length]).filter(|part| seen.contains(*part)).count();
+            prop_assert_eq!(typed, 0, "{:?} of {}", seen, n);
+        }
+        prop_assert!(show.picture().concat().contains("****"));
+    }
+
 
     /// Wherever one jumps from, the picture is the one that is there.
     #[test]

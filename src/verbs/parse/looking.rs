@@ -1,8 +1,9 @@
-//! The words of `replay`.
+//! The words of `replay` and `watch`.
 
 use std::time::Duration;
 
 use super::Playable;
+use crate::access::names::Note;
 
 /// `replay ..`
 #[derive(Debug, Clone, clap::Args)]
@@ -19,6 +20,26 @@ pub struct ReplayWords {
     /// Begin at this time of the recording: 90, 1:30, 1:02:03 or 1h2m
     #[arg(long, value_name = "TIME", value_parser = offset)]
     pub at: Option<Duration>,
+    /// With what is masked: what was typed, and numbers that name a person
+    #[arg(long)]
+    pub unmask: bool,
+    /// What for; takes every word up to the next option. Left out: asked at the terminal
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<Note>,
+}
+
+/// `watch ..`
+#[derive(Debug, Clone, clap::Args)]
+pub struct WatchWords {
+    /// A session: its first terminal, or one channel of it (s-7k2m9q.2)
+    #[arg(value_name = "SESSION")]
+    pub id: Playable,
+    /// With the numbers that name a person, which are masked else
+    #[arg(long)]
+    pub unmask: bool,
+    /// What for; takes every word up to the next option. Left out: asked at the terminal
+    #[arg(long, value_name = "TEXT")]
+    pub because: Option<Note>,
 }
 
 fn speed(text: &str) -> Result<f64, String> {

@@ -45,6 +45,7 @@ async fn a_connection_by_certificate_sees_its_grant_alone() {
         &format!("deny {other_request} --note no"),
         &format!("withdraw {other_request}"),
         "replay s-7k2m9q",
+        "watch s-7k2m9q --because x",
         "kill s-7k2m9q --note no",
         &format!("revoke {grant} --note no"),
         "close g-7k2m9q",

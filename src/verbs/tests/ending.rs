@@ -47,10 +47,12 @@ async fn to_approve_gives_kill_and_not_replay() {
     let session = world.visit().await;
     let open = world.enter().await;
     assert_eq!(world.say("bob", &format!("kill {} --note strange", open.id)).await.status, 0);
-    assert_eq!(world.say("carol", &format!("replay {session}.1")).await.status, 0, "it is there");
-    for (line, code) in
-        [(format!("replay {session}.1"), "no-such-id"), (format!("replay {session}"), "no-such-id"), ("recordings".into(), "may-not")]
-    {
+    assert_eq!(world.say("carol", &format!("replay {session}.1 --because x")).await.status, 0, "it is there");
+    for (line, code) in [
+        (format!("replay {session}.1 --because x"), "no-such-id"),
+        (format!("replay {session} --because x"), "no-such-id"),
+        ("recordings".into(), "may-not"),
+    ] {
         let said = world.say("bob", &line).await;
         assert_eq!((said.status, said.out.as_str()), (1, ""), "{line}: {said:?}");
         assert_eq!(world.json("bob", &line).await["error"]["code"], code, "{line}");

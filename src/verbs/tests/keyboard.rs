@@ -47,7 +47,7 @@ async fn what_a_key_must_prove_is_said_over_ssh_alone() {
         &format!("withdraw {waits}"),
         &format!("extend {grant} --for 10m --reason x"),
         &format!("cert {grant}"),
-        &format!("replay {session}.1"),
+        &format!("replay {session}.1 --because x"),
     ] {
         let said = world.say("local", line).await;
         let verb = line.split(' ').next().unwrap();

@@ -20,7 +20,7 @@ async fn every_word_answers_with_one_object_or_one_array() {
         ("vera", "known-hosts".to_owned(), false, "lines"),
         ("carol", "sessions".to_owned(), true, "session"),
         ("carol", "recordings".to_owned(), true, "channel"),
-        ("carol", format!("replay {session}.1"), true, "kind"),
+        ("carol", format!("replay {session}.1 --because x"), true, "kind"),
         ("alice", format!("extend {grant} --for 10m --reason x"), false, "grant"),
         ("alice", format!("withdraw {waits}"), false, "request"),
         ("alice", "request phi-app --reason y".to_owned(), false, "request"),

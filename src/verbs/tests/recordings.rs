@@ -1,4 +1,4 @@
-//! Recordings: found, played, and refused where they were changed.
+//! Recordings: found, played, masked, and refused where they were changed.
 
 use super::*;
 
@@ -17,20 +17,21 @@ async fn recordings_are_found_and_played() {
     let table = world.say("carol", "recordings").await.out;
     assert!(ids(&table).starts_with("recording   kind   user   host    login     started                   length  bytes"), "{table}");
 
-    let text = world.say("carol", &format!("replay {session}")).await;
+    let text = world.say("carol", &format!("replay {session} --because x")).await;
     assert_eq!((text.status, text.out.as_str(), text.err.as_str()), (0, "hello from phi-db\n", ""));
-    let events = world.json("carol", &format!("replay {session}.1")).await;
+    let events = world.json("carol", &format!("replay {session}.1 --because x")).await;
     assert_eq!(events.as_array().unwrap().iter().filter(|e| e["masked"] == true).count(), 1, "what was typed is masked: {events}");
     assert!(!events.to_string().contains("secret"), "{events}");
-    assert_eq!(world.say("alice", &format!("replay {session}.1")).await.status, 1);
-    assert_eq!(world.say("carol", &format!("replay {session}.9")).await.status, 1);
+    assert_eq!(world.say("alice", &format!("replay {session}.1 --because x")).await.status, 1);
+    assert_eq!(world.say("carol", &format!("replay {session}.9 --because x")).await.status, 1);
 
     let mut caller = world.caller("carol").await;
     (caller.look.columns, caller.rows) = (Some(80), Some(24));
     let mut sink = Collected::default();
-    let parsed = from_line(&format!("replay {session} --speed 100"), None).unwrap();
+    let parsed = from_line(&format!("replay {session} --speed 100 --because x"), None).unwrap();
     assert_eq!(run(&world.broker, &caller, &parsed, &mut sink).await, 0);
     let drawn = String::from_utf8_lossy(&sink.out).into_owned();
+    assert!(!drawn.contains("what for?"), "they said so: {drawn:?}");
     assert!(drawn.contains("hello from ") && !drawn.contains("]52;"), "{drawn:?}");
 }
 
@@ -45,7 +46,61 @@ async fn a_changed_recording_is_not_played() {
     let last = bytes.len() - 10;
     bytes[last] ^= 1;
     std::fs::write(&file, bytes).unwrap();
-    let said = world.say("carol", &format!("replay {session}")).await;
+    let said = world.say("carol", &format!("replay {session} --because x")).await;
     assert_eq!((said.status, said.out.as_str()), (70, ""));
     assert!(said.err.contains("(fault f-"), "{said:?}");
+}
+
+#[tokio::test]
+async fn whoever_opens_a_recording_says_what_for() {
+    let world = world().await;
+    world.grant().await;
+    let session = world.visit().await;
+    let opened = async || {
+        let rows = world.broker.reader().events(0, u32::MAX).await.unwrap();
+        rows.iter()
+            .map(|row| String::from_utf8_lossy(&row.bytes).into_owned())
+            .filter(|e| e.contains("recording-opened"))
+            .collect::<Vec<_>>()
+    };
+    let said = world.say("carol", &format!("replay {session}")).await;
+    assert_eq!((said.status, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.ends_with(&format!("hint: ssh jit-bastion replay {session}.1 --because WHY\n")), "{said:?}");
+    assert_eq!(world.json("carol", &format!("replay {session}")).await["error"]["code"], "no-purpose");
+    let mut caller = world.caller("carol").await;
+    (caller.look.columns, caller.rows) = (Some(80), Some(24));
+    let parsed = from_line(&format!("replay {session} --speed 100"), None).unwrap();
+    for (typed, status) in [(b"".as_slice(), 1), (b"\x03", 1), (b"\r", 1), (b"case 12\r", 0)] {
+        assert_eq!(opened().await.len(), 0, "nothing is opened before it is told what for");
+        let mut sink = Collected { input: typed.to_vec(), ..Collected::default() };
+        assert_eq!(run(&world.broker, &caller, &parsed, &mut sink).await, status, "{typed:?}");
+        assert!(String::from_utf8_lossy(&sink.out).starts_with("what for? "), "{sink:?}");
+    }
+    let event = opened().await.remove(0);
+    assert!(event.contains("carol") && event.contains(&session) && event.contains(r#""shown":"masked""#), "{event}");
+    assert!(event.contains(r#""purpose":"#) && !event.contains("case 12"), "{event}");
+}
+
+#[tokio::test]
+async fn what_is_masked_is_for_who_may_unmask() {
+    let world = world().await;
+    world.grant().await;
+    let session = world.visit().await;
+    let line = format!("replay {session} --unmask --because x");
+    let said = world.say("carol", &line).await;
+    assert_eq!((said.status, said.out.as_str()), (1, ""), "{said:?}");
+    assert!(said.err.starts_with("no rule lets you see what is masked in recordings on phi-db\nhint: "), "{said:?}");
+    let policy = POLICY.replace("\"replay\"]", "\"replay\", \"unmask\"]") + "\n[mask]\npatterns = ['from (phi)']\n";
+    std::fs::write(world.dir.path().join("policy.toml"), policy).unwrap();
+    world.broker.load_policy(&world.caller("local").await.actor).await.unwrap();
+    assert_eq!(world.say("carol", &format!("replay {session} --because x")).await.out, "hello from ***-db\n");
+    assert_eq!(world.say("carol", &line).await.out, "hello from phi-db\n");
+    let masked = world.json("carol", &format!("replay {session} --because x")).await;
+    assert!(masked.to_string().contains("hello from ***-db") && !masked.to_string().contains("secret"), "{masked}");
+    let whole = world.json("carol", &line).await;
+    assert!(whole.to_string().contains("secret") && whole.as_array().unwrap().iter().all(|e| e["masked"] == false), "{whole}");
+    let rows = world.broker.reader().events(0, u32::MAX).await.unwrap();
+    let shown: Vec<_> =
+        rows.iter().map(|row| String::from_utf8_lossy(&row.bytes).into_owned()).filter(|e| e.contains("recording-opened")).collect();
+    assert_eq!(shown.iter().map(|e| e.contains(r#""shown":"unmasked""#)).collect::<Vec<_>>(), [false, true, false, true]);
 }

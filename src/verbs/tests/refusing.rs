@@ -50,7 +50,7 @@ const REFUSED: [(&str, &str, u8, &str); 12] = [
         "alice",
         "shell",
         2,
-        "\"shell\" is not a verb; there are: whoami, hosts, explain, request, requests, show, approve, deny, withdraw, grants, cert, extend, close, revoke, kill, known-hosts, sessions, confirm, refuse, recordings, replay, help\n",
+        "\"shell\" is not a verb; there are: whoami, hosts, explain, request, requests, show, approve, deny, withdraw, grants, cert, extend, close, revoke, kill, known-hosts, sessions, confirm, refuse, watch, recordings, replay, help\n",
     ),
 ];
 

@@ -75,6 +75,12 @@ impl Terminal {
         self
     }
 
+    /// Sends a signal to the program.
+    pub fn signal(&mut self, signal: Signal) -> &mut Self {
+        kill_process(pid(self.child.id()), signal).expect("it runs");
+        self
+    }
+
     /// Waits for the end.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {

@@ -1,0 +1,70 @@
+//! Looking over the shoulder of somebody who is inside: who may, and the event that says so.
+
+use super::fault::Stop;
+use super::people::{actor, place};
+use super::visit::may_unmask;
+use super::{Broker, Error};
+use crate::access::names::{Actor, Note, SessionId};
+use crate::access::person::Person;
+use crate::access::policy::{Act, Policy};
+use crate::access::refusal::Refusal;
+use crate::audit::event::{Event, Showing};
+use crate::store::{Outcome, SessionRow, Tx, Urgency};
+
+impl Broker {
+    /// Somebody watches a session of this node, or one channel of it: may they, and the event that says so. A `may` rule gives this, and
+    /// so does having approved its request. `purpose` is what they say it is for. Whoever is watched is not told.
+    pub async fn watch_session(
+        &self,
+        by: &Actor,
+        id: &SessionId,
+        channel: Option<u32>,
+        purpose: Note,
+        shown: Showing,
+    ) -> Result<SessionRow, Error> {
+        let (who, id, policy, salt, node) = (by.clone(), id.clone(), self.in_force(), self.salt(), self.node().to_owned());
+        let watched = self.act(Urgency::Ordinary, by.clone(), move |tx| {
+            Box::pin(async move {
+                let policy = policy.now();
+                let session = tx.session(&id).await?.ok_or_else(|| Refusal::no_such("session", &id))?;
+                if let Some(person) = actor(tx, &who).await? {
+                    may_watch(tx, &policy, &person, &session, shown).await?;
+                }
+                goes_on_here(&session, &node)?;
+                let purpose = tx.keep_text(purpose.as_str(), &salt).await?;
+                let event = Event::SessionWatched { session: id, channel: channel.map(u64::from), purpose, shown };
+                Ok(Outcome::Changed(session, event))
+            })
+        });
+        watched.await
+    }
+}
+
+async fn may_watch(tx: &mut Tx, policy: &Policy, person: &Person, session: &SessionRow, shown: Showing) -> Result<(), Stop> {
+    let host = place(tx, &session.host).await?;
+    let may = policy.may(person, Act::Watch, &host) || tx.approved_grant(&session.grant, &person.user).await?;
+    if !may {
+        let knows = person.user == session.user || policy.may(person, Act::Sessions, &host);
+        let refusal =
+            if knows { Refusal::may_not(Act::Watch.sentence(), Some(&session.host)) } else { Refusal::no_such("session", &session.id) };
+        return Err(refusal.into());
+    }
+    if shown == Showing::Unmasked {
+        may_unmask(policy, person, &host)?;
+    }
+    Ok(())
+}
+
+/// A session's screen is known where it lives, and while it lives.
+fn goes_on_here(session: &SessionRow, node: &str) -> Result<(), Refusal> {
+    let id = &session.id;
+    if let Some((at, ending)) = session.ended {
+        let refusal = Refusal::new("already-over", format!("{id} ended at {at}: {ending}"));
+        return Err(refusal.hint(format!("ssh -t jit-bastion replay {id} --because WHY")));
+    }
+    if session.node != node {
+        let refusal = Refusal::new("elsewhere", format!("{id} goes on at the bastion {}, and this is {node}", session.node));
+        return Err(refusal.hint(format!("reach {} itself, past the load balancer, and watch there", session.node)));
+    }
+    Ok(())
+}
