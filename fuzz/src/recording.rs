@@ -7,9 +7,9 @@ use jit_bastion::recording::exact::Restorer;
 use jit_bastion::recording::files::scp::Scp;
 use jit_bastion::recording::files::sftp::{FileRights, Sftp};
 use jit_bastion::recording::frames::{self, Parsed};
-use jit_bastion::recording::text::{MAX_LINE, Needle, ScreenText, SeenLine, TextReader, folded};
 use jit_bastion::recording::statements::postgres::Postgres;
 use jit_bastion::recording::statements::{Telling, masked};
+use jit_bastion::recording::text::{MAX_LINE, Needle, ScreenText, SeenLine, TextReader, folded};
 use jit_bastion::recording::{Manifest, Player, transcript::Transcript};
 
 use super::Target;
@@ -49,7 +49,6 @@ pub fn screen_text(bytes: &[u8]) {
         assert!(line.line.text.len() <= MAX_LINE + 8);
     }
 }
-
 
 /// A look at a database's connection, in pieces or at once, after a good beginning or as it comes.
 pub fn statements(bytes: &[u8]) {

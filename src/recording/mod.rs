@@ -26,9 +26,9 @@ pub mod recorder;
 pub mod replay;
 mod screen;
 mod sealing;
+pub mod statements;
 mod steering;
 pub mod text;
-pub mod statements;
 pub mod transcript;
 pub mod verify;
 

@@ -223,7 +223,7 @@ impl Scene {
                 self.over = Some(Over::Channel);
                 0
             }
-            Body::Count { .. } | Body::End(_) => 0,
+            Body::Count { .. } | Body::Digested(_) | Body::End(_) => 0,
         };
         self.see()?;
         Ok(seen)

@@ -61,7 +61,7 @@ pub(super) async fn prepare(wing: &Arc<Wing>, wanted: &Wanted) -> Result<Ready, 
     };
     let open = wing.broker.open_session(admission, *peer).await?;
     let told = format!("direct forward to {}:{port}, from {}:{} on the client's side", host.name, escaped(&from.0), from.1);
-    let begun = Keeping::begin(&wing.archive, &wing.clock, &open.meta).and_then(|mut keeping| {
+    let begun = Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index).and_then(|mut keeping| {
         let connection = Connection::begin(&mut keeping, 1, (Way::Forward, &what), &told, Content::of(&open))?;
         connection.connected(&mut keeping)?;
         Ok((keeping, connection))

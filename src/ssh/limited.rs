@@ -197,13 +197,13 @@ mod tests {
             let beyond = if hash { Beyond::Hash } else { Beyond::End };
             let mut limited = Limited::new(Collected::default(), Some((Size::bytes(limit), beyond)));
             limited.keep(began(Purpose::Exec)).unwrap();
-            let (mut whole, mut total, mut ended) = (<[Vec<u8>; 3]>::default(), 0, false);
+            let (mut whole, mut total) = (<[Vec<u8>; 3]>::default(), 0);
             for (at, bytes) in &pieces {
                 let stream = [Stream::Out, Stream::Err, Stream::In][*at];
                 whole[*at].extend_from_slice(bytes);
                 total += bytes.len() as u64;
                 let passed = limited.keep(kept(1, stream, bytes));
-                ended = passed.is_err();
+                let ended = passed.is_err();
                 prop_assert_eq!(ended, !hash && total > limit);
                 if ended {
                     break;

@@ -90,8 +90,13 @@ fn only_hosts_behind_the_bastion_are_reached() {
     let agent = bastion.ssh().flag("-R").flag("0:127.0.0.1:1").option("ExitOnForwardFailure=yes").run("whoami");
     assert_eq!(agent.code, Some(255), "{}", agent.told());
     // no shell on the bastion: a page, and an end
-    let page = bastion.ssh().flag("-tt").spawn("").wait();
-    assert!(page.text().contains("phi-db") || page.text().contains("grant"), "{}", page.told());
+    let page = |term: &str| crate::world::run(bastion.ssh().flag("-tt").command(&[]).env("TERM", term), b"");
+    let shown = page("xterm");
+    assert!(shown.text().contains("phi-db") && shown.text().contains("\u{1b}["), "{}", shown.told());
+    // colour only where a terminal shows it
+    for plain in [page("dumb"), bastion.verb("alice", "grants")] {
+        assert!(plain.text().contains("phi-db") && !plain.text().contains('\u{1b}'), "{}", plain.told());
+    }
     crate::world::run(bastion.ssh().program("sftp").args(["-b", "-", "alice@jit-bastion"]), b"ls\n").expect(255);
 }
 

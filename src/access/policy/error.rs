@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::access::names::escaped;
+
 /// One error in a policy file, shown with its line and a caret under it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
@@ -62,8 +64,10 @@ impl fmt::Display for PolicyError {
         let number = self.line.to_string();
         let gutter = " ".repeat(number.len());
         // An administrator's own file, but still: nothing in it may drive the terminal that shows the error.
-        let shown: String = self.excerpt.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        writeln!(f, "{}:{}:{}: {}", self.file, self.line, self.column, self.message)?;
+        let shown: String =
+            self.excerpt.chars().map(|c| if escaped(c.encode_utf8(&mut [0; 4])).chars().eq([c]) { c } else { ' ' }).collect();
+        let message = self.message.split('\n').map(escaped).collect::<Vec<_>>().join("\n");
+        writeln!(f, "{}:{}:{}: {message}", self.file, self.line, self.column)?;
         writeln!(f, "{gutter} |")?;
         writeln!(f, "{number} | {shown}")?;
         write!(f, "{gutter} | {}{}", " ".repeat(self.column - 1), "^".repeat(self.carets))?;

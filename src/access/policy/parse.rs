@@ -12,10 +12,10 @@ use super::reached::unreached;
 use super::rules::{Allow, Deny, May, Require, Scope};
 use super::selector::{Glob, Kinds, Who};
 use super::trial::Trial;
-use super::{Act, Keep, Policy, PolicyError, Source};
+use super::{Act, Policy, PolicyError, Source};
 use crate::access::channels::Kind;
 use crate::access::mask::Mask;
-use crate::access::names::{BadName, RuleId};
+use crate::access::names::{BadName, RuleId, escaped};
 use crate::access::time::Span;
 
 /// A request that nobody answers lapses after a day, unless the rule says otherwise.
@@ -181,7 +181,7 @@ impl Reader {
         Ok(Deny {
             id: self.id(&raw.id, ids)?,
             scope: self.scope([raw.who, raw.hosts, raw.logins, raw.channels])?,
-            because: raw.because.into_inner().trim().to_owned(),
+            because: escaped(raw.because.into_inner().trim()),
         })
     }
 

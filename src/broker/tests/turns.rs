@@ -65,3 +65,35 @@ async fn what_is_over_when_its_turn_comes_is_not_decided_any_more() {
     refused(says_yes.await.unwrap());
     assert_eq!(world.events(1).await, ["request-filed"]);
 }
+
+#[tokio::test]
+async fn whoever_takes_access_away_waits_behind_nobody_who_queues() {
+    let world = World::new().await;
+    let (one, two) = (world.granted("postgres").await, world.granted("admin").await);
+    let open = world.enter("admin").await;
+    let id = open.id.clone();
+    let held = world.hold().await;
+    let mut all = Vec::new();
+    for n in 1..=5 {
+        let (broker, new) = (Arc::clone(&world.broker), host(&format!("new-{n}"), 100 + n, &["root"]));
+        all.push(world.queued(n, async move { broker.add_host(&local(), new).await }).await);
+    }
+    let [revokes, kills, closes, disables, removes] = [(); 5].map(|()| Arc::clone(&world.broker));
+    all.push(tokio::spawn(async move { revokes.revoke(&local(), &one.id, note("x")).await.map(drop) }));
+    all.push(tokio::spawn(async move { kills.kill(&local(), &id, note("x")).await.map(drop) }));
+    all.push(tokio::spawn(async move { closes.close_grant(&local(), &two.id).await.map(drop) }));
+    all.push(tokio::spawn(async move { disables.disable_user(&local(), &"mallory".parse().unwrap(), None).await }));
+    all.push(tokio::spawn(async move { removes.remove_host(&local(), &"lab".parse().unwrap()).await.map(drop) }));
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    for act in all {
+        act.await.unwrap().unwrap();
+    }
+    let events = world.events(10).await;
+    let (first, last) = events.split_at(5);
+    assert_eq!(first, ["grant-revoked", "session-killed", "grant-closed", "user-disabled", "host-removed"], "{events:?}");
+    assert_eq!(last, ["host-added"; 5]);
+    world.leave(open, Ending::Killed).await;
+}

@@ -92,3 +92,17 @@ fn hosts_are_named_by_name_pattern_label_and_value() {
         assert_eq!(policy.visible(&person("alice", &[], None), &known), fits, "{pattern}");
     }
 }
+
+#[test]
+fn what_stands_in_the_file_drives_nobodys_terminal() {
+    let drives = ['\u{1b}', '\u{9b}', '\u{202e}'];
+    let deny = "[[deny]]\nid = \"d\"\nbecause = \"not \\u001b[2J \u{202e}now\"\n";
+    let policy = Policy::parse(&(allow("", "") + deny), "p").unwrap();
+    let told =
+        policy.judge(&person("alice", &[], None), &host("db", &[], &["root"]), &wish("root", Some("shell"), None)).unwrap_err().to_string();
+    assert!(told.contains("not \\u{1b}[2J \\u{202e}now") && !told.contains(drives), "{told:?}");
+    for text in ["\"\\u001b[2J\" = 1\n", "\"\u{202e}\" = 1\n", "# \u{202e}\nallow = \"\\u009b8m\u{202e}\"\n"] {
+        let said = wrong(text);
+        assert!(said.starts_with("p:") && said.contains('^') && !said.contains(drives), "{said:?}");
+    }
+}
