@@ -25,7 +25,7 @@ impl Size {
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |(factor, _): &&(u64, &str)| self.0 >= *factor && self.0 % factor == 0;
+        let fits = |(factor, _): &&(u64, &str)| self.0 >= *factor && self.0.is_multiple_of(*factor);
         let (factor, unit) = UNITS.iter().find(fits).unwrap_or(&(1, "B"));
         write!(f, "{}{unit}", self.0 / factor)
     }

@@ -88,9 +88,8 @@ impl Broker {
             })
             .await?;
         let cutoff = Cutoff::new(&opened_keys.knife, ends, self.clock.clone());
-        let id = meta.session.clone();
         let presence = self.live.enter(LiveSession {
-            id: id.clone(),
+            id: meta.session.clone(),
             user,
             host: meta.host.clone(),
             login: meta.login.clone(),
@@ -104,7 +103,7 @@ impl Broker {
         // What was revoked between the commit and the line above, nobody has cut.
         self.cut_what_fell().await?;
         Ok(OpenSession {
-            id,
+            id: meta.session.clone(),
             meta,
             person,
             host,

@@ -176,7 +176,7 @@ fn only_what_draws_leaves_it() {
     }
     assert!(all.chars().all(|c| c == '\x1b' || !c.is_control()), "{all:?}");
     assert!(!all.contains('\u{202e}') && !all.contains("title"));
-    assert!(show.status().chars().all(|c| c.is_ascii()), "nothing wide in the status line: {}", show.status());
+    assert!(show.status().is_ascii(), "nothing wide in the status line: {}", show.status());
 }
 
 #[test]
