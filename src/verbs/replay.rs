@@ -154,7 +154,8 @@ fn events(recording: Recording, from: Duration, mask: Option<Arc<Mask>>, send: i
                 break;
             }
         }
-        return Ok(array.end());
+        array.end();
+        return Ok(());
     };
     let others = recording.take_while(|_| array.taken.get()).inspect(|event| {
         let Ok(event) = event else { return };
@@ -171,7 +172,8 @@ fn events(recording: Recording, from: Duration, mask: Option<Arc<Mask>>, send: i
         let line = line?;
         array.put(line.at, 'o', Some(&(line.text + "\r\n")), line.masked);
     }
-    Ok(array.end())
+    array.end();
+    Ok(())
 }
 
 fn since(event: &CastEvent) -> Duration {
