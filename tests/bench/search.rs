@@ -100,6 +100,33 @@ async fn search(store: &Store, needle: &Needle, filter: &SessionFilter) -> (usiz
     }
 }
 
+const WORDS: [&str; 24] = [
+    "admission",
+    "ward",
+    "insulin",
+    "transfer",
+    "cardiology",
+    "billing",
+    "lab",
+    "result",
+    "pending",
+    "nurse",
+    "sodium",
+    "allergy",
+    "index",
+    "vacuum",
+    "replica",
+    "timeout",
+    "socket",
+    "kernel",
+    "backup",
+    "archive",
+    "schedule",
+    "import",
+    "export",
+    "mrn",
+];
+
 /// An hour at a database: prompts, statements, tables, logs, an editor.
 fn session(n: u64) -> Vec<SeenLine> {
     let mut random = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -109,32 +136,6 @@ fn session(n: u64) -> Vec<SeenLine> {
         random ^= random << 17;
         random % most
     };
-    const WORDS: [&str; 24] = [
-        "admission",
-        "ward",
-        "insulin",
-        "transfer",
-        "cardiology",
-        "billing",
-        "lab",
-        "result",
-        "pending",
-        "nurse",
-        "sodium",
-        "allergy",
-        "index",
-        "vacuum",
-        "replica",
-        "timeout",
-        "socket",
-        "kernel",
-        "backup",
-        "archive",
-        "schedule",
-        "import",
-        "export",
-        "mrn",
-    ];
     let mut lines = Vec::new();
     let mut at = 0;
     for step in 0..12 {
