@@ -30,6 +30,11 @@ fn roles_have_dates() {
     place.expect(2, &["user", "role", "alice", "--until", "2126-12-31", "--remove", "dba"]);
     place.expect(0, &["user", "role", "alice", "--remove", "dba"]);
     assert!(place.expect(1, &["user", "role", "alice", "--remove", "dba"]).contains("does not hold"));
+    place.expect(1, &["user", "role", "alice", "--add", "owner", "--remove", "dba"]);
+    assert!(!place.expect(0, &["user", "show", "alice"]).contains("owner"), "both or neither");
+    place.expect(0, &["user", "role", "alice", "--add", "owner", "--remove", "on-call"]);
+    let held = place.expect(0, &["user", "show", "alice"]);
+    assert!(held.contains("owner") && !held.contains("on-call"), "{held}");
 }
 
 #[test]
