@@ -33,7 +33,7 @@ async fn each_open_is_judged_by_the_grant_and_the_denies_of_that_moment() {
     assert_eq!(may(&forward("localhost", 5432)), Ok(()));
     assert_eq!(may(&Opening::reverse("localhost", 8080)), Ok(()));
     let asks = |kind: &str| {
-        format!("{kind} is not in your grant\nhint: ssh jit-bastion request phi-db --login postgres --channels shell,forward:5432,")
+        format!("{kind} is not in your grant\nhint: ssh jit-bastion request phi-db --login postgres --channels shell,forward:")
     };
     assert!(may(&forward("localhost", 80)).is_err_and(|words| words.starts_with(&asks("forward:80"))));
     assert!(

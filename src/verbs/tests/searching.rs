@@ -81,7 +81,7 @@ async fn a_text_that_is_erased_is_not_found_and_its_recording_plays() {
     assert!(event.contains("\"text-erased\"") && !event.contains("patient"), "{event}");
     assert_eq!(world.json("carol", "recordings --text from phi-db").await, Value::Array(vec![]));
     assert!(world.broker.erase_text(&local, &id, why()).await.is_err());
-    assert_eq!(world.say("carol", &format!("replay {session}")).await.out, "hello from phi-db\n");
+    assert_eq!(world.say("carol", &format!("replay {session} --because look at it again")).await.out, "hello from phi-db\n");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ fn what_is_wrong_is_told_with_its_place() {
         "[[allow]]\nid = \"a\"\nwho = [\"role:dba\"]\nhosts = [\"*\"]\nlogins = [\"*\"]\nchannels = [\"*\"]\nmax-duration = \"4h\"\n";
     let cases: Vec<(String, &str)> = vec![
         ("[[require]]\nhosts = [\"*\"]\n".into(), "p:1:1: this floor demands nothing"),
-        (format!("{allow}keep = \"bytes\"\n"), "p:8:8: keep = \"bytes\" has no effect"),
+        (format!("{allow}keep = \"all\"\n"), "p:8:8: invalid value: string \"all\", expected \"bytes\" or"),
         (format!("{allow}egress = \"2GB\"\n"), "p:8:10: \"2GB\" is not a number of bytes"),
         (format!("{allow}mfa = \"15m\"\n"), "p:8:1: unknown field `mfa`, expected one of `id`, `who`"),
         (allow.replace("role:dba", "dba"), "p:3:8: \"dba\" is not a selector of people: write role:NAME"),
