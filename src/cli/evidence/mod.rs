@@ -116,14 +116,22 @@ async fn installation(config: &Config, kept: Option<Vec<NoteKey>>, elsewhere: Op
             keys.context("the checkpoint key cannot be used")?
         }
     };
-    // The folder first: what is sealed by then is in the log, or goes on there.
     let read = async {
-        let mut shown = Shown::new();
-        let before = survey(&config.recordings, &public(&keys), &mut |progress| shown.recordings(progress));
-        let (log, logged, keys) = log(config, &reader, &keys, elsewhere, &mut shown).await?;
-        shown.clear();
-        let survey = before.again(&config.recordings, &public(&keys), &logged);
-        Ok::<_, anyhow::Error>(vec![log, compared(&config.recordings, survey, Some(&logged))])
+        let mut keys = keys;
+        loop {
+            // The folder first: what is sealed by then is in the log, or goes on there.
+            let mut shown = Shown::new();
+            let before = survey(&config.recordings, &public(&keys), &mut |progress| shown.recordings(progress));
+            let (log, logged, trusted) = log(config, &reader, &keys, elsewhere, &mut shown).await?;
+            shown.clear();
+            // The log has handed itself on to a newer key, by which manifests are signed too: what it vouches for is trusted from here.
+            if trusted.len() > keys.len() {
+                keys = trusted;
+                continue;
+            }
+            let survey = before.again(&config.recordings, &public(&keys), &logged);
+            return Ok::<_, anyhow::Error>(vec![log, compared(&config.recordings, survey, Some(&logged))]);
+        }
     };
     let parts = read.await;
     store.close().await;
