@@ -12,7 +12,9 @@ use super::evidence::files;
 /// Above this a file is large: a player takes seconds for it.
 const LARGE: usize = 4 << 20;
 /// So many large ones of a test are kept.
-const FEW: usize = 3;
+const FEW: usize = 1;
+/// What a flood leaves takes a player minutes, and shows it nothing that the others do not.
+const FLOOD: u64 = 32 << 20;
 
 /// Keeps what was sealed below `home`. A file that a test has damaged since is no longer what was sealed.
 pub fn collect(home: &Path) {
@@ -23,6 +25,9 @@ pub fn collect(home: &Path) {
         for channel in said["channels"].as_array().into_iter().flatten() {
             let (Some(name), Some(sum)) = (channel["file"].as_str(), channel["sha256"].as_str()) else { continue };
             let file = manifest.with_file_name(name);
+            if fs::metadata(&file).is_ok_and(|data| data.len() > FLOOD) {
+                continue;
+            }
             let Ok(bytes) = fs::read(&file) else { continue };
             if hex(digest(&SHA256, &bytes).as_ref()) == sum {
                 keep(&file, &bytes, channel["kind"].as_str().unwrap_or("unknown"), &into);
