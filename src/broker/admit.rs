@@ -5,6 +5,7 @@ mod direct;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ssh_key::{Certificate, PublicKey};
 
@@ -70,6 +71,14 @@ impl Admission {
     }
 }
 
+/// Somebody at the door of a host that they see, with the open grants that they hold there.
+struct Arrived {
+    person: Person,
+    host: Host,
+    policy: Arc<Policy>,
+    grants: Vec<Grant>,
+}
+
 /// What the inner user name says.
 #[derive(Debug, PartialEq, Eq)]
 enum Hint {
@@ -111,6 +120,22 @@ impl Broker {
     /// Does a grant of `who` (as `proof` proved them, on either hop) admit a visit to `to` now? `login_hint` is the inner user name. Refused
     /// with the exact command that would ask.
     pub async fn admit(&self, who: &Person, proof: &Proof, to: &Host, login_hint: &str) -> Result<Admission, Error> {
+        let Arrived { person, host, policy, grants } = self.arrive(who, proof, to).await?;
+        let hint = Hint::read(login_hint, &host)?;
+        let Sorted { grants, certified } = self.sort(grants, proof).await?;
+        let chosen = match &hint {
+            Hint::Login(login, named) => self.choose(&person, &host, &grants, login.clone(), named.as_ref()),
+            Hint::Choose => self.choose_login(&person, &host, &grants),
+        };
+        let (login, named) = hint.said();
+        let grant = chosen.map_err(|refusal| explain(refusal, &certified, proof, login, named))?;
+        still_given(&policy, &person, &host, &grant.login, &grant.channels)?;
+        self.admitted(person, host, grant, proof, false).await
+    }
+
+    /// What everybody passes on whichever way in: the store takes writes, the keys are good, the clock stands right, the person still is who
+    /// was proven, and sees the host.
+    async fn arrive(&self, who: &Person, proof: &Proof, to: &Host) -> Result<Arrived, Error> {
         self.store_takes_writes()?;
         self.keys_are_good()?;
         let fault = |e: StoreError| self.store_fault(&e);
@@ -128,18 +153,13 @@ impl Broker {
         let host = policy.look(&person, host.as_ref(), held, to.name.as_str())?.clone();
         let filter = GrantFilter { user: Some(person.user.clone()), host: Some(host.name.clone()), open_at: Some(now), most: None };
         let grants = reader.grants(&filter).await.map_err(fault)?;
-        let hint = Hint::read(login_hint, &host)?;
-        let Sorted { grants, certified } = self.sort(grants, proof).await?;
-        let chosen = match &hint {
-            Hint::Login(login, named) => self.choose(&person, &host, &grants, login.clone(), named.as_ref()),
-            Hint::Choose => self.choose_login(&person, &host, &grants),
-        };
-        let (login, named) = hint.said();
-        let grant = chosen.map_err(|refusal| explain(refusal, &certified, proof, login, named))?;
-        still_given(&policy, &person, &host, &grant.login, &grant.channels)?;
-        let session = self.free_session_id().await.map_err(fault)?;
+        Ok(Arrived { person, host, policy, grants })
+    }
+
+    async fn admitted(&self, person: Person, host: Host, grant: Grant, proof: &Proof, direct: bool) -> Result<Admission, Error> {
+        let session = self.free_session_id().await.map_err(|e| self.store_fault(&e))?;
         let serial = Serial::random(&mut *self.chance.rng());
-        Ok(Admission { grant, host, person, key: fingerprint(proof.key()), session, serial, pass: proof.serial(), direct: false })
+        Ok(Admission { grant, host, person, key: fingerprint(proof.key()), session, serial, pass: proof.serial(), direct })
     }
 
     /// Signs `key` for the admitted visit alone: the grant's login, never past its end, from `source` (the address that the connection to

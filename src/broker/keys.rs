@@ -58,7 +58,7 @@ impl Opened {
     }
 
     /// True where that is new.
-    fn bar(&self, why: Option<String>) -> bool {
+    pub(super) fn bar(&self, why: Option<String>) -> bool {
         let mut barred = self.barred.write().unwrap_or_else(PoisonError::into_inner);
         let new = barred.is_some() != why.is_some();
         *barred = why;

@@ -82,6 +82,10 @@ async fn who_goes_straight_to_a_port_has_a_rule_that_says_so() {
     let open = world.broker.open_session(admission, CLIENT.parse().unwrap()).await.unwrap();
     world.broker.look(&mut Default::default()).await.unwrap();
     assert_eq!(open.cutoff.reason(), None);
+    world.broker.opened().unwrap().bar(Some("stolen".to_owned()));
+    assert_eq!(refused(world.straight(5432).await).code, "keys");
+    world.broker.opened().unwrap().bar(None);
+    assert!(world.straight(5432).await.is_ok());
     world.policy_with(FORWARDS, "").await;
     world.broker.look(&mut Default::default()).await.unwrap();
     assert_eq!(open.cutoff.reason(), Some(Ending::Revoked), "no rule says it any more");
