@@ -47,6 +47,24 @@ pub(super) async fn tighten(tx: &mut Tx, policy: &Policy, request: &mut Request)
     Ok(())
 }
 
+/// Names those whom the floors of now let decide what waits. The policy, a host's labels or a user's roles have changed, and so may have the
+/// floors that lie under a pending request; its approvers find it in their list.
+pub(super) async fn name_deciders(tx: &mut Tx, policy: &Policy) -> Result<(), Stop> {
+    if policy.floors().is_empty() {
+        return Ok(());
+    }
+    for id in tx.pending().await? {
+        let Some(mut kept) = tx.request(&id).await? else { continue };
+        let before = kept.request.rule.named().len();
+        tighten(tx, policy, &mut kept.request).await?;
+        let named = kept.request.rule.named();
+        if named.len() > before {
+            tx.name_deciders(&id, &named).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Without the person or the host of now nothing is judged any more, and the rule stays as it was.
 pub(super) fn tightened(policy: &Policy, request: &Request, person: Option<&Person>, host: Option<&Host>) -> BoundRule {
     let ask = &request.asked;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::apply::{Change, changes};
 use super::fault::Stop;
+use super::floors::name_deciders;
 use super::people::fingerprint;
 use super::{Broker, Error};
 use crate::access::host::{Host, HostTrust, distinct};
@@ -61,6 +62,7 @@ impl Broker {
     /// A registered host has this address, these aliases, labels and logins from here on. Its trusted keys stay: see
     /// [`Broker::trust_host`]. Live sessions there that would not be given any more fall.
     pub async fn change_host(&self, by: &Actor, mut host: Host) -> Result<(), Error> {
+        let policy = self.in_force();
         let changed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 let before = registered(tx, &host.name).await?;
@@ -71,6 +73,7 @@ impl Broker {
                 }
                 leads_here_alone(tx, &host).await?;
                 tx.change_host(&host).await?;
+                name_deciders(tx, &policy.now()).await?;
                 Ok(Outcome::Changed((), changed(&host)))
             })
         });
@@ -200,6 +203,9 @@ async fn land(tx: &mut Tx, policy: &Policy, by: &Actor, found: &[Change<Host>]) 
             (Some(before), None) => events.extend(removal(tx, by, before.name.clone()).await?),
             (None, None) => {}
         }
+    }
+    if !events.is_empty() {
+        name_deciders(tx, policy).await?;
     }
     Ok(events)
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::fault::Stop;
-use super::floors::tighten;
+use super::floors::name_deciders;
 use super::{Broker, Error};
 use crate::access::names::Actor;
 use crate::access::person::Person;
@@ -154,20 +154,6 @@ async fn taken(tx: &mut Tx, policy: Arc<Policy>, difference: Difference, node: S
         diff,
     };
     Ok(Outcome::Changed((), event))
-}
-
-/// A floor that is new may name approvers whom a pending request did not know.
-async fn name_deciders(tx: &mut Tx, policy: &Policy) -> Result<(), Stop> {
-    for id in tx.pending().await? {
-        let Some(mut kept) = tx.request(&id).await? else { continue };
-        let before = kept.request.rule.named().len();
-        tighten(tx, policy, &mut kept.request).await?;
-        let named = kept.request.rule.named();
-        if named.len() > before {
-            tx.name_deciders(&id, &named).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Not more than a person would read; the policies themselves are kept whole.

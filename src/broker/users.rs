@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::fault::Stop;
+use super::floors::name_deciders;
 use super::hosts::exists;
 use super::user_keys::{NewKey, acceptable, keep_key};
 use super::{Broker, Error};
@@ -87,6 +88,9 @@ impl Broker {
                 change(&mut after, tx.now())?;
                 after.roles.sort();
                 let events = account_changed(tx, &policy, &actor, &before, &after).await?;
+                if before.roles != after.roles {
+                    name_deciders(tx, &policy).await?;
+                }
                 Ok(Outcome::Many((), events))
             })
         });

@@ -111,6 +111,27 @@ async fn an_approval_is_judged_by_the_denies_and_floors_of_now() {
 }
 
 #[tokio::test]
+async fn a_floor_that_comes_to_lie_under_what_waits_names_its_approvers() {
+    let world = World::new().await;
+    let floors = "[[require]]\nid = \"security\"\nhosts = [\"label:phi=yes\"]\napprove = { by = [\"role:auditor\"] }\n\
+         [[require]]\nid = \"vendors\"\nwho = [\"role:vendor\"]\nhosts = [\"*\"]\napprove = { by = [\"role:admin\"] }\n";
+    world.reload(&with(floors)).await.unwrap();
+    let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
+    let queue = async |name: &str| {
+        let filter = RequestFilter { decider: Some(world.who(name).await.user), pending: true, ..RequestFilter::default() };
+        world.broker.reader().requests(&filter).await.unwrap().len()
+    };
+    assert_eq!((queue("carol").await, queue("dave").await), (0, 0));
+    let mut host = world.host("phi-db").await;
+    host.labels.insert("phi".into(), "yes".into());
+    world.broker.change_host(&local(), host).await.unwrap();
+    assert_eq!((queue("carol").await, queue("dave").await), (1, 0), "the host's label");
+    let roles = ["dba".parse().unwrap(), "vendor".parse().unwrap()].into();
+    world.broker.set_roles(&local(), &request.asked.user, roles).await.unwrap();
+    assert_eq!((queue("carol").await, queue("dave").await), (1, 1), "the asker's role");
+}
+
+#[tokio::test]
 async fn a_new_floor_names_approvers_for_what_waits() {
     let world = World::new().await;
     let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
