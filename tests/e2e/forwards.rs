@@ -2,61 +2,16 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use crate::multiplex::master;
 use crate::transfer::noise;
+use crate::world::destinations::{banner, black_hole, closed_port, echo, flood, server};
 use crate::world::{Bastion, Cast, Output, Ssh, run, wait_for};
-
-/// A server on the loopback, on a thread of its own for each connection; its port.
-fn server(serve: fn(TcpStream)) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let port = listener.local_addr().expect("bound").port();
-    thread::spawn(move || listener.incoming().flatten().for_each(|stream| drop(thread::spawn(move || serve(stream)))));
-    port
-}
-
-fn echo(mut stream: TcpStream) {
-    let mut back = stream.try_clone().expect("a second handle");
-    let _ = std::io::copy(&mut stream, &mut back);
-    let _ = back.shutdown(Shutdown::Write);
-}
-
-/// Sends for as long as it may.
-fn flood(mut stream: TcpStream) {
-    while stream.write_all(&[b'f'; 64 * 1024]).is_ok() {}
-}
-
-fn banner(mut stream: TcpStream) {
-    let _ = stream.write_all(b"SSH-2.0-somebody\r\n");
-    let _ = stream.read(&mut [0; 64]);
-}
-
-/// A port where nobody listens.
-fn closed_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port()
-}
-
-/// A port whose queue is full: the kernel answers no further connection. Held open by what comes back.
-fn black_hole() -> (u16, Vec<TcpStream>, TcpListener) {
-    use rustix::net::{AddressFamily, SocketType, bind, listen, socket};
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
-    bind(&socket, &std::net::SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
-    listen(&socket, 0).expect("it listens");
-    let listener = TcpListener::from(socket);
-    let address = listener.local_addr().expect("bound");
-    let mut held = Vec::new();
-    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(300)) {
-        held.push(stream);
-        assert!(held.len() < 100, "the queue is never full");
-    }
-    (address.port(), held, listener)
-}
 
 /// A question to the master: `-O forward -L ..`.
 fn ask(client: &Ssh, flags: &[&str]) -> Output {

@@ -4,6 +4,7 @@
 mod bastion;
 mod corpus;
 pub mod cuts;
+pub mod destinations;
 mod evidence;
 mod node;
 mod process;
