@@ -4,6 +4,7 @@
 mod decide;
 mod explain;
 mod extend;
+mod files;
 mod invites;
 mod json;
 mod keys;

@@ -14,11 +14,11 @@ use super::parse::{Playable, ReplayWords};
 use super::playing::{self, Played};
 use super::purpose::purpose;
 use super::sink::Sink;
-use super::{Answer, Caller, read};
+use super::{Answer, Caller, files, read};
 use crate::access::mask::Mask;
 use crate::access::names::ChannelId;
 use crate::access::refusal::Refusal;
-use crate::broker::{Broker, Error, Showing};
+use crate::broker::{Broker, Error, Recorded, Showing};
 use crate::recording::cast::CastEvent;
 use crate::recording::replay::{self, Recording};
 use crate::recording::transcript::Transcript;
@@ -29,21 +29,23 @@ const AHEAD: usize = 16;
 /// Text that is written without a pause to look whether the reader is still there.
 const CHUNK: usize = 16 * 1024;
 
-/// `replay ID [--speed N] [--idle-limit S] [--at TIME] [--unmask] [--because TEXT]`
+/// `replay ID [--speed N] [--idle-limit S] [--at TIME] [--unmask] [--because TEXT]`, or `replay ID --files`
 pub(super) async fn play(broker: &Broker, caller: &Caller, words: &ReplayWords, json: bool, sink: &mut dyn Sink) -> Result<Answer, Error> {
     caller.human("replay", "ID")?;
+    if words.files {
+        return files::list(broker, caller, words, json, sink).await;
+    }
     let channel = chosen(broker, &words.id).await?;
     let purpose = purpose(broker, caller, words.because.as_ref(), &format!("replay {channel}"), json, sink).await?;
     let session = broker.open_recording(&caller.actor, &channel, purpose, showing(words.unmask)).await?;
     let mask = (!words.unmask).then(|| broker.policy().mask());
-    let Some((folder, _)) = session.sealed else { return Err(Refusal::no_such("recording", &channel).into()) };
-    let sealed = Sealed { folder: broker.settings().recordings.join(folder), number: channel.number, key: broker.manifest_key()? };
+    let sealed = SealedPlace::of(broker, &session, &channel)?;
     let at = words.at.unwrap_or_default();
     match (caller.look.columns, caller.rows) {
         (Some(columns), Some(rows)) if !json => {
             let pace = Pace { speed: words.speed, idle_limit: words.idle_limit };
             let opening = tokio::task::spawn_blocking(move || {
-                let events = replay::open(&sealed.folder, sealed.number, &sealed.key)?.rewindable()?;
+                let events = sealed.open()?.rewindable()?;
                 let deck = Deck::new(events, columns.into(), rows.into(), pace, at.as_secs_f64());
                 deck.map(|deck| deck.masked(mask))
             });
@@ -57,10 +59,23 @@ pub(super) async fn play(broker: &Broker, caller: &Caller, words: &ReplayWords, 
 }
 
 /// A recording's place, and what its manifest must be signed with.
-struct Sealed {
+pub(super) struct SealedPlace {
     folder: PathBuf,
     number: u32,
     key: String,
+}
+
+impl SealedPlace {
+    /// Where what was opened lies.
+    pub(super) fn of(broker: &Broker, recorded: &Recorded, channel: &ChannelId) -> Result<Self, Error> {
+        let (folder, _) = recorded.sealed.as_ref().ok_or_else(|| Refusal::no_such("recording", channel))?;
+        Ok(Self { folder: broker.settings().recordings.join(folder), number: channel.number, key: broker.manifest_key()? })
+    }
+
+    /// Checks it, and opens it.
+    pub(super) fn open(&self) -> Result<Recording, RecordError> {
+        replay::open(&self.folder, self.number, &self.key)
+    }
 }
 
 /// How it is shown.
@@ -84,7 +99,7 @@ async fn steered(broker: &Broker, deck: Deck, channel: &ChannelId, sink: &mut dy
 /// Written out as fast as it is read.
 async fn at_once(
     broker: &Broker,
-    sealed: Sealed,
+    sealed: SealedPlace,
     at: Duration,
     mask: Option<Arc<Mask>>,
     json: bool,
@@ -119,13 +134,13 @@ async fn chosen(broker: &Broker, id: &Playable) -> Result<ChannelId, Error> {
 
 /// Opens, checks and writes out one recording; runs on a thread that may block. Ends well when nobody takes the pieces any more.
 fn written(
-    sealed: &Sealed,
+    sealed: &SealedPlace,
     at: Duration,
     mask: Option<Arc<Mask>>,
     json: bool,
     pieces: &tokio::sync::mpsc::Sender<Vec<u8>>,
 ) -> Result<(), RecordError> {
-    let recording = replay::open(&sealed.folder, sealed.number, &sealed.key)?;
+    let recording = sealed.open()?;
     let header = recording.header().clone();
     let send = |bytes| pieces.blocking_send(bytes).is_ok();
     if json {

@@ -90,6 +90,15 @@ fn every_file_is_accounted_for() {
     let acts: Vec<serde_json::Value> =
         cast.events.iter().filter(|e| e.1 == "f").map(|e| serde_json::from_str(&e.2).expect("an act")).collect();
     assert!(acts.iter().any(|act| act["act"] == "transfer" && act["read"]["sha256"] == digest.as_str()), "{acts:?}");
+    let table = bastion.verb("carol", &format!("replay {session} --files --because case 4711")).expect(0).text();
+    let row = |words: &[&str]| table.lines().any(|line| words.iter().all(|word| line.contains(word)));
+    assert!(row(&["write", &format!("{t} "), "3000000", &digest, "ok"]) && row(&["remove", &format!("{t}.no"), "no such file"]), "{table}");
+    let opened = bastion.event("recording-opened", &session).to_string();
+    assert!(opened.contains("carol") && opened.contains("\"shown\":\"masked\"") && !opened.contains("4711"), "{opened}");
+    let told = bastion.json("carol", &format!("replay {session} --files --because case 4711"));
+    assert!(told.as_array().expect("an array").iter().any(|one| one["file"]["read"]["sha256"] == digest.as_str()), "{told}");
+    bastion.verb("carol", &format!("replay {session} --files")).expect(1).says("says what for");
+    bastion.verb("bob", &format!("replay {session} --files --because of me")).expect(1);
     assert!(bastion.verb("carol", &format!("replay {session} --speed 100 --because a test")).expect(0).text().contains(&digest));
     bastion.local(&["verify"]).expect(0);
 }

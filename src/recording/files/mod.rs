@@ -169,22 +169,38 @@ pub fn path_text(bytes: &[u8]) -> String {
 /// Linux's PATH_MAX: no host opens a longer one.
 const PATH_AT_MOST: usize = 4096;
 
+impl Act {
+    /// The word in a line: `rename`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Transfer => "open",
+            Self::List => "list",
+            Self::Rename => "rename",
+            Self::Remove => "remove",
+            Self::MakeDirectory => "mkdir",
+            Self::RemoveDirectory => "rmdir",
+            Self::SymbolicLink => "symlink",
+            Self::HardLink => "link",
+            Self::SetAttributes => "set",
+            Self::Copy => "copy",
+            Self::Extension => "extension",
+        }
+    }
+}
+
 impl FileAct {
+    /// Each direction in which bytes went, as `read` or `write`; of an act without bytes its word alone.
+    pub fn parts(&self) -> Vec<(&'static str, Option<&Moved>)> {
+        let moves: Vec<_> = [("read", &self.read), ("write", &self.written)].into_iter().filter(|(_, moved)| moved.is_some()).collect();
+        match moves.as_slice() {
+            [] => vec![(self.act.word(), None)],
+            some => some.iter().map(|(word, moved)| (*word, moved.as_ref())).collect(),
+        }
+    }
+
     /// One readable line: `read /etc/hosts 412 bytes sha256:..`.
     pub fn line(&self) -> String {
-        let word = match self.act {
-            Act::Transfer => "open",
-            Act::List => "list",
-            Act::Rename => "rename",
-            Act::Remove => "remove",
-            Act::MakeDirectory => "mkdir",
-            Act::RemoveDirectory => "rmdir",
-            Act::SymbolicLink => "symlink",
-            Act::HardLink => "link",
-            Act::SetAttributes => "set",
-            Act::Copy => "copy",
-            Act::Extension => "extension",
-        };
+        let word = self.act.word();
         let moved = |word: &str, moved: &Option<Moved>| moved.as_ref().map(|moved| format!("{word} {} {}", self.path, moved.words()));
         let moves: Vec<String> = [moved("read", &self.read), moved("write", &self.written)].into_iter().flatten().collect();
         let mut line = if moves.is_empty() { format!("{word} {}", self.path) } else { moves.join("; ") };

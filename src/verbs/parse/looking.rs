@@ -20,6 +20,9 @@ pub struct ReplayWords {
     /// Begin at this time of the recording: 90, 1:30, 1:02:03 or 1h2m
     #[arg(long, value_name = "TIME", value_parser = offset)]
     pub at: Option<Duration>,
+    /// List the files that were moved instead, of a session those of all its channels
+    #[arg(long, conflicts_with_all = ["speed", "idle_limit", "at"])]
+    pub files: bool,
     /// With what is masked: what was typed, and numbers that name a person
     #[arg(long)]
     pub unmask: bool,
