@@ -2,9 +2,10 @@
 
 use super::fault::Stop;
 use super::{Broker, Fault};
-use crate::access::names::{GrantId, HostName};
+use crate::access::names::{GrantId, HostName, User};
 use crate::access::refusal::Refusal;
 use crate::access::size::Size;
+use crate::access::time::Span;
 use crate::store::Tx;
 
 /// What a visit has of its grant's budget.
@@ -17,6 +18,12 @@ pub struct Budget {
 }
 
 impl Broker {
+    /// Bytes of the recordings that sessions of `user` left that began within the last 24 hours.
+    pub async fn recorded_today(&self, user: &User) -> Result<u64, Fault> {
+        let since = self.now().minus(Span::minutes(24 * 60));
+        self.reader().recorded(user, since).await.map_err(|error| self.store_fault(&error))
+    }
+
     /// More bytes for a session under `grant`, of `limit` in all; 0: there are no more. What is given here is spent for everybody else,
     /// on every node, until [`Broker::close_session`] gives back what was left.
     pub async fn more_egress(&self, grant: &GrantId, limit: Size) -> Result<u64, Fault> {

@@ -65,6 +65,12 @@ impl Broker {
         self.checkpoint().await
     }
 
+    /// A session that ended without a seal has one after all. Doing it again changes nothing.
+    pub async fn sealed_later(&self, sealed: &SealedSession) -> Result<(), Fault> {
+        self.keep_recovered(sealed, false).await?;
+        self.checkpoint().await
+    }
+
     /// The digest goes into the log, unless it is there since before the crash; then the journal goes.
     async fn keep_recovered(&self, sealed: &SealedSession, was_live: bool) -> Result<(), Fault> {
         let id = sealed.meta.session.clone();

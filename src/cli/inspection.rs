@@ -12,8 +12,7 @@ use super::said::{Outcome, Said};
 use super::{local, machines, open, place};
 use crate::access::names::{Note, escaped};
 use crate::access::time::{Clock, SystemClock};
-use crate::serve::signer;
-use crate::ssh::Archive;
+use crate::serve::archive;
 use crate::ssh::inspect::report::{KeyFile, Report, StandingKey};
 use crate::ssh::inspect::{InspectError, inspect};
 
@@ -27,9 +26,8 @@ pub(super) fn run(words: &HostAudit, named: Option<&Path>) -> Outcome {
         let broker = open::broker_with_keys(&config, store.clone()).await?;
         let host = machines::registered(&broker.reader(), &words.name).await?;
         broker.take_over_log().await?;
-        let archive =
-            Arc::new(Archive { journals: config.state.join("journal"), recordings: config.recordings.clone(), signer: signer(&broker)? });
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let archive = Arc::new(archive(&config, &broker, &clock)?);
         let admission = broker.admit_audit(&local::actor(), &host.name, login, note).await?;
         let (session, login) = (admission.meta().session.clone(), admission.login().clone());
         let looked = inspect(&broker, &archive, &clock, admission).await;

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, Visitor};
 
+use crate::access::size::Size;
 use crate::access::time::Span;
 
 /// One row of the table, for people: the key in `[limits]`, its default and range, and what it bounds.
@@ -24,6 +25,7 @@ pub struct Limit {
 enum Unit {
     Count,
     Time,
+    Bytes,
 }
 
 impl Limit {
@@ -41,6 +43,7 @@ impl Limit {
         match self.unit {
             Unit::Count => value.to_string(),
             Unit::Time => Span::seconds(value).to_string(),
+            Unit::Bytes => Size::bytes(value).to_string(),
         }
     }
 
@@ -99,6 +102,10 @@ limits! {
     waits_per_user, "waits-per-user": usize, Count, count, 10, 1..=1000, "Requests that one user waits for with --wait.";
     acts_per_minute, "acts-per-minute": usize, Count, count, 1000, 10..=100_000, "Acts of one user in a minute; closing, revoking and killing are not counted.";
     store_grace, "store-grace": Span, Time, Span::seconds, 120, 1..=600, "Time that live sessions go on while the store does not answer.";
+    disk_patience, "disk-patience": Span, Time, Span::seconds, 10, 1..=120, "Time that a live session waits for the disk that it is recorded on.";
+    terminal_rate, "terminal-rate": Size, Bytes, Size::bytes, 8_388_608, 65_536..=1_073_741_824, "Bytes a second that a terminal may show, sustained.";
+    recorded_per_session, "recorded-per-session": Size, Bytes, Size::bytes, 68_719_476_736, 65_536..=1_125_899_906_842_624, "Recorded bytes of one session.";
+    recorded_per_user, "recorded-per-user": Size, Bytes, Size::bytes, 274_877_906_944, 65_536..=1_125_899_906_842_624, "Recorded bytes of one user's sessions within 24 hours.";
 }
 
 impl<'de> Deserialize<'de> for Limits {
@@ -156,11 +163,12 @@ impl Visitor<'_> for Within {
         match self.0.unit {
             Unit::Count => f.write_str("a number"),
             Unit::Time => f.write_str("a duration as \"30s\" or \"2m\""),
+            Unit::Bytes => f.write_str("a number of bytes as \"8MiB\" or \"64GiB\""),
         }
     }
 
     fn visit_i64<E: Error>(self, value: i64) -> Result<u64, E> {
-        if self.0.unit == Unit::Time {
+        if self.0.unit != Unit::Count {
             return Err(E::invalid_type(serde::de::Unexpected::Signed(value), &self));
         }
         self.0.check(u64::try_from(value).unwrap_or(0)).map_err(E::custom)
@@ -170,8 +178,11 @@ impl Visitor<'_> for Within {
         if self.0.unit == Unit::Count {
             return Err(E::invalid_type(serde::de::Unexpected::Str(text), &self));
         }
-        let span: Span = text.parse().map_err(E::custom)?;
-        self.0.check(span.as_seconds()).map_err(E::custom)
+        let value = match self.0.unit {
+            Unit::Bytes => text.parse::<Size>().map_err(E::custom)?.as_bytes(),
+            _ => text.parse::<Span>().map_err(E::custom)?.as_seconds(),
+        };
+        self.0.check(value).map_err(E::custom)
     }
 }
 

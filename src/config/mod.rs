@@ -46,6 +46,8 @@ pub struct Config {
     pub store: StoreUrl,
     /// The folder of recordings.
     pub recordings: PathBuf,
+    /// When what is seen counts as kept, so that it may be shown.
+    pub journal: Kept,
     /// The policy file.
     pub policy: PathBuf,
     /// Addresses that hosts see the bastion come from; empty: the address of the connection itself.
@@ -62,6 +64,17 @@ pub struct Config {
     pub limits: Limits,
     /// What is allowed but unwise; each a sentence.
     pub warnings: Vec<String>,
+}
+
+/// When what is seen counts as kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kept {
+    /// When the kernel has it: a bastion that is killed loses nothing, a power cut takes up to a second.
+    #[default]
+    Process,
+    /// When the disk has it: a power cut takes nothing either.
+    Power,
 }
 
 /// Where the passphrase that seals the keys comes from.
@@ -106,6 +119,8 @@ struct Written {
     state: Option<PathBuf>,
     store: Option<StoreUrl>,
     recordings: Option<Folder>,
+    #[serde(default)]
+    journal: Kept,
     policy: Option<PathBuf>,
     source_addresses: Option<OneOrMany<Source>>,
     known_hosts_pattern: Option<Pattern>,
@@ -187,6 +202,7 @@ impl Config {
             zone: written.zone.map_or_else(Zone::utc, |zone| zone.0),
             store,
             recordings: at(written.recordings.map_or_else(|| "recordings".into(), |f| f.0)),
+            journal: written.journal,
             policy: at(written.policy.unwrap_or_else(|| "policy.toml".into())),
             source_addresses: written.source_addresses.map(|s| s.0).unwrap_or_default(),
             known_hosts_pattern: written.known_hosts_pattern.map_or_else(|| "*".into(), |p| p.0),
@@ -242,6 +258,7 @@ mod tests {
             state = "/var/lib/jb"
             store = "sqlite:./x.db"
             recordings = "file:///srv/recordings"
+            journal = "power"
             policy = "/etc/p.toml"
             source-addresses = ["192.0.2.7", "2001:db8::/64"]
             known-hosts-pattern = "bastion.*,phi-*"
@@ -262,6 +279,7 @@ mod tests {
         assert_eq!(config.store.to_string(), "sqlite:/etc/jb/x.db");
         assert_eq!(config.store.to_string(), "sqlite:/etc/jb/x.db");
         assert_eq!(config.recordings, Path::new("/srv/recordings"));
+        assert_eq!(config.journal, Kept::Power);
         assert_eq!(config.source_addresses[1].to_string(), "2001:db8::/64");
         assert_eq!(config.keys, Keys::Credential("passphrase".into()));
         assert_eq!(config.metrics, Some((Ipv4Addr::LOCALHOST, 9222).into()));
@@ -284,6 +302,7 @@ mod tests {
             ("store = \"postgres://a:hunter2@b/c\"\n", ":1:9:", &["sslmode=verify-full", "postgres://a:*******@b/c\"\n"]),
             ("stoer = \"postgres://a:hunter2@b/c\"\n", ":1:1:", &["postgres://a:*******@b/c"]),
             ("recordings = \"s3://x\"\n", ":1:14:", &["not built in this version"]),
+            ("journal = \"disk\"\n", ":1:11:", &["`disk`", "`process`", "`power`"]),
             ("source-addresses = [\"10.0.0.0/33\"]\n", ":1:20:", &["10.0.0.0/33", "192.0.2.7"]),
             ("source-addresses = [\"10.0.0.1/24\"]\n", ":1:20:", &["10.0.0.1/24"]),
             ("known-hosts-pattern = \"a b\"\n", ":1:23:", &["\"a b\"", "phi-*"]),
@@ -298,6 +317,8 @@ mod tests {
             ("[limits]\nconnections = 0\n", ":2:15:", &["from 1 to", "`connections`"]),
             ("[limits]\nlogin-grace = \"1s\"\n", ":2:15:", &["from 5s to 10m", "`login-grace`"]),
             ("[limits]\nlogin-grace = 30\n", ":2:15:", &["30s"]),
+            ("[limits]\nterminal-rate = \"1KiB\"\n", ":2:17:", &["from 64KiB to 1GiB", "8MiB"]),
+            ("[limits]\nrecorded-per-user = 5\n", ":2:21:", &["64GiB"]),
             ("listen = \"\n", ":1:", &["listen = "]),
         ];
         for (text, at, words) in table {

@@ -1,9 +1,9 @@
 //! One channel's asciicast file while it is written: `NN-KIND.cast.part`.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -13,6 +13,7 @@ use super::command::CommandText;
 use super::exact::{Stream, Teller};
 use super::frames::{Body, Digested};
 use super::manifest::SealedChannel;
+use super::reserve::{Output, Reserve};
 use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta};
 use crate::access::policy::hex;
 
@@ -41,11 +42,18 @@ pub(super) struct Channel {
     digests: Vec<Digested>,
 }
 
+/// Where a session's files are made, and the space that is set aside for them.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) folder: &'a Path,
+    pub(super) reserve: &'a Arc<Reserve>,
+}
+
 /// A channel that is being recorded.
 pub(super) struct ChannelFile {
     channel: Channel,
     part: PathBuf,
-    file: File,
+    file: Output,
     lines: Vec<u8>,
     teller: Teller,
     /// The file's length before its first event.
@@ -53,10 +61,10 @@ pub(super) struct ChannelFile {
 }
 
 impl ChannelFile {
-    /// Makes the file (0600) with its header. `at` is the journal's time of the channel's first frame; `text` is how long its command may
+    /// Makes the file (0600) with its header in the session's folder. `at` is the journal's time of the channel's first frame; `text` is how long its command may
     /// be told.
     pub(super) fn create(
-        folder: &Path,
+        place: Place<'_>,
         session: &SessionMeta,
         number: u32,
         meta: &ChannelMeta,
@@ -86,11 +94,11 @@ impl ChannelFile {
             told: false,
             digests,
         };
-        let part = channel.part(folder);
+        let part = channel.part(place.folder);
         header.write(&mut lines).map_err(RecordError::io("write", &part))?;
         told.inspect(|(bytes, text)| text.write_exact(bytes, &mut lines));
-        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part);
-        let file = open.map_err(RecordError::io("make", &part))?;
+        let open = place.reserve.or_release(|| OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part));
+        let file = Output::new(open.map_err(RecordError::io("make", &part))?, place.reserve);
         let mut made = Self { channel, part, file, lines, teller: Teller::new(newline).silent(meta.kind == ChannelKind::Sftp), header: 0 };
         made.flush()?;
         made.header = made.channel.bytes;
@@ -208,9 +216,10 @@ impl ChannelFile {
 
 impl Channel {
     /// Something came after all.
-    pub(super) fn reopen(self, folder: &Path) -> Result<ChannelFile, RecordError> {
+    pub(super) fn reopen(self, folder: &Path, reserve: &Arc<Reserve>) -> Result<ChannelFile, RecordError> {
         let part = self.part(folder);
         let file = OpenOptions::new().append(true).open(&part).map_err(RecordError::io("open", &part))?;
+        let file = Output::new(file, reserve);
         let teller = Teller::new(self.newline).silent(self.kind == ChannelKind::Sftp);
         Ok(ChannelFile { teller, channel: self, part, file, lines: Vec::new(), header: 0 })
     }

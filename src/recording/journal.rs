@@ -1,21 +1,27 @@
 //! The journal: one append-only file a session, in which everything is kept before it is shown.
 //!
-//! Used on the relay's thread, under the session's lock. One write call a run of frames; a short write or an error poisons the journal,
-//! and with it the session. What was written survives the death of the process (`kill -9`): the page cache has it.
+//! One write call a run of frames; a short write or an error poisons the journal, and with it the session. What was written survives the
+//! death of the process (`kill -9`): the page cache has it. A journal is written either here, by who holds it, or by the
+//! [`Scribe`](super::Scribe): a disk that stands still must not stop the thread that a session lives on.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::thread::Thread;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use tokio::time::timeout;
 
+use super::bell::{Bell, Landing};
 use super::command::MAX_COMMAND;
-use super::frames::{self, Body, Frame, HEAD, MAGIC, MAX_PAYLOAD, Parsed, Payload, Seq};
+use super::frames::{self, Body, Frame, HEAD, MAGIC, MAX_PAYLOAD, Payload, Seq};
+use super::scribe::{Job, Scribe};
 use super::{RecordError, SessionMeta};
+
+pub use super::reader::{JournalReader, Next};
 
 /// A run of small frames is written when it is this long.
 const RUN: usize = 32 * 1024;
@@ -23,10 +29,10 @@ const RUN: usize = 32 * 1024;
 const LARGE: usize = 4 * 1024;
 /// Frames in one `writev`: two slices each, below the kernel's limit of 1024.
 const FRAMES_A_WRITE: usize = 256;
-/// What the reader asks the file for at a time, at most.
-const CHUNK: usize = 256 * 1024;
-/// And how much it holds while the session is quiet.
-const SMALL: usize = 8 * 1024;
+/// Runs of a session that may be on their way to the scribe: one of each direction, and words of our own.
+const RUNS: usize = 4;
+/// A run's memory is used again if it is no larger than this.
+const SPARE: usize = 512 * 1024;
 
 /// When something counts as kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,35 +40,104 @@ pub enum Level {
     /// When the kernel has it: survives the death of the process, not a power cut.
     #[default]
     Process,
+    /// When the disk has it: survives a power cut too.
+    Power,
+}
+
+impl Level {
+    /// `process` or `power`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Process => "process",
+            Self::Power => "power",
+        }
+    }
 }
 
 /// One session's journal, open for appending. The file is locked (`flock`) as long as this lives.
 #[derive(Debug)]
 pub struct Journal {
-    file: File,
-    path: PathBuf,
+    file: Arc<File>,
+    path: Arc<Path>,
     meta: SessionMeta,
     run: Vec<u8>,
     next: u64,
     len: u64,
     last_at: u64,
     bell: Bell,
+    /// Memory of runs that are written comes back here.
+    spares: (SyncSender<Vec<u8>>, Receiver<Vec<u8>>),
 }
 
 impl Journal {
     /// Makes `DIR/SESSION.journal` (0600; the folder 0700 if it is not there). Fails if the file exists.
     pub fn create(dir: &Path, meta: &SessionMeta, level: Level) -> Result<Self, RecordError> {
-        let Level::Process = level;
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(RecordError::io("make", dir))?;
         let path = dir.join(format!("{}.journal", meta.session));
         let open = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&path);
         let file = open.map_err(RecordError::io("make", &path))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|e| RecordError::io("lock", &path)(e.into()))?;
         let json = serde_json::to_vec(meta).map_err(|e| RecordError::bad(&path, e.to_string()))?;
-        let mut journal = Self { file, path, meta: meta.clone(), run: Vec::new(), next: 1, len: 0, last_at: 0, bell: Bell::default() };
+        let mut journal = Self {
+            file: Arc::new(file),
+            path: path.into(),
+            meta: meta.clone(),
+            run: Vec::new(),
+            next: 1,
+            len: 0,
+            last_at: 0,
+            bell: Bell::default(),
+            spares: sync_channel(RUNS),
+        };
         let head = frames::meta_head(&json);
         journal.write(&mut [IoSlice::new(MAGIC), IoSlice::new(&head), IoSlice::new(&json)])?;
+        if level == Level::Power {
+            journal.file.sync_all().map_err(RecordError::io("sync", &journal.path))?;
+            File::open(dir).and_then(|dir| dir.sync_all()).map_err(RecordError::io("sync", dir))?;
+        }
         Ok(journal)
+    }
+
+    /// Adds a frame to the run, whatever its length, for the scribe: it may be shown when it has landed (see [`Journal::hand_over`]).
+    pub fn stage(&mut self, frame: &Frame<'_>) -> Result<(), RecordError> {
+        let (head, payload) = self.encode(frame)?;
+        self.run.extend_from_slice(&head);
+        self.run.extend_from_slice(payload.as_ref());
+        Ok(())
+    }
+
+    /// Gives everything that was staged to the scribe. Never waits: what comes back is waited for.
+    pub fn hand_over(&mut self, scribe: &Scribe) -> Result<Landing, RecordError> {
+        if self.failed() {
+            return Err(self.bell.failure());
+        }
+        let landing = Landing { bell: self.bell.clone(), seq: self.next - 1 };
+        if self.run.is_empty() {
+            return Ok(landing);
+        }
+        let mut bytes = self.spares.1.try_recv().unwrap_or_default();
+        std::mem::swap(&mut bytes, &mut self.run);
+        let at = self.len;
+        self.len += bytes.len() as u64;
+        // What a burst needed is given back when it is quiet again.
+        let wanted = bytes.capacity() <= SPARE.min(bytes.len() * 8).max(LARGE);
+        let spare = wanted.then(|| self.spares.0.clone());
+        scribe.write(Job {
+            session: self.meta.session.clone(),
+            file: Arc::clone(&self.file),
+            path: Arc::clone(&self.path),
+            bell: self.bell.clone(),
+            bytes,
+            at,
+            seq: landing.seq,
+            spare,
+        })?;
+        Ok(landing)
+    }
+
+    /// The number of the last frame, kept or not yet; 0 before the first.
+    pub fn last(&self) -> Seq {
+        Seq(self.next - 1)
     }
 
     /// Keeps frames now, in one write call together with what was added before. When this returns they may be shown.
@@ -120,9 +195,28 @@ impl Journal {
         result.map(|_| ())
     }
 
+    /// The same with a scribe. Waits no longer than `patience` for the disk: what it does not take is told by who seals.
+    pub async fn conclude(&mut self, scribe: &Scribe, ending: &str, at: u64, patience: Duration) -> Result<(), RecordError> {
+        self.stage(&Frame { channel: 0, at, body: Body::End(ending) })?;
+        let landing = self.hand_over(scribe)?;
+        let landed = timeout(patience, landing.landed()).await.unwrap_or(Err(RecordError::Silent));
+        self.bell.poison();
+        landed
+    }
+
+    /// Nothing more is kept: something around it failed.
+    pub fn poison(&self, why: impl ToString) {
+        self.bell.fail(&self.path, why);
+    }
+
     /// Whether an earlier failure, here or of the recorder, forbids to show anything more.
     pub fn failed(&self) -> bool {
         self.bell.poisoned()
+    }
+
+    /// Bytes in the file and on the way there.
+    pub fn size(&self) -> u64 {
+        self.len + self.run.len() as u64
     }
 
     /// Bytes in the file.
@@ -150,9 +244,21 @@ impl Journal {
         self.bell.clone()
     }
 
+    /// Another file stands for the disk.
+    #[cfg(test)]
+    pub(super) fn replace(&mut self, file: File) {
+        self.file = Arc::new(file);
+    }
+
+    /// The file takes what it can at once.
+    #[cfg(test)]
+    pub(super) fn nonblocking(&self) {
+        rustix::io::ioctl_fionbio(&self.file, true).unwrap();
+    }
+
     fn encode<'a>(&mut self, frame: &Frame<'a>) -> Result<([u8; HEAD], Payload<'a>), RecordError> {
         if self.failed() {
-            return Err(RecordError::Poisoned);
+            return Err(self.bell.failure());
         }
         let command = match &frame.body {
             Body::Open(meta) => meta.command.as_ref().map_or(0, Vec::len),
@@ -179,7 +285,7 @@ impl Journal {
     fn write(&mut self, slices: &mut [IoSlice<'_>]) -> Result<(), RecordError> {
         let want: usize = slices.iter().map(|s| s.len()).sum();
         let wrote = loop {
-            match self.file.write_vectored(slices) {
+            match (&*self.file).write_vectored(slices) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 done => break done,
             }
@@ -195,195 +301,8 @@ impl Journal {
             self.bell.poison();
             return Err(RecordError::io("write", &self.path)(error));
         }
-        self.bell.ring();
+        self.bell.kept(0, self.len);
         Ok(())
-    }
-}
-
-/// Between the relay's thread and the recorder's: the one tells that there is more, the other that it failed. No lock, and a system call
-/// only where the recorder sleeps.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Bell(Arc<BellState>);
-
-#[derive(Debug, Default)]
-struct BellState {
-    poisoned: AtomicBool,
-    asleep: AtomicBool,
-    sleeper: OnceLock<Thread>,
-}
-
-impl Bell {
-    /// Nothing more may be kept, hence shown.
-    pub(super) fn poison(&self) {
-        self.0.poisoned.store(true, Ordering::Release);
-    }
-
-    pub(super) fn poisoned(&self) -> bool {
-        self.0.poisoned.load(Ordering::Acquire)
-    }
-
-    /// Wakes the recorder if it sleeps.
-    pub(super) fn ring(&self) {
-        if self.0.asleep.load(Ordering::SeqCst) && self.0.asleep.swap(false, Ordering::SeqCst) {
-            self.0.sleeper.get().inspect(|t| t.unpark());
-        }
-    }
-
-    /// Called by the recorder's thread: sleeps until the bell rings, unless `more()` says that there is something already.
-    pub(super) fn sleep(&self, more: impl FnOnce() -> bool) {
-        self.0.sleeper.get_or_init(std::thread::current);
-        self.0.asleep.store(true, Ordering::SeqCst);
-        if !more() {
-            while self.0.asleep.load(Ordering::SeqCst) {
-                std::thread::park();
-            }
-        }
-        self.0.asleep.store(false, Ordering::SeqCst);
-    }
-}
-
-/// Reads a journal in bounded pieces, also one that still grows.
-#[derive(Debug)]
-pub struct JournalReader {
-    input: Input,
-    path: PathBuf,
-    meta: SessionMeta,
-    next: u64,
-    read: u64,
-}
-
-/// What comes next in a journal.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Next<'a> {
-    /// A frame and its number.
-    Frame(Seq, Frame<'a>),
-    /// Nothing more, or not a whole frame yet. How many bytes lie there that are not a whole frame.
-    Dry(u64),
-    /// What follows is not a frame, and why. Nothing after it can be read.
-    Torn(&'static str),
-}
-
-impl JournalReader {
-    /// Opens a journal and reads its head. An error if that is not whole and right.
-    pub fn open(path: &Path) -> Result<Self, RecordError> {
-        let file = File::open(path).map_err(RecordError::io("open", path))?;
-        let mut magic = [0; MAGIC.len()];
-        let bad = |why: &str| RecordError::bad(path, why);
-        (&file).read_exact(&mut magic).map_err(|_| bad("shorter than a journal's head"))?;
-        if magic != *MAGIC {
-            return Err(bad("not a journal of this version"));
-        }
-        let mut input = Input { file, buffer: vec![0; SMALL], start: 0, end: 0 };
-        if !input.fill_frame().map_err(RecordError::io("read", path))? {
-            return Err(bad("shorter than a journal's head"));
-        }
-        let (meta, used) = match frames::parse(input.filled()) {
-            Parsed::Meta(json, used) => (serde_json::from_slice(json).map_err(|e| bad(&e.to_string()))?, used),
-            Parsed::Wrong(why) => return Err(bad(why)),
-            Parsed::Whole(..) | Parsed::Short => return Err(bad("it does not begin with its head")),
-        };
-        input.start += used;
-        Ok(Self { path: path.to_owned(), meta, next: 1, read: (MAGIC.len() + used) as u64, input })
-    }
-
-    /// Whose journal this is.
-    pub fn meta(&self) -> &SessionMeta {
-        &self.meta
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the file is longer than what was read of it.
-    pub(super) fn has_more(&self) -> bool {
-        let read = self.read + (self.input.end - self.input.start) as u64;
-        // Where it cannot be told, reading will tell.
-        self.input.file.metadata().map_or(true, |m| m.len() > read)
-    }
-
-    /// Bytes of whole frames read so far, head included.
-    pub fn position(&self) -> u64 {
-        self.read
-    }
-
-    /// The next frame. After [`Next::Dry`] it can be asked again, when the file has grown.
-    pub fn next_frame(&mut self) -> Result<Next<'_>, RecordError> {
-        if !self.input.fill_frame().map_err(RecordError::io("read", &self.path))? {
-            self.input.shrink();
-            return Ok(Next::Dry((self.input.end - self.input.start) as u64));
-        }
-        let Input { buffer, start, end, .. } = &mut self.input;
-        match frames::parse(buffer.get(*start..*end).unwrap_or_default()) {
-            Parsed::Whole(seq, frame, used) if seq == self.next => {
-                self.next += 1;
-                *start += used;
-                self.read += used as u64;
-                Ok(Next::Frame(Seq(seq), frame))
-            }
-            Parsed::Whole(..) => Ok(Next::Torn("a frame's number is not the next one")),
-            Parsed::Meta(..) => Ok(Next::Torn("a second head")),
-            Parsed::Wrong(why) => Ok(Next::Torn(why)),
-            Parsed::Short => Ok(Next::Dry((*end - *start) as u64)),
-        }
-    }
-}
-
-/// Whether a journal is so short that its session cannot have begun: its maker was killed before the head was whole.
-pub(super) fn is_headless(path: &Path) -> io::Result<bool> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_PAYLOAD as u64).read_to_end(&mut bytes)?;
-    let frame = bytes.get(MAGIC.len()..).unwrap_or_default();
-    Ok(MAGIC.starts_with(&bytes) || (bytes.starts_with(MAGIC) && frame.len() < frames::need(frame)))
-}
-
-#[derive(Debug)]
-struct Input {
-    file: File,
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Input {
-    fn filled(&self) -> &[u8] {
-        self.buffer.get(self.start..self.end).unwrap_or_default()
-    }
-
-    /// Reads until a whole frame is there. False: the file ends before that.
-    fn fill_frame(&mut self) -> io::Result<bool> {
-        loop {
-            let need = frames::need(self.filled());
-            if self.end - self.start >= need {
-                return Ok(true);
-            }
-            if self.start > 0 {
-                self.buffer.copy_within(self.start..self.end, 0);
-                (self.start, self.end) = (0, self.end - self.start);
-            }
-            if self.buffer.len() < need {
-                self.buffer.resize(need, 0);
-            }
-            match self.file.read(self.buffer.get_mut(self.end..).unwrap_or_default()) {
-                Ok(0) => return Ok(false),
-                Ok(n) => self.end += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-            // There is much to read: read more at a time.
-            if self.end == self.buffer.len() && self.end < CHUNK {
-                self.buffer.resize(self.end * 2, 0);
-            }
-        }
-    }
-
-    /// Gives memory back while the session is quiet.
-    fn shrink(&mut self) {
-        if self.start == self.end && self.buffer.len() > SMALL {
-            self.buffer = vec![0; SMALL];
-            (self.start, self.end) = (0, 0);
-        }
     }
 }
 
@@ -496,7 +415,7 @@ mod tests {
         // Here each write is a message of its own.
         let (ours, theirs) = UnixDatagram::pair().unwrap();
         theirs.set_nonblocking(true).unwrap();
-        journal.file = File::from(OwnedFd::from(ours));
+        journal.file = Arc::new(File::from(OwnedFd::from(ours)));
         let mut message = vec![0; 1 << 20];
         for length in [LARGE, 32 * 1024, 100_000, 3, 0] {
             let payload = vec![7; length];
@@ -515,7 +434,7 @@ mod tests {
     fn a_full_disk_poisons() {
         let dir = tempfile::tempdir().unwrap();
         let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Process).unwrap();
-        journal.file = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        journal.file = OpenOptions::new().write(true).open("/dev/full").unwrap().into();
         let frame = Frame { channel: 1, at: 0, body: Body::Out(b"x") };
         assert!(matches!(journal.keep(std::slice::from_ref(&frame)), Err(RecordError::Io { .. })));
         assert!(journal.failed());

@@ -6,25 +6,31 @@
 //! that is found at start belongs to a bastion that was killed, and [`recover`] finishes it. This room never drops a frame and never goes
 //! on after a write that failed; it knows nothing of SSH, of policy or of the store.
 
+mod bell;
 pub mod cast;
 mod channel;
 pub mod command;
 mod covering;
 pub mod deck;
+pub mod disk;
 pub mod exact;
 pub mod files;
 mod finding;
 pub mod frames;
 pub mod journal;
+mod ledger;
 mod lines;
 pub mod manifest;
 pub mod markers;
 mod moments;
 pub mod onlooker;
 pub mod player;
+mod reader;
 pub mod recorder;
 pub mod replay;
+mod reserve;
 mod screen;
+mod scribe;
 mod sealing;
 pub mod statements;
 mod steering;
@@ -41,14 +47,19 @@ use thiserror::Error;
 use crate::access::names::{self, Actor, GrantId, HostName, Login, RequestId, RuleId, SessionId, User};
 use crate::access::time::Timestamp;
 
+pub use bell::Landing;
 pub use deck::{Deck, Key};
+pub use disk::{Disk, Inside, Trouble};
 pub use finding::{Finding, Wrong};
 pub use frames::{Body, Digested, Frame, Seq};
 pub use journal::{Journal, Level};
+pub use ledger::restore;
 pub use manifest::{Manifest, ManifestSigner, SealedChannel, SealedSession};
 pub use player::{Pace, PlayFrame, Player};
 pub use recorder::Recorder;
-pub use sealing::{INTERRUPTED, RecoveredSession, recover};
+pub use reserve::Reserve;
+pub use scribe::Scribe;
+pub use sealing::{INTERRUPTED, RecoveredSession, recover, recover_one};
 pub use verify::{Logged, Progress, Survey, survey};
 
 /// What a recording says about its session. Written at the journal's head, into every file's `x_jit` and into the manifest.
@@ -216,6 +227,12 @@ pub enum RecordError {
     /// Of a command no more than this may be kept.
     #[error("of a command no more than {0} bytes may be kept")]
     Enough(u64),
+    /// The disk neither took nor refused what it was given, for as long as was waited.
+    #[error("the disk does not answer")]
+    Silent,
+    /// As much is kept as may be.
+    #[error("{0}")]
+    Quota(String),
     /// A frame longer than [`frames::MAX_PAYLOAD`], or one that cannot be told in JSON.
     #[error("a frame of {0} bytes is too long to keep")]
     TooLong(usize),

@@ -12,11 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::channel::{Channel, ChannelFile};
+use super::bell::Bell;
+use super::channel::{Channel, ChannelFile, Place};
 use super::command::{MANY, MAX_TEXT, SHORT_TEXT};
 use super::frames::{Body, Frame};
-use super::journal::{Bell, Journal, JournalReader, Next};
+use super::journal::{Journal, JournalReader, Next};
 use super::manifest::{ManifestSigner, SealedSession};
+use super::reserve::Reserve;
 use super::text::Texts;
 use super::{ChannelKind, ChannelMeta, RecordError, SessionMeta, sealing};
 
@@ -33,12 +35,19 @@ pub struct Recorder {
     bell: Bell,
     root: PathBuf,
     journal: PathBuf,
+    reserve: Arc<Reserve>,
 }
 
 impl Recorder {
     /// Makes the session's folder (0700) under `root` and starts the thread. An error here means: no session.
     pub fn start(root: &Path, journal: &Journal) -> Result<Self, RecordError> {
-        let mut casts = Casts::create(root, journal.meta())?;
+        Self::start_with(root, journal, Reserve::default())
+    }
+
+    /// The same, with space that is set aside for the end.
+    pub fn start_with(root: &Path, journal: &Journal, reserve: Reserve) -> Result<Self, RecordError> {
+        let reserve = Arc::new(reserve);
+        let mut casts = Casts::create(root, journal.meta(), &reserve)?;
         casts.gather_text(journal.path());
         let reader = JournalReader::open(journal.path())?;
         let (finish, bell) = (Arc::new(AtomicBool::new(false)), journal.bell());
@@ -49,7 +58,7 @@ impl Recorder {
             .spawn(move || tail(reader, casts, &of_thread, &bell_of_thread));
         let thread = spawned.map_err(RecordError::io("start the recorder of", journal.path()))?;
         let (root, journal) = (root.to_owned(), journal.path().to_owned());
-        Ok(Self { thread: Some(thread), finish, bell, root, journal })
+        Ok(Self { thread: Some(thread), finish, bell, root, journal, reserve })
     }
 
     /// Finishes the files: everything in the journal is written, hashed, synced, renamed, and named in a signed manifest. The journal
@@ -66,7 +75,7 @@ impl Recorder {
         let tailed = self.thread.take().map(JoinHandle::join);
         let casts = match tailed {
             Some(Ok(Ok(casts))) => casts,
-            _ => sealing::rebuild(&self.root, &self.journal)?,
+            _ => sealing::rebuild(&self.root, &self.journal, &self.reserve)?,
         };
         sealing::seal(&self.root, &self.journal, casts, Some(ending), signer)
     }
@@ -98,7 +107,7 @@ fn follow(mut reader: JournalReader, mut casts: Casts, finish: &AtomicBool, bell
     loop {
         // Read before the drain: what was written before it was set is drained below.
         let last = finish.load(Ordering::SeqCst);
-        let torn = casts.drain(&mut reader)?;
+        let torn = casts.drain(&mut reader, |read| bell.read(read))?;
         casts.flush()?;
         if last {
             let _ = torn.inspect(|why| tracing::error!(journal = %reader.path().display(), why, "the journal's tail is torn and dropped"));
@@ -107,7 +116,7 @@ fn follow(mut reader: JournalReader, mut casts: Casts, finish: &AtomicBool, bell
         if let Some(why) = torn {
             return Err(RecordError::bad(reader.path(), why));
         }
-        std::thread::sleep(PACE);
+        bell.pace(PACE);
         bell.sleep(|| finish.load(Ordering::SeqCst) || reader.has_more());
     }
 }
@@ -124,6 +133,7 @@ impl Drop for PoisonOnDrop<'_> {
 pub(super) struct Casts {
     pub(super) meta: SessionMeta,
     folder: PathBuf,
+    reserve: Arc<Reserve>,
     open: BTreeMap<u32, ChannelFile>,
     closed: BTreeMap<u32, Channel>,
     /// What stands on the screens, where that may be kept for search.
@@ -144,10 +154,12 @@ impl std::fmt::Debug for Casts {
 
 impl Casts {
     /// Makes the folder, or takes it as it is.
-    pub(super) fn create(root: &Path, meta: &SessionMeta) -> Result<Self, RecordError> {
+    pub(super) fn create(root: &Path, meta: &SessionMeta, reserve: &Arc<Reserve>) -> Result<Self, RecordError> {
         let folder = root.join(meta.folder());
         DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(RecordError::io("make", &folder))?;
-        Ok(Self { meta: meta.clone(), folder, open: BTreeMap::new(), closed: BTreeMap::new(), texts: None, told: 0, last: 0, ending: None })
+        let (meta, reserve) = (meta.clone(), Arc::clone(reserve));
+        let (open, closed) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { meta, folder, reserve, open, closed, texts: None, told: 0, last: 0, ending: None })
     }
 
     /// Gathers the text too, if that may be kept: from the journal's beginning.
@@ -156,8 +168,9 @@ impl Casts {
     }
 
     /// Writes down every whole frame that is there. Says what is wrong with the next one, if something is.
-    pub(super) fn drain(&mut self, reader: &mut JournalReader) -> Result<Option<&'static str>, RecordError> {
+    pub(super) fn drain(&mut self, reader: &mut JournalReader, read: impl Fn(u64)) -> Result<Option<&'static str>, RecordError> {
         loop {
+            read(reader.position());
             match reader.next_frame()? {
                 Next::Frame(_, frame) => self.frame(frame)?,
                 Next::Dry(_) => return Ok(None),
@@ -178,7 +191,7 @@ impl Casts {
         }
         if let Some(closed) = self.closed.remove(&number) {
             // Late, but it may have been shown.
-            self.open.insert(number, closed.reopen(&self.folder)?);
+            self.open.insert(number, closed.reopen(&self.folder, &self.reserve)?);
         }
         if let Some(channel) = self.open.get_mut(&number) {
             channel.frame(at, &body)?;
@@ -190,7 +203,7 @@ impl Casts {
             _ => ChannelMeta { kind: ChannelKind::Shell, command: None, terminal: None },
         };
         let text = if self.told < MANY { MAX_TEXT } else { SHORT_TEXT };
-        let mut channel = ChannelFile::create(&self.folder, &self.meta, number, &meta, at, text)?;
+        let mut channel = ChannelFile::create(Place { folder: &self.folder, reserve: &self.reserve }, &self.meta, number, &meta, at, text)?;
         self.told += channel.told();
         channel.frame(at, &body)?;
         self.open.insert(number, channel);
@@ -212,7 +225,7 @@ impl Casts {
     }
 
     /// Ends every channel and hands them over for the seal.
-    pub(super) fn end(mut self) -> Result<(PathBuf, Vec<Channel>), RecordError> {
+    pub(super) fn end(mut self) -> Result<(PathBuf, Vec<Channel>, Arc<Reserve>), RecordError> {
         if let Some(texts) = self.texts.take() {
             texts.end();
         }
@@ -220,7 +233,7 @@ impl Casts {
             let channel = channel.close()?;
             self.closed.insert(channel.number(), channel);
         }
-        Ok((self.folder, self.closed.into_values().collect()))
+        Ok((self.folder, self.closed.into_values().collect(), self.reserve))
     }
 }
 
@@ -351,13 +364,13 @@ mod tests {
     #[test]
     fn late_frames_of_a_closed_channel_are_kept() {
         let (_dir, root, _journal) = world();
-        let mut casts = Casts::create(&root, &sample::meta()).unwrap();
+        let mut casts = Casts::create(&root, &sample::meta(), &Arc::default()).unwrap();
         let bodies = [open(ChannelKind::Exec), Body::Out(b"a"), Body::Close, Body::Out(b"b"), Body::Close];
         for (at, body) in (0..).zip(bodies) {
             casts.frame(frame(1, at, body)).unwrap();
         }
         casts.frame(frame(9, 9, Body::Out(b"nobody said what"))).unwrap();
-        let (folder, files) = casts.end().unwrap();
+        let (folder, files, _) = casts.end().unwrap();
         assert_eq!(files.len(), 2);
         let text = std::fs::read_to_string(folder.join("01-exec.cast.part")).unwrap();
         assert!(text.ends_with("[0.000001,\"o\",\"a\"]\n[0.000003,\"o\",\"b\"]\n"), "{text}");

@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
@@ -14,6 +15,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::journal::JournalReader;
 use super::manifest::{self, Manifest, ManifestSigner, SealedSession};
 use super::recorder::Casts;
+use super::reserve::Reserve;
 use super::verify::files_agree;
 use super::{RecordError, SessionMeta};
 
@@ -51,7 +53,8 @@ pub fn recover(journals: &Path, root: &Path, signer: &dyn ManifestSigner) -> Res
     Ok(paths.into_iter().filter_map(|path| recover_one(path, root, signer)).collect())
 }
 
-fn recover_one(journal: PathBuf, root: &Path, signer: &dyn ManifestSigner) -> Option<RecoveredSession> {
+/// Finishes one journal. `None` where a living process holds it, or where it is none yet and is removed.
+pub fn recover_one(journal: PathBuf, root: &Path, signer: &dyn ManifestSigner) -> Option<RecoveredSession> {
     let file = match File::open(&journal) {
         Ok(file) => file,
         Err(e) => return Some(RecoveredSession { sealed: Err(RecordError::io("open", &journal)(e)), journal, meta: None }),
@@ -62,7 +65,7 @@ fn recover_one(journal: PathBuf, root: &Path, signer: &dyn ManifestSigner) -> Op
         Ok(reader) => reader.meta().clone(),
         Err(error) => {
             // Killed between making the file and writing its head: there was no session yet.
-            let headless = super::journal::is_headless(&journal).unwrap_or(false);
+            let headless = super::reader::is_headless(&journal).unwrap_or(false);
             if headless && std::fs::remove_file(&journal).is_ok() {
                 return None;
             }
@@ -71,22 +74,22 @@ fn recover_one(journal: PathBuf, root: &Path, signer: &dyn ManifestSigner) -> Op
     };
     let sealed = match already_sealed(root, &journal, &meta, signer) {
         Some(sealed) => Ok(sealed),
-        None => rebuild(root, &journal).and_then(|casts| seal(root, &journal, casts, None, signer)),
+        None => rebuild(root, &journal, &Arc::default()).and_then(|casts| seal(root, &journal, casts, None, signer)),
     };
     Some(RecoveredSession { journal, meta: Some(meta), sealed })
 }
 
 /// Makes a session's files anew from its journal; what was there of them goes.
-pub(super) fn rebuild(root: &Path, journal: &Path) -> Result<Casts, RecordError> {
+pub(super) fn rebuild(root: &Path, journal: &Path, reserve: &Arc<Reserve>) -> Result<Casts, RecordError> {
     let mut reader = JournalReader::open(journal)?;
-    let mut casts = Casts::create(root, reader.meta())?;
+    let mut casts = Casts::create(root, reader.meta(), reserve)?;
     casts.gather_text(journal);
     let folder = root.join(reader.meta().folder());
     for entry in std::fs::read_dir(&folder).map_err(RecordError::io("read", &folder))? {
         let path = entry.map_err(RecordError::io("read", &folder))?.path();
         std::fs::remove_file(&path).map_err(RecordError::io("remove", &path))?;
     }
-    if let Some(why) = casts.drain(&mut reader)? {
+    if let Some(why) = casts.drain(&mut reader, |_| ())? {
         tracing::warn!(journal = %journal.display(), why, position = reader.position(), "the journal's tail is torn and dropped");
     }
     Ok(casts)
@@ -102,13 +105,13 @@ pub(super) fn seal(
 ) -> Result<SealedSession, RecordError> {
     let (meta, duration) = (casts.meta.clone(), Duration::from_micros(casts.last));
     let ending = ending.map(str::to_owned).or_else(|| casts.ending.clone()).unwrap_or_else(|| INTERRUPTED.into());
-    let (folder, files) = casts.end()?;
+    let (folder, files, reserve) = casts.end()?;
     let mut channels = Vec::with_capacity(files.len());
     for file in files {
         channels.push(file.seal(&folder)?);
     }
     let bytes = Manifest::sign(&meta, &ending, duration, &channels, signer)?;
-    write_manifest(&folder, &bytes)?;
+    reserve.or_release(|| write_manifest(&folder, &bytes)).map_err(RecordError::io("write the manifest in", &folder))?;
     // The folders above it are new with the first session of a day.
     for folder in folder.ancestors().take_while(|f| f.starts_with(root)) {
         File::open(folder).and_then(|f| f.sync_all()).map_err(RecordError::io("sync", folder))?;
@@ -117,12 +120,12 @@ pub(super) fn seal(
     Ok(SealedSession { meta, ending, folder, digest, duration, channels, journal: journal.to_owned() })
 }
 
-fn write_manifest(folder: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+fn write_manifest(folder: &Path, bytes: &[u8]) -> io::Result<()> {
     let (name, part) = (folder.join(manifest::NAME), folder.join("manifest.json.part"));
-    let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
-    let mut file = open.map_err(RecordError::io("make", &part))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(RecordError::io("write", &part))?;
-    std::fs::rename(&part, &name).map_err(RecordError::io("rename", &part))
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&part, &name)
 }
 
 /// Sealed before the crash, but perhaps not logged: the manifest is ours and every file is as it says.

@@ -21,11 +21,11 @@ use crate::ca::certificate::SourceAddress;
 use crate::ca::keyring::Keyring;
 use crate::ca::note::NoteSigner;
 use crate::ca::secret::{Passphrase, SecretError};
-use crate::config::{Config, Keys};
+use crate::config::{Config, Kept, Keys};
 use crate::metrics::Tally;
-use crate::recording::{self, ManifestSigner, RecordError};
+use crate::recording::{self, Level, ManifestSigner, RecordError};
 use crate::session::Knife;
-use crate::ssh::{Archive, Bounds, Wing};
+use crate::ssh::{Archive, Bounds, Signers, Wing};
 use crate::store::Store;
 
 /// What a running bastion is told from outside.
@@ -70,7 +70,8 @@ pub async fn serve(
     broker.load_policy(&Actor::System).await?;
     broker.follow_keys(version, reopen(config.keys.clone()));
     broker.take_over_log().await?;
-    let archive = Archive { journals: config.state.join("journal"), recordings: config.recordings.clone(), signer: signer(&broker)? };
+    restore(config)?;
+    let archive = archive(config, &broker, &clock)?;
     recover(&broker, &archive).await?;
     broker.started().await?;
     let limits = Bounds {
@@ -78,6 +79,9 @@ pub async fn serve(
         connections: config.limits.connections,
         connections_per_address: config.limits.connections_per_address,
         sessions_per_user: config.limits.sessions_per_user,
+        terminal_rate: config.limits.terminal_rate,
+        recorded_per_session: config.limits.recorded_per_session,
+        recorded_per_user: config.limits.recorded_per_user,
     };
     let tally = Arc::new(Tally::default());
     let wing = Wing::new(Arc::clone(&broker), limits, archive, clock, Arc::clone(&tally));
@@ -167,9 +171,19 @@ fn reopen(keys: Keys) -> Reopen {
 }
 
 /// Who signs manifests: whoever signs the log at that moment.
-pub fn signer(broker: &Arc<Broker>) -> anyhow::Result<Arc<dyn Fn() -> Arc<dyn ManifestSigner> + Send + Sync>> {
+fn signer(broker: &Arc<Broker>) -> anyhow::Result<Signers> {
     let (broker, first) = (Arc::clone(broker), broker.note_signer().context("the keys are not open")?);
     Ok(Arc::new(move || Arc::new(Signer(broker.note_signer().unwrap_or_else(|| Arc::clone(&first))))))
+}
+
+/// Where sessions are recorded, as the config says.
+pub fn archive(config: &Config, broker: &Arc<Broker>, clock: &Arc<dyn Clock>) -> anyhow::Result<Archive> {
+    let level = match config.journal {
+        Kept::Process => Level::Process,
+        Kept::Power => Level::Power,
+    };
+    let how = (level, config.limits.disk_patience.duration());
+    Ok(Archive::open(config.state.join("journal"), config.recordings.clone(), signer(broker)?, how, clock)?)
 }
 
 /// What the broker needs to know of the config.
@@ -192,6 +206,15 @@ pub fn settings(config: &Config) -> anyhow::Result<Settings> {
             acts: config.limits.acts_per_minute,
         },
     })
+}
+
+/// Puts back what a power cut took, where the level was `power`.
+fn restore(config: &Config) -> anyhow::Result<()> {
+    let restored = recording::restore(&config.state.join("journal")).context("cannot read what the last power cut left")?;
+    if restored > 0 {
+        tracing::warn!(runs = restored, "journals got back what a power cut took from them");
+    }
+    Ok(())
 }
 
 /// Seals what a killed bastion left behind, and says so in the log.

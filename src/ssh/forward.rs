@@ -17,7 +17,8 @@ use super::count::Counted;
 use super::egress::Egress;
 use super::inner::{self, Turned};
 use super::keeping::Keeping;
-use super::tap::Way;
+use super::quota::Quota;
+use super::tap::{Lands, Way};
 use super::tunnel::Use;
 use super::upstream::DialError;
 use super::{socket, visit};
@@ -55,17 +56,15 @@ pub(super) async fn prepare(wing: &Arc<Wing>, wanted: &Wanted) -> Result<Ready, 
     let what = Opening::forward(host, host.name.as_str(), *port);
     let admission = wing.broker.admit_direct(person, proof, host, &what).await?;
     let room = inner::room_for(wing, person)?;
+    inner::can_be_kept(wing).await?;
+    let quota = inner::quota_for(wing, person).await?;
     let dialled = {
         let _dial = inner::dial(wing, &host.name)?;
         reach(host, *port).await?
     };
     let open = wing.broker.open_session(admission, *peer).await?;
     let told = format!("direct forward to {}:{port}, from {}:{} on the client's side", host.name, escaped(&from.0), from.1);
-    let begun = Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index).and_then(|mut keeping| {
-        let connection = Connection::begin(&mut keeping, 1, (Way::Forward, &what), &told, Content::of(&open))?;
-        connection.connected(&mut keeping)?;
-        Ok((keeping, connection))
-    });
+    let begun = begin(wing, &open, quota, &what, &told).await;
     match begun {
         Ok((keeping, connection)) => {
             let (keeping, connection) = (RefCell::new(keeping), RefCell::new(connection));
@@ -77,6 +76,15 @@ pub(super) async fn prepare(wing: &Arc<Wing>, wanted: &Wanted) -> Result<Ready, 
             Err(fault.into())
         }
     }
+}
+
+/// Begins the recording: what is told of the connection is kept before a byte of it goes on.
+async fn begin(wing: &Wing, open: &OpenSession, quota: Quota, what: &Opening, told: &str) -> Result<(Keeping, Connection), RecordError> {
+    let mut keeping = Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index, Some(quota)).await?;
+    let connection = Connection::begin(&mut keeping, 1, (Way::Forward, what), told, Content::of(open))?;
+    connection.connected(&mut keeping)?;
+    keeping.commit().await?;
+    Ok((keeping, connection))
 }
 
 /// A TCP connection to that port of the host, where its sshd is registered.
@@ -139,8 +147,7 @@ where
     }
     cutoff.release(Side::Client);
     open.egress = open.egress.map(|budget| Budget { left: egress.left(), ..budget });
-    let sealed = keeping.into_inner().seal(ending).await;
-    visit::finish(wing, open, ending, sealed).await;
+    visit::seal(wing, open, keeping.into_inner(), ending).await;
     cut.then_some(cutoff)
 }
 
@@ -151,6 +158,10 @@ fn ending(wing: &Wing, open: &OpenSession, ended: Result<Over, Ending>) -> Endin
         Ok(Over::Left) => Ending::Left,
         Ok(Over::Gone) => Ending::PeerGone,
         Ok(Over::Spent) => visit::cut(&open.cutoff, Ending::OverBudget, String::new()).0,
+        Ok(Over::Unrecorded(RecordError::Quota(why))) => {
+            tracing::info!(session = %open.id, why, "a direct forward ends");
+            visit::cut(&open.cutoff, Ending::OverBudget, why).0
+        }
         Ok(Over::Unrecorded(error)) => {
             wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
             visit::cut(&open.cutoff, Ending::RecorderFailed, String::new()).0
@@ -203,7 +214,7 @@ impl Both<'_> {
         loop {
             let n = reader.read(&mut buffer).await.map_err(|_| Over::Gone)?;
             let Some(bytes) = buffer.get(..n).filter(|bytes| !bytes.is_empty()) else { break };
-            self.keep(End::Client, bytes)?;
+            self.keep(End::Client, bytes).await?;
             host.write_all(bytes).await.map_err(|_| Over::Gone)?;
         }
         self.connection.borrow_mut().ended_by(End::Client);
@@ -224,7 +235,7 @@ impl Both<'_> {
                 }
                 break;
             };
-            self.keep(End::Host, bytes)?;
+            self.keep(End::Host, bytes).await?;
             writer.write_all(bytes).await.map_err(|_| Over::Gone)?;
             if passes < n {
                 return Err(Over::Spent);
@@ -235,16 +246,20 @@ impl Both<'_> {
         Ok(())
     }
 
-    fn keep(&self, from: End, bytes: &[u8]) -> Result<(), Over> {
+    /// Comes back when it is kept.
+    async fn keep(&self, from: End, bytes: &[u8]) -> Result<(), Over> {
         self.open.cutoff.touch();
-        let mut keeping = self.keeping.borrow_mut();
-        let mut connection = self.connection.borrow_mut();
-        if connection.carry(&mut *keeping, from, bytes).map_err(Over::Unrecorded)? {
+        let (landing, tunnelled) = {
+            let mut keeping = self.keeping.borrow_mut();
+            let mut connection = self.connection.borrow_mut();
+            let tunnelled = connection.carry(&mut *keeping, from, bytes).map_err(Over::Unrecorded)?;
+            (keeping.commit(), tunnelled.then(|| (connection.number(), connection.way().as_str())))
+        };
+        if let Some((number, kind)) = tunnelled {
             let (broker, id) = (Arc::clone(&self.wing.broker), self.open.id.clone());
-            let (number, kind) = (connection.number(), connection.way().as_str());
             self.wing.tasks.spawn(async move { broker.tunnelled(&id, number, kind).await });
         }
-        Ok(())
+        landing.await.map_err(Over::Unrecorded)
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use super::Wing;
 use super::count::Counted;
 use super::leg::{Leg, LegError};
+use super::quota::Quota;
 use super::tunnel::Tunnel;
 use super::upstream::{self, DialError};
 use super::visit::{self, Visit};
@@ -94,6 +95,8 @@ pub(super) struct Begun {
     pub(super) upstream: upstream::Upstream,
     /// Counts the visit until it is over.
     pub(super) room: Counted<User>,
+    /// How much of it may be recorded.
+    pub(super) quota: Quota,
 }
 
 /// Who opened the outer connection, and how.
@@ -114,13 +117,15 @@ where
     let (person, proof, hint) = timeout(grace, prove(wing, leg, reader, outside)).await.map_err(|_| Turned::Grace)??;
     let admission = wing.broker.admit(&person, &proof, outside.host, &hint).await?;
     let room = room_for(wing, &person)?;
+    can_be_kept(wing).await?;
+    let quota = quota_for(wing, &person).await?;
     let _dial = dial(wing, &outside.host.name)?;
     let reached = upstream::reach(admission.host()).await?;
     let own = upstream::fresh_key();
     let certificate = wing.broker.certify(&admission, own.public_key(), reached.local).await?;
     let now = wing.clock.now();
     let upstream = upstream::enter(reached, admission.host(), admission.login(), &own, &certificate, now).await?;
-    Ok(Begun { admission, upstream, room })
+    Ok(Begun { admission, upstream, room, quota })
 }
 
 /// One user must not take all the room there is.
@@ -130,6 +135,20 @@ pub(super) fn room_for(wing: &Wing, person: &Person) -> Result<Counted<User>, Re
         let refusal = Refusal::new("too-many-sessions", format!("you have {most} sessions, and one user may have no more"));
         refusal.hint("`ssh jit-bastion sessions --live` lists them; end one of them first")
     })
+}
+
+/// Where nothing can be kept, nothing is shown.
+pub(super) async fn can_be_kept(wing: &Wing) -> Result<(), Refusal> {
+    wing.archive.disk.ask(wing.archive.patience / 2).await.map_err(|trouble| {
+        let refusal = Refusal::new("not-recorded", format!("sessions cannot be recorded at this moment, so none begins: {trouble}"));
+        refusal.hint("tell an administrator; your grant is not touched, try again when it works")
+    })
+}
+
+/// What of a new session of theirs may be recorded.
+pub(super) async fn quota_for(wing: &Wing, person: &Person) -> Result<Quota, Turned> {
+    let before = wing.broker.recorded_today(&person.user).await?;
+    Ok(wing.quotas.enter(&person.user, before)?)
 }
 
 pub(super) fn dial(wing: &Wing, host: &HostName) -> Result<Counted<HostName>, Refusal> {

@@ -4,13 +4,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::tap::{Beginning, Keep, Kept, Purpose, Way};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::quota::Quota;
+use super::tap::{Beginning, Keep, Kept, Lands, Purpose, Way};
 use crate::access::time::Clock;
 use crate::recording::{
-    Body, ChannelKind, ChannelMeta, Frame, Journal, Level, ManifestSigner, RecordError, Recorder, SealedSession, SessionMeta, TerminalMeta,
-    text,
+    Body, ChannelKind, ChannelMeta, Disk, Frame, Inside, Journal, Level, ManifestSigner, RecordError, Recorder, Scribe, SealedSession,
+    SessionMeta, TerminalMeta, Trouble, text,
 };
 use crate::session::Ending;
+
+/// Who signs manifests at this moment. Asked once for each: a key that is replaced while one is made must not end up beside the other's
+/// signature.
+pub type Signers = Arc<dyn Fn() -> Arc<dyn ManifestSigner> + Send + Sync>;
 
 /// Where sessions are kept: journals while they run, recordings for good.
 pub struct Archive {
@@ -18,9 +26,30 @@ pub struct Archive {
     pub journals: PathBuf,
     /// The recordings' root.
     pub recordings: PathBuf,
-    /// Who signs manifests at this moment. Asked once for each: a key that is replaced while one is made must not end up beside the
-    /// other's signature.
-    pub signer: Arc<dyn Fn() -> Arc<dyn ManifestSigner> + Send + Sync>,
+    /// Who signs manifests.
+    pub signer: Signers,
+    /// When something counts as kept.
+    level: Level,
+    /// How long a session waits for the disk.
+    pub(super) patience: Duration,
+    /// Whether anything can be kept at this moment.
+    pub(super) disk: Disk,
+    scribe: Scribe,
+}
+
+impl Archive {
+    /// Makes the folders where they are not there, and starts what writes and watches.
+    pub fn open(
+        journals: PathBuf,
+        recordings: PathBuf,
+        signer: Signers,
+        (level, patience): (Level, Duration),
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Self, RecordError> {
+        let disk = Disk::watch(&journals, &recordings, Arc::clone(clock))?;
+        let scribe = Scribe::start(level, &journals)?;
+        Ok(Self { journals, recordings, signer, level, patience, disk, scribe })
+    }
 }
 
 /// A session's journal and the recorder that follows it.
@@ -30,33 +59,66 @@ pub(super) struct Keeping {
     archive: Arc<Archive>,
     clock: Arc<dyn Clock>,
     began: Duration,
+    /// How much may be kept; without bound where nobody visits.
+    quota: Option<Quota>,
+    _inside: Inside,
+}
+
+/// What came of a seal.
+pub(super) enum Sealing {
+    /// The recordings are whole and signed.
+    Done(Box<SealedSession>),
+    /// Not yet: the disk does not take it. Its journal is finished when it does.
+    Later(PathBuf),
 }
 
 impl Keeping {
     /// Opens the journal and starts the recorder. Nothing is shown to anybody before this has worked.
     /// `index`: what stands on the screens may be kept for search.
-    pub(super) fn begin(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, meta: &SessionMeta, index: bool) -> Result<Self, RecordError> {
-        let journal = Journal::create(&archive.journals, meta, Level::Process)?;
-        if index {
-            text::prepare(journal.path())?;
-        }
-        let recorder = Recorder::start(&archive.recordings, &journal)?;
-        Ok(Self { began: clock.since_boot(), journal, recorder, archive: Arc::clone(archive), clock: Arc::clone(clock) })
+    pub(super) async fn begin(
+        archive: &Arc<Archive>,
+        clock: &Arc<dyn Clock>,
+        meta: &SessionMeta,
+        index: bool,
+        quota: Option<Quota>,
+    ) -> Result<Self, RecordError> {
+        let inside = archive.disk.enter();
+        let (of_thread, meta) = (Arc::clone(archive), meta.clone());
+        let work = spawn_blocking(move || {
+            let reserve = of_thread.disk.reserve()?;
+            let journal = Journal::create(&of_thread.journals, &meta, of_thread.level)?;
+            if index {
+                text::prepare(journal.path())?;
+            }
+            let recorder = Recorder::start_with(&of_thread.recordings, &journal, reserve)?;
+            Ok::<_, RecordError>((journal, recorder))
+        });
+        let (journal, recorder) = match timeout(archive.patience, work).await {
+            Ok(made) => made.unwrap_or(Err(RecordError::Poisoned))?,
+            Err(_) => return Err(RecordError::Silent),
+        };
+        let (archive, clock) = (Arc::clone(archive), Arc::clone(clock));
+        Ok(Self { began: clock.since_boot(), journal, recorder, archive, clock, quota, _inside: inside })
     }
 
-    /// Ends the recording and seals it. `None` when that failed: the journal stays, and the next start finishes it.
-    pub(super) async fn seal(mut self, ending: Ending) -> Option<SealedSession> {
-        let at = self.now();
-        if let Err(error) = self.journal.finish(ending.as_str(), at) {
+    /// Ends the recording and seals it. Where the disk has failed it, it is not waited for longer than it would be for a session.
+    pub(super) async fn seal(mut self, ending: Ending) -> Sealing {
+        let (at, archive) = (self.now(), Arc::clone(&self.archive));
+        let mut failed = self.journal.failed();
+        // One that failed takes no last word either.
+        if !failed && let Err(error) = self.journal.conclude(&archive.scribe, ending.as_str(), at, archive.patience).await {
             tracing::error!(session = %self.journal.meta().session, %error, "a journal could not be finished");
+            failed = true;
         }
-        match self.recorder.seal(ending.as_str(), (self.archive.signer)()).await {
-            Ok(sealed) => Some(sealed),
-            Err(error) => {
-                tracing::error!(session = %self.journal.meta().session, %error, "a recording is not sealed; the next start seals it");
-                None
-            }
-        }
+        let patience = if failed { archive.patience } else { SEALING };
+        let work = self.recorder.seal(ending.as_str(), (archive.signer)());
+        let error = match timeout(patience, work).await {
+            Ok(Ok(sealed)) => return Sealing::Done(Box::new(sealed)),
+            Ok(Err(error)) => error,
+            Err(_) => RecordError::Silent,
+        };
+        tracing::error!(session = %self.journal.meta().session, %error, "a recording is not sealed yet; it is tried again");
+        Sealing::Later(self.journal.path().to_owned())
     }
 
     /// Microseconds since the session began.
@@ -92,11 +154,41 @@ impl Keep for Keeping {
             Kept::Said(channel, text) => (channel, Body::Marker(text)),
             Kept::Ended(channel) => (channel, Body::Close),
         };
+        if self.archive.disk.is_full() {
+            self.journal.poison(Trouble::Full);
+        }
         let at = self.now();
-        self.journal.add(&Frame { channel, at, body })?;
-        self.journal.commit().map(|_| ())
+        let before = self.journal.size();
+        self.journal.stage(&Frame { channel, at, body })?;
+        let more = self.journal.size() - before;
+        // It is kept then, but not shown.
+        self.quota.as_mut().map_or(Ok(()), |quota| quota.take(more)).map_err(RecordError::Quota)
     }
 }
+
+impl Lands for Keeping {
+    fn taken(&self) -> u64 {
+        self.journal.last().0
+    }
+
+    fn commit(&mut self) -> impl Future<Output = Result<(), RecordError>> + use<> {
+        let handed = self.journal.hand_over(&self.archive.scribe);
+        let patience = self.archive.patience;
+        async move {
+            let landing = handed?;
+            match timeout(patience, landing.landed()).await {
+                Ok(landed) => landed,
+                Err(_) => {
+                    landing.give_up();
+                    Err(RecordError::Silent)
+                }
+            }
+        }
+    }
+}
+
+/// For a recording that is sealed on a disk that works, however long it is.
+const SEALING: Duration = Duration::from_secs(600);
 
 fn meta(beginning: &Beginning<'_>) -> ChannelMeta {
     ChannelMeta {

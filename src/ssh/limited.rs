@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use super::tap::{Keep, Kept, Purpose};
+use super::tap::{Keep, Kept, Lands, Purpose};
 use crate::access::policy::Beyond;
 use crate::access::size::Size;
 use crate::recording::exact::Stream;
@@ -133,6 +133,16 @@ impl<K: Keep> Keep for Limited<K> {
             _ => {}
         }
         self.keep.keep(what)
+    }
+}
+
+impl<K: Lands> Lands for Limited<K> {
+    fn taken(&self) -> u64 {
+        self.keep.taken()
+    }
+
+    fn commit(&mut self) -> impl Future<Output = Result<(), RecordError>> + use<K> {
+        self.keep.commit()
     }
 }
 

@@ -15,6 +15,7 @@ mod leg;
 mod limited;
 mod outer;
 pub mod peek;
+mod quota;
 mod relay;
 mod reminders;
 pub mod scan;
@@ -37,13 +38,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::access::names::{HostName, User};
+use crate::access::size::Size;
 use crate::access::time::{Clock, Span};
 use crate::broker::Broker;
 use crate::metrics::Tally;
 use count::{Counted, Counts};
+use quota::Quotas;
 use tunnel::Piles;
 
-pub use keeping::Archive;
+pub use keeping::{Archive, Signers};
 
 /// How we identify ourselves. OpenSSH sends `eow@openssh.com` only to a version that begins with `OpenSSH`.
 pub const IDENTIFICATION: &str = "SSH-2.0-OpenSSH_9.9 jit-bastion";
@@ -59,6 +62,12 @@ pub struct Bounds {
     pub connections_per_address: usize,
     /// Live sessions of one user.
     pub sessions_per_user: usize,
+    /// Bytes a second that a terminal may show, sustained.
+    pub terminal_rate: Size,
+    /// Recorded bytes of one session.
+    pub recorded_per_session: Size,
+    /// Recorded bytes of one user's sessions within a day.
+    pub recorded_per_user: Size,
 }
 
 /// What all connections share.
@@ -76,6 +85,8 @@ pub struct Wing {
     callers: Arc<Counts<IpAddr>>,
     /// Visits that begin or go on, by user.
     visitors: Arc<Counts<User>>,
+    /// What they have had recorded.
+    quotas: Arc<Quotas>,
     /// Hosts that are being dialled.
     dials: Arc<Counts<HostName>>,
     /// What happens at the door, for the metrics.
@@ -95,6 +106,7 @@ impl Wing {
             visits: TaskTracker::new(),
             callers: Arc::default(),
             visitors: Arc::default(),
+            quotas: Quotas::new(limits.recorded_per_session, limits.recorded_per_user),
             dials: Arc::default(),
             tally,
         })
@@ -105,6 +117,13 @@ impl Wing {
     pub async fn run(self: Arc<Self>, listeners: Vec<TcpListener>, stop: CancellationToken) -> io::Result<u64> {
         let workers = thread::available_parallelism().map_or(2, usize::from).max(2);
         let queues = (0..workers).map(|number| start_worker(&self, number)).collect::<io::Result<Vec<_>>>()?;
+        let (wing, ended) = (Arc::clone(&self), stop.clone());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = ended.cancelled() => {}
+                () = wing.watch_disk() => {}
+            }
+        });
         let doors: Vec<_> = listeners
             .into_iter()
             .map(|listener| {
@@ -146,6 +165,26 @@ impl Wing {
             // A worker that is behind takes no more for now.
             let _ = queue.try_send(Accepted { stream, peer, caller });
         }
+    }
+
+    /// Ends everybody when nothing can be kept any more, also those for whom nothing is to be kept at this moment.
+    async fn watch_disk(&self) {
+        loop {
+            tokio::time::sleep(LOOK_AT_DISK).await;
+            if self.archive.disk.live() == 0 {
+                continue;
+            }
+            if let Some(trouble) = self.archive.disk.trouble(self.archive.patience) {
+                let cut = self.broker.live().cut(|session| session.cutoff.reason().is_none(), crate::session::Ending::RecorderFailed);
+                if cut > 0 {
+                    tracing::error!(%trouble, sessions = cut, "sessions end: they cannot be recorded");
+                }
+            }
+        }
+    }
+
+    fn terminal_rate(&self) -> u64 {
+        self.limits.terminal_rate.as_bytes()
     }
 
     async fn close(&self) -> u64 {
@@ -198,6 +237,9 @@ const DIALS: usize = 256;
 
 /// Accepted connections that a worker has not taken yet.
 const ACCEPTED_WAITING: usize = 256;
+
+/// How often it is looked whether the disk has failed those who are inside.
+const LOOK_AT_DISK: Duration = Duration::from_millis(250);
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

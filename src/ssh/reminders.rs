@@ -7,7 +7,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::sleep;
 
 use super::relay::{Relay, Said};
-use super::tap::Keep;
+use super::tap::Lands;
 use crate::access::time::{Clock, Span, Timestamp};
 use crate::broker::OpenSession;
 use crate::session::idle_warning;
@@ -17,7 +17,7 @@ pub(super) async fn remind<C, H, K>(relay: &Relay<'_, C, H, K>, open: &OpenSessi
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     let mut ends = open.ends;
     let mut next = next_mark(ends.since(clock.now()).duration());
@@ -47,7 +47,7 @@ async fn tell<C, H, K>(relay: &Relay<'_, C, H, K>, words: &str)
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     let mut heard = Vec::new();
     for _ in 0..TRIES {

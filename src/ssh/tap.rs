@@ -83,7 +83,18 @@ impl Way {
     }
 }
 
-/// Where the relay's evidence goes. Returns when it is kept: what was not kept is not shown.
+/// Where evidence goes. What was not kept is not shown.
 pub(crate) trait Keep {
+    /// Takes it. It is not kept yet.
     fn keep(&mut self, what: Kept<'_>) -> Result<(), RecordError>;
+}
+
+/// Where it is known when what was taken is kept.
+pub(crate) trait Lands: Keep {
+    /// How many things were taken so far.
+    fn taken(&self) -> u64;
+
+    /// Sends what was taken on its way, whether what comes back is waited for or not: that resolves when it is kept, or when it is known
+    /// that it is not.
+    fn commit(&mut self) -> impl Future<Output = Result<(), RecordError>> + use<Self>;
 }

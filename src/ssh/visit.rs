@@ -2,19 +2,21 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::task::spawn_blocking;
+use tokio::time::{sleep, timeout};
 
 use super::Wing;
 use super::connection::Content;
 use super::egress::Egress;
 use super::ground::{self, Ground};
 use super::inner::{Begun, Turned};
-use super::keeping::Keeping;
+use super::keeping::{Keeping, Sealing};
 use super::leg::Leg;
 use super::limited::Limited;
 use super::relay::{End, Pulse, Relay, Rights, Said};
@@ -24,7 +26,7 @@ use crate::access::channels::{Channels, Kind};
 use crate::access::policy::Keep;
 use crate::access::size::Size;
 use crate::broker::{Budget, OpenSession};
-use crate::recording::{RecordError, Right};
+use crate::recording::{RecordError, Right, recover_one};
 use crate::session::{Cutoff, Ending, Side};
 use crate::wire::auth;
 
@@ -45,7 +47,7 @@ where
     W: AsyncWrite + Unpin,
 {
     let Visit { begun, client, reader, peer, outer, closed } = visit;
-    let Begun { admission, upstream, room: _room } = begun;
+    let Begun { admission, upstream, room: _room, quota } = begun;
     let channels = admission.grant().channels.clone();
     let said = upstream.said.clone();
     let mut open = match wing.broker.open_session(admission, peer).await {
@@ -53,7 +55,7 @@ where
         Err(error) => return super::inner::tell(&client, &Turned::from(error)).await,
     };
     let rights = rights(&channels, &open);
-    let keeping = match Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index) {
+    let keeping = match Keeping::begin(&wing.archive, &wing.clock, &open.meta, open.index, Some(quota)).await {
         Ok(keeping) => RefCell::new(Limited::new(keeping, open.keep.and_then(Keep::of_commands))),
         Err(error) => {
             let fault = wing.broker.fault(&format!("the recording of {} cannot begin: {error}", open.id));
@@ -69,8 +71,49 @@ where
     };
     let (ending, ()) = tokio::join!(course, keep_filled(wing, &open, &egress));
     open.egress = open.egress.map(|budget| Budget { left: egress.left(), ..budget });
-    let sealed = keeping.into_inner().finish().seal(ending).await;
-    finish(wing, open, ending, sealed).await;
+    seal(wing, open, keeping.into_inner().finish(), ending).await;
+}
+
+/// Seals a session's recordings and logs its end; later, where the disk does not take them now.
+pub(super) async fn seal(wing: &Arc<Wing>, open: OpenSession, keeping: Keeping, ending: Ending) {
+    match keeping.seal(ending).await {
+        Sealing::Done(sealed) => finish(wing, open, ending, Some(*sealed)).await,
+        Sealing::Later(journal) => {
+            finish(wing, open, ending, None).await;
+            let wing = Arc::clone(wing);
+            // The next start does it where this process ends before.
+            wing.clone().tasks.spawn(async move { seal_later(&wing, journal).await });
+        }
+    }
+}
+
+/// The session is over and its end is logged, but the disk did not take its recordings. Tries until it does, or until the journal is gone.
+async fn seal_later(wing: &Wing, journal: PathBuf) {
+    loop {
+        sleep(AGAIN).await;
+        if wing.archive.disk.ask(AGAIN).await.is_err() {
+            continue;
+        }
+        let (archive, of_thread) = (Arc::clone(&wing.archive), journal.clone());
+        let work = spawn_blocking(move || {
+            let there = of_thread.exists();
+            (there, recover_one(of_thread, &archive.recordings, &*(archive.signer)()))
+        });
+        let sealed = match work.await {
+            Ok((false, _)) => return tracing::error!(journal = %journal.display(), "a journal is gone, and nothing was sealed from it"),
+            Ok((true, Some(found))) => found.sealed,
+            // While the seal that was given up still hangs in the disk, it holds the journal.
+            Ok((true, None)) | Err(_) => continue,
+        };
+        let logged = match &sealed {
+            Ok(sealed) => wing.broker.sealed_later(sealed).await.map_err(|fault| fault.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        match logged {
+            Ok(()) => return tracing::info!(journal = %journal.display(), "a recording is sealed after all"),
+            Err(error) => tracing::error!(journal = %journal.display(), error, "a recording is still not sealed; it is tried again"),
+        }
+    }
 }
 
 struct Sides<R, W> {
@@ -101,7 +144,7 @@ where
     outer.socket().into_iter().for_each(|socket| cutoff.hold(socket, Side::Outer));
     let mut reader = cutoff.guard(reader, Side::Client);
     let (ground, mut tunnels) = Ground::of(wing, open);
-    let relay = Relay::new((&client, &upstream.leg), keeping, (rights, &ground), pulse(open), egress);
+    let relay = Relay::new((&client, &upstream.leg), keeping, (rights, &ground), pulse(open), egress).throttled(wing.terminal_rate());
     let course = async {
         for text in said {
             client.send(&auth::banner(&text)).await?;
@@ -185,6 +228,7 @@ fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
         End::Recorder(RecordError::Enough(most)) => {
             (Ending::OverBudget, format!("of a command no more than {} may be kept, and this one went on", Size::bytes(most)))
         }
+        End::Recorder(RecordError::Quota(why)) => (Ending::OverBudget, why),
         End::Recorder(error) => {
             wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
             (Ending::RecorderFailed, Ending::RecorderFailed.sentence().to_owned())
@@ -242,6 +286,9 @@ fn welcome(open: &OpenSession) -> String {
 fn farewell(open: &OpenSession, why: &str) -> String {
     format!("{why} ({}); `ssh jit-bastion request {}` asks for more", open.id, open.meta.host)
 }
+
+/// Between two tries to seal what the disk did not take.
+const AGAIN: Duration = Duration::from_secs(2);
 
 /// For TERM, KILL and a goodbye towards the host; then its socket is shut.
 const TO_HOST: Duration = Duration::from_millis(30);

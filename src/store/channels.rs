@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use sqlx::FromRow;
 
 use super::sql::{Statement, sql};
-use super::{Conn, StoreError, Tx, count, stored};
-use crate::access::names::SessionId;
+use super::{Conn, Reader, StoreError, Tx, count, stored};
+use crate::access::names::{SessionId, User};
+use crate::access::time::Timestamp;
 use crate::audit::digest::Digest;
 
 /// One recording.
@@ -41,6 +42,19 @@ struct RawChannel {
     sha256: String,
     bytes: i64,
     duration: i64,
+}
+
+impl Reader {
+    /// Bytes of the recordings of one user's sessions that began at `since` or later.
+    pub async fn recorded(&self, user: &User, since: Timestamp) -> Result<u64, StoreError> {
+        let (bytes,): (i64,) = sql("SELECT CAST(COALESCE(SUM(channels.bytes), 0) AS BIGINT) FROM channels \
+             JOIN sessions ON sessions.id = channels.session WHERE sessions.user_name = $1 AND sessions.started_at >= $2")
+        .bind(user.as_str())
+        .bind(since.micros())
+        .fetch_one(&self.pool)
+        .await?;
+        count("recordings", user.as_str(), bytes)
+    }
 }
 
 impl Tx {

@@ -33,24 +33,21 @@ fn cut_of_a_stopped_host() {
     promised(Case::StoppedHost);
 }
 
-/// The promise holds in one of three cuts, and none is far from it: two noisy cores decide nothing. `make bench` has the figures.
+/// The promise, at the first cut. A machine that is late itself is forgiven its own lateness, as often as a cut waits for a turn of a thread:
+/// the knife, the relay, the goodbye to each side. On a quiet one that is a millisecond or two. `make bench` has the figures.
 #[track_caller]
 fn promised(case: Case) {
     let bastion = Bastion::start();
-    let mut late = Vec::new();
-    for _ in 0..3 {
-        let lateness = cut(&bastion, case);
-        assert!(lateness.host < 1000, "{case:?}: the host's connection fell {} ms late", lateness.host);
-        assert!(lateness.client < 5000, "{case:?}: the client's connection fell {} ms late", lateness.client);
-        late.push((lateness.host, lateness.client));
-        if lateness.host < 100 && lateness.client < 1000 {
-            break;
-        }
-    }
-    println!("{case:?}: {late:?} ms at the host, at the client");
-    assert!(late.iter().any(|(host, client)| *host < 100 && *client < 1000), "{case:?}: late by {late:?} ms each time");
+    let late = cut(&bastion, case);
+    let forgiven = TURNS * late.machine;
+    println!("{case:?}: {} ms at the host, {} ms at the client; the machine: {} ms", late.host, late.client, late.machine);
+    assert!(late.host < 100 + forgiven, "{case:?}: the host's connection fell {} ms late, the machine {}", late.host, late.machine);
+    assert!(late.client < 1000 + forgiven, "{case:?}: the client's connection fell {} ms late, the machine {}", late.client, late.machine);
     bastion.local(&["verify"]).expect(0);
 }
+
+/// Turns of threads between the end time and a closed socket, at most.
+const TURNS: u64 = 8;
 
 #[test]
 fn the_last_words_are_shown_and_the_status_is_255() {

@@ -10,6 +10,7 @@ mod asking;
 mod certificates;
 mod crash;
 mod cutoff;
+mod disk;
 mod exit_status;
 mod files;
 mod forwards;

@@ -71,3 +71,21 @@ async fn a_floor_of_now_makes_it_smaller_and_the_text_stays() {
     world.yes("bob", &request).await.unwrap();
     assert_eq!(world.enter("postgres").await.egress, Some(Budget { limit: Size::bytes(1024), left: 1024 }));
 }
+
+#[tokio::test]
+async fn what_a_user_left_in_recordings_counts_for_a_day() {
+    let world = World::new().await;
+    let recorded = async |name: &str| world.broker.recorded_today(&User::parse(name).unwrap()).await.unwrap();
+    world.granted("postgres").await;
+    let id = super::recovering::killed(&world, true).await;
+    assert_eq!(recorded("alice").await, 0, "as long as it goes on it is counted elsewhere");
+    world.broker.recover(super::recovering::found(&world)).await.unwrap();
+    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
+    let bytes: u64 = row.channels.iter().map(|channel| channel.bytes).sum();
+    assert!(bytes > 0);
+    assert_eq!((recorded("alice").await, recorded("bob").await), (bytes, 0));
+    world.clock.advance(Span::minutes(24 * 60 - 1));
+    assert_eq!(recorded("alice").await, bytes);
+    world.clock.advance(Span::minutes(2));
+    assert_eq!(recorded("alice").await, 0);
+}

@@ -19,7 +19,7 @@ impl ManifestSigner for Signs {
 }
 
 /// A session that a kill -9 leaves: live in the store, a journal with one shell.
-async fn killed(world: &World, journal: bool) -> SessionId {
+pub(super) async fn killed(world: &World, journal: bool) -> SessionId {
     let open = world.enter("postgres").await;
     let id = open.id.clone();
     if journal {
@@ -32,7 +32,7 @@ async fn killed(world: &World, journal: bool) -> SessionId {
     id
 }
 
-fn found(world: &World) -> Vec<RecoveredSession> {
+pub(super) fn found(world: &World) -> Vec<RecoveredSession> {
     let keys = Keyring::generate(&mut StdRng::seed_from_u64(77)).unwrap();
     let dir = world.dir.path();
     recover(&dir.join("journal"), &dir.join("recordings"), &Signs(keys.note_signer("node-1").unwrap())).unwrap()

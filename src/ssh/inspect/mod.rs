@@ -11,9 +11,9 @@ use tokio::io::AsyncRead;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
-use super::keeping::{Archive, Keeping};
+use super::keeping::{Archive, Keeping, Sealing};
 use super::leg::{Leg, LegError};
-use super::tap::{Beginning, Keep as _, Kept, Purpose};
+use super::tap::{Beginning, Keep as _, Kept, Lands as _, Purpose};
 use super::upstream::{self, DialError, Upstream};
 use crate::access::time::Clock;
 use crate::broker::{self, AuditAdmission, Broker, Standing};
@@ -105,7 +105,7 @@ type Looked = (Result<Vec<u8>, InspectError>, Option<SealedSession>);
 
 /// Runs the script and keeps every byte before it is read; then seals.
 async fn look(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, admission: &AuditAdmission, upstream: Upstream) -> Looked {
-    let mut keeping = match Keeping::begin(archive, clock, admission.meta(), false) {
+    let mut keeping = match Keeping::begin(archive, clock, admission.meta(), false, None).await {
         Ok(keeping) => keeping,
         Err(error) => return (Err(error.into()), None),
     };
@@ -116,7 +116,12 @@ async fn look(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, admission: &AuditA
     let _ = timeout(FAREWELL, leg.flush()).await;
     let run = run.unwrap_or(Err(InspectError::Slow(PATIENCE.as_secs())));
     let ending = if run.is_ok() { Ending::Left } else { Ending::PeerGone };
-    (run, keeping.seal(ending).await)
+    let sealed = match keeping.seal(ending).await {
+        Sealing::Done(sealed) => Some(*sealed),
+        // This process does not stay: the next start of the bastion finishes it.
+        Sealing::Later(_) => None,
+    };
+    (run, sealed)
 }
 
 /// From the open channel to its close; what the script wrote to standard output.
@@ -145,10 +150,12 @@ async fn run<R: AsyncRead + Unpin>(
             }
             Message::Close { .. } => {
                 keeping.keep(Kept::Ended(FIRST))?;
+                keeping.commit().await?;
                 return answer.whole();
             }
             other => answer.take(&other, keeping)?,
         };
+        keeping.commit().await?;
         if let Some(reply) = reply {
             leg.send(&reply).await?;
         }

@@ -7,7 +7,7 @@ use super::{Judged, Relay, Rights, Side};
 use crate::recording::files::Account;
 use crate::recording::files::scp::Scp;
 use crate::recording::files::sftp::{FileRights, Sftp};
-use crate::ssh::tap::{Keep, Kept, Purpose};
+use crate::ssh::tap::{Kept, Lands, Purpose};
 
 impl Rights {
     /// The account of a channel that is put to use, if it is one of files.
@@ -26,7 +26,7 @@ impl<C, H, K> Relay<'_, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     /// Looks at bytes of a channel from `side`, before they go on. Where its bytes are not kept, the first one that does not fit the
     /// protocol ends the session: nobody could tell what it carried. Where they are kept anyway, only the account ends.

@@ -8,13 +8,13 @@ use crate::access::names::escaped;
 use crate::access::opening::Opening;
 use crate::access::refusal::Refusal;
 use crate::ssh::connection::{self, Connection, End, Start};
-use crate::ssh::tap::{Keep, Purpose, Way};
+use crate::ssh::tap::{Lands, Purpose, Way};
 
 impl<C, H, K> Relay<'_, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     /// Begins the recording of a connection that is about to be made.
     pub(super) fn begin_joined(&self, number: u32, way: Way, what: &Opening, told: &str) -> Result<Box<Connection>, Judged> {

@@ -1,12 +1,14 @@
 //! What a client may say to a host.
 
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 
 use super::table::{Channel, Prelude, Stage};
+use super::throttle::Throttle;
 use super::{Judged, Onward, Relay, Ruling, Side, opens, words};
 use crate::access::names::escaped;
 use crate::access::opening::Opening;
-use crate::ssh::tap::{Beginning, Keep, Kept, Purpose, Terminal};
+use crate::ssh::tap::{Beginning, Kept, Lands, Purpose, Terminal};
 use crate::wire::channel::{self, Message, Request, RequestKind};
 use crate::wire::codec::WireError;
 use crate::wire::number;
@@ -15,7 +17,7 @@ impl<C, H, K> Relay<'_, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     /// Judges one message from the client. Keeps what must be kept before it goes on.
     pub(super) fn judge_client(&self, payload: &[u8]) -> Result<Ruling, Judged> {
@@ -48,7 +50,14 @@ where
     fn window_from_client(&self, recipient: u32, bytes: u32) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(recipient).ok_or(NO_CHANNEL)?;
-        match channel.room.refill(bytes) {
+        let mut left = channel.room.refill(bytes);
+        if let Some(throttle) = &mut channel.throttle {
+            left = throttle.grant(left, Instant::now());
+            if throttle.owes() {
+                self.owes.notify_one();
+            }
+        }
+        match left {
             _ if channel.answers.is_over() => Ok(Ruling::STOP),
             0 => Ok(Ruling::STOP),
             left if left == bytes => Ok(Ruling::PASS),
@@ -147,10 +156,25 @@ where
                 down: 0,
                 files: self.rights.account(wish, command),
             };
+            self.let_window_go(channel, terminal.is_some());
         }
         self.pulse.typed();
         self.pulse.turned(&table);
         Ok(Ruling { onward: Onward::Pass, back: self.unsaid(&mut table) })
+    }
+
+    /// A channel is put to use: the host gets what was held back of its window, on a terminal no faster than a terminal is filled.
+    fn let_window_go(&self, channel: &mut Channel, terminal: bool) {
+        let held_back = std::mem::take(&mut channel.held_back);
+        match (terminal, channel.host) {
+            (true, _) => {
+                let throttle = channel.throttle.insert(Throttle::of(self.terminal_rate, Instant::now()));
+                throttle.hold(held_back);
+                self.owes.notify_one();
+            }
+            (false, Some(host)) if held_back > 0 => _ = self.host.answer(channel::window_adjust(host, held_back)),
+            (false, _) => {}
+        }
     }
 
     /// What the law says to a channel request, and what it does to the channel.
@@ -306,6 +330,9 @@ const VARIABLES: [&str; 19] = [
 const VALUE_AT_MOST: usize = 64;
 
 const TERM_AT_MOST: usize = 40;
+
+/// What a host may send of a channel that has just been opened: OpenSSH's own window, twice.
+pub(super) const FIRST_WINDOW: u32 = 4 * 1024 * 1024;
 
 /// OpenSSH's own limit, so that no message outgrows a packet.
 pub(super) const MAX_PACKET: u32 = 32 * 1024;

@@ -5,7 +5,7 @@ use tokio::io::AsyncWrite;
 use super::from_client::{NO_CHANNEL, printable, unknown};
 use super::table::Stage;
 use super::{Judged, Onward, Relay, Ruling, Side};
-use crate::ssh::tap::{Keep, Kept, Purpose};
+use crate::ssh::tap::{Kept, Lands, Purpose};
 use crate::wire::channel::{self, Message, Request, RequestKind};
 use crate::wire::codec::WireError;
 
@@ -13,7 +13,7 @@ impl<C, H, K> Relay<'_, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     /// Judges one message from the host. What the user will see is kept first.
     pub(super) fn judge_host(&self, payload: &[u8]) -> Result<Ruling, Judged> {

@@ -13,7 +13,7 @@ use super::table::{Stage, Table};
 use super::{Judged, Relay, Ruling, from_client};
 use crate::access::opening::Opening;
 use crate::access::refusal::Refusal;
-use crate::ssh::tap::Keep;
+use crate::ssh::tap::Lands;
 use crate::wire::channel::{self, Listen, Listening};
 use crate::wire::codec::{WireError, Writer};
 use crate::wire::number;
@@ -108,7 +108,7 @@ impl<C, H, K> Relay<'_, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     /// A global request of the client's.
     pub(super) fn asked_globally(&self, name: &str, want_reply: bool, rest: &[u8]) -> Result<Ruling, Judged> {

@@ -1,6 +1,6 @@
 //! Two directions, message by message: look, keep, pass on or veto; until one side leaves or the cut falls.
 //!
-//! Nothing is queued here: a direction that cannot write does not read, and windows pass through end to end. Both directions run
+//! Nothing is queued here beyond one run: a direction that cannot keep or write does not read, and windows pass through end to end. Both directions run
 //! on one thread and share the channel table, the journal and the two legs by borrowing them between awaits.
 //!
 //! Key exchanges cannot lock the two directions into each other as long as the bastion itself runs at most one at a time: a peer
@@ -16,17 +16,20 @@ mod pulse;
 #[cfg(test)]
 mod simulation;
 mod table;
+mod throttle;
+mod turn;
 mod words;
 
 use std::cell::{Cell, RefCell};
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
 
 use super::connection::Content;
 use super::egress::Egress;
 use super::leg::{Leg, LegError};
-use super::tap::{Keep, Kept};
+use super::tap::{Kept, Lands};
 use crate::access::host::Host;
 use crate::access::opening::Opening;
 use crate::access::refusal::Refusal;
@@ -35,6 +38,7 @@ use crate::recording::files::Violation;
 use crate::wire::codec::WireError;
 use listeners::Listeners;
 use table::Table;
+use turn::Waiting;
 
 pub(crate) use pulse::Pulse;
 pub(crate) use words::Said;
@@ -155,13 +159,19 @@ pub(crate) struct Relay<'a, C, H, K> {
     /// The client's agent was lent to the host.
     agent: Cell<bool>,
     rekeying: Cell<Option<Side>>,
+    /// Messages to the client wait until what they show is kept: nothing of ours may overtake them.
+    unsealed: Cell<bool>,
+    /// Bytes a second that a terminal may show.
+    terminal_rate: u64,
+    /// Rung when window is held back.
+    owes: Notify,
 }
 
 impl<'a, C, H, K> Relay<'a, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     pub(crate) fn new(
         legs: (&'a Leg<C>, &'a Leg<H>),
@@ -172,7 +182,14 @@ where
     ) -> Self {
         let ((client, host), (rights, law)) = (legs, law);
         let (table, listeners) = (RefCell::default(), RefCell::default());
-        Self { client, host, keep, rights, law, pulse, egress, table, listeners, agent: Cell::new(false), rekeying: Cell::new(None) }
+        let (agent, unsealed, rekeying, owes) = (Cell::new(false), Cell::new(false), Cell::new(None), Notify::new());
+        let terminal_rate = u64::MAX;
+        Self { client, host, keep, rights, law, pulse, egress, table, listeners, agent, rekeying, unsealed, terminal_rate, owes }
+    }
+
+    /// Terminals show so many bytes a second, sustained.
+    pub(crate) fn throttled(self, terminal_rate: u64) -> Self {
+        Self { terminal_rate, ..self }
     }
 
     /// Relays until one side leaves. May be dropped at any await: nothing that was sealed is lost by it.
@@ -184,27 +201,16 @@ where
         tokio::select! {
             end = self.upwards(client) => end,
             end = self.downwards(host) => end,
+            never = self.pay_windows() => match never {},
         }
     }
 
     /// From the client to the host.
     async fn upwards<R: AsyncRead + Unpin>(&self, reader: &mut R) -> End {
+        let mut waiting = Waiting::default();
         loop {
-            let held = match self.drain(Side::Client) {
-                Ok(held) => held,
-                Err(end) => return end,
-            };
-            if let Err(error) = self.client.flush().await {
-                return lost(Side::Client, error.into());
-            }
-            if let Err(error) = self.host.flush().await {
-                return lost(Side::Host, error.into());
-            }
-            if let Some(message) = held {
-                if let Err(error) = self.host.send(&message).await {
-                    return lost(Side::Host, error);
-                }
-                continue;
+            if let Err(end) = self.turn(Side::Client, reader, &mut waiting).await {
+                return end;
             }
             match self.client.fill(reader).await {
                 Ok(0) => return End::ClientLeft,
@@ -216,28 +222,10 @@ where
 
     /// From the host to the client.
     async fn downwards<S: AsyncRead + Unpin>(&self, reader: &mut S) -> End {
+        let mut waiting = Waiting::default();
         loop {
-            let held = match self.drain(Side::Host) {
-                Ok(held) => held,
-                Err(end) => return end,
-            };
-            // Before the awaits: what was left in the transport then must not wait for the host's next word.
-            let waits = !self.egress.is_ready();
-            if let Err(error) = self.host.flush().await {
-                return lost(Side::Host, error.into());
-            }
-            if let Err(error) = self.client.flush().await {
-                return lost(Side::Client, error.into());
-            }
-            if let Some(message) = held {
-                if let Err(error) = self.client.send(&message).await {
-                    return lost(Side::Client, error);
-                }
-                continue;
-            }
-            if waits {
-                self.egress.ready().await;
-                continue;
+            if let Err(end) = self.turn(Side::Host, reader, &mut waiting).await {
+                return end;
             }
             match self.host.fill(reader).await {
                 Ok(0) => return End::HostLeft(None),
@@ -245,79 +233,6 @@ where
                 Err(error) => return lost(Side::Host, error.into()),
             }
         }
-    }
-
-    /// Judges all messages that have arrived from `side`, keeps what must be kept and seals what goes on. Returns a message that a
-    /// key exchange of the other side holds up.
-    fn drain(&self, side: Side) -> Result<Option<Vec<u8>>, End> {
-        let held = match side {
-            Side::Client => self.pass(side, self.client, self.host),
-            Side::Host => self.pass(side, self.host, self.client),
-        }?;
-        self.client.settle().map_err(|e| lost(Side::Client, e))?;
-        self.host.settle().map_err(|e| lost(Side::Host, e))?;
-        self.rekey()?;
-        Ok(held)
-    }
-
-    fn pass<F, T>(&self, side: Side, from: &Leg<F>, to: &Leg<T>) -> Result<Option<Vec<u8>>, End>
-    where
-        F: AsyncWrite + Unpin,
-        T: AsyncWrite + Unpin,
-    {
-        let mut sealed = 0;
-        while sealed < RUN_BYTES && (side == Side::Client || self.egress.is_ready()) {
-            let ruled = from.with(|transport| self.rule(side, transport, to)).map_err(|end| match end {
-                Fault::Leg(error) => lost(side, error),
-                Fault::Onward(error) => lost(side.other(), error),
-                Fault::Files(violation) => End::Files(violation),
-                Fault::Record(error) => End::Recorder(error),
-            })?;
-            let Some(Ruled { back, held, bytes }) = ruled else { break };
-            sealed += bytes;
-            if self.egress.is_over() {
-                return Err(End::OverBudget);
-            }
-            if let Some(answer) = back {
-                from.answer(answer).map_err(|e| lost(side, e))?;
-            }
-            if held.is_some() {
-                return Ok(held);
-            }
-        }
-        Ok(None)
-    }
-
-    /// One message: taken, judged, kept, sealed onwards. `None` when there is none.
-    fn rule<T>(&self, side: Side, transport: &mut crate::wire::transport::Transport, to: &Leg<T>) -> Result<Option<Ruled>, Fault>
-    where
-        T: AsyncWrite + Unpin,
-    {
-        let Some(payload) = transport.next().map_err(|e| Fault::Leg(e.into()))? else { return Ok(None) };
-        let bytes = payload.len();
-        let judged = match side {
-            Side::Client => self.judge_client(payload),
-            Side::Host => self.judge_host(payload),
-        };
-        let Ruling { onward, back } = match judged {
-            Ok(ruling) => ruling,
-            Err(Judged::Unknown) => {
-                transport.unimplemented().map_err(|e| Fault::Leg(e.into()))?;
-                return Ok(Some(Ruled { back: None, held: None, bytes }));
-            }
-            Err(Judged::Wire(error)) => return Err(Fault::Leg(error.into())),
-            Err(Judged::Files(violation)) => return Err(Fault::Files(violation)),
-            Err(Judged::Record(error)) => return Err(Fault::Record(error)),
-        };
-        let message = match &onward {
-            Onward::Stop => return Ok(Some(Ruled { back, held: None, bytes })),
-            Onward::Pass => payload,
-            Onward::Change(other) => other,
-        };
-        let held = to
-            .with(|t| if t.can_send() { t.send(message).map(|()| None) } else { Ok(Some(message.to_vec())) })
-            .map_err(|e| Fault::Onward(e.into()))?;
-        Ok(Some(Ruled { back, held, bytes }))
     }
 
     /// Begins a key exchange where one is due, if the bastion runs none in this session.
@@ -340,20 +255,6 @@ where
     fn keep(&self, what: Kept<'_>) -> Result<(), Judged> {
         self.keep.borrow_mut().keep(what).map_err(Judged::Record)
     }
-}
-
-struct Ruled {
-    back: Option<Vec<u8>>,
-    held: Option<Vec<u8>>,
-    bytes: usize,
-}
-
-/// Whose fault it is that a message could not be relayed.
-enum Fault {
-    Leg(LegError),
-    Onward(LegError),
-    Files(Violation),
-    Record(RecordError),
 }
 
 /// Why a message was not ruled upon.
@@ -394,6 +295,3 @@ fn lost(side: Side, error: LegError) -> End {
         (Side::Host, error) => End::Host(error),
     }
 }
-
-/// Sealed in one run before it is written: bounds what a leg holds, and keeps one direction from starving the other.
-const RUN_BYTES: usize = 128 * 1024;

@@ -6,14 +6,14 @@
 use tokio::io::AsyncWrite;
 
 use super::forwards::text;
-use super::from_client::{MAX_PACKET, NO_CHANNEL, printable};
+use super::from_client::{FIRST_WINDOW, MAX_PACKET, NO_CHANNEL, printable};
 use super::table::{Awaited, Channel, Room, Table};
 use super::{Judged, Relay, Ruling, Side, from_client};
 use crate::access::names::escaped;
 use crate::access::opening::Opening;
 use crate::access::refusal::Refusal;
 use crate::ssh::connection::Connection;
-use crate::ssh::tap::{Keep, Way};
+use crate::ssh::tap::{Lands, Way};
 use crate::wire::channel::{self, Open, Route};
 use crate::wire::codec::WireError;
 
@@ -21,7 +21,7 @@ impl<C, H, K> Relay<'_, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     /// The client opens a channel.
     pub(super) fn opened_by_client(&self, payload: &[u8], open: &Open<'_>) -> Result<Ruling, Judged> {
@@ -46,7 +46,8 @@ where
         let (channel, window) = match wanted {
             None => {
                 let (room, window) = Room::of(open.window);
-                (Channel::opened(open.sender, room), window)
+                let held_back = window.saturating_sub(FIRST_WINDOW);
+                (Channel::opened(open.sender, room, held_back), window - held_back)
             }
             Some(wanted) => match wanted.and_then(|(what, told)| self.law.opens(&what).map(|()| (what, told))) {
                 Ok((what, told)) => {

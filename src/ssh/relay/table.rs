@@ -1,5 +1,6 @@
 //! The channels of one relayed connection, as both sides number them.
 
+use super::throttle::Throttle;
 use crate::recording::files::Account;
 use crate::ssh::connection::{Connection, Start};
 use crate::ssh::tap::{Purpose, Terminal};
@@ -12,6 +13,10 @@ pub(super) struct Channel {
     pub(super) host: Option<u32>,
     pub(super) stage: Stage,
     pub(super) room: Room,
+    /// Of the client's first window, what the host has not been told of; until the channel is put to use.
+    pub(super) held_back: u32,
+    /// Of a terminal.
+    pub(super) throttle: Option<Throttle>,
     pub(super) host_ended: bool,
     pub(super) host_closed: bool,
     pub(super) client_closed: bool,
@@ -129,12 +134,14 @@ impl Room {
 }
 
 impl Channel {
-    pub(super) fn opened(client: u32, room: Room) -> Self {
+    pub(super) fn opened(client: u32, room: Room, held_back: u32) -> Self {
         Self {
             client,
             host: None,
             stage: Stage::Opened(Prelude::default()),
             room,
+            held_back,
+            throttle: None,
             host_ended: false,
             host_closed: false,
             client_closed: false,
@@ -146,7 +153,7 @@ impl Channel {
 
     /// A connection: the bastion says nothing in it, and so holds no room back.
     pub(super) fn joined(client: u32, joined: Box<Connection>) -> Self {
-        Self { stage: Stage::Joined(joined), ..Self::opened(client, Room::of(0).0) }
+        Self { stage: Stage::Joined(joined), ..Self::opened(client, Room::of(0).0, 0) }
     }
 
     /// Remembers how the output to a terminal ends just now.

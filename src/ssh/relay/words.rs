@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::Relay;
 use super::table::Stage;
-use crate::ssh::tap::{Keep, Kept, Purpose};
+use crate::ssh::tap::{Kept, Lands, Purpose};
 use crate::wire::channel;
 
 /// One line of the bastion's, as it stands on a terminal in raw mode too.
@@ -19,7 +19,7 @@ impl<C, H, K> Relay<'_, C, H, K>
 where
     C: AsyncWrite + Unpin,
     H: AsyncWrite + Unpin,
-    K: Keep,
+    K: Lands,
 {
     /// Tells the host to end what runs: TERM, then KILL to each shell's and command's process group. The host must take it within
     /// `patience`, or it does not get it: its socket falls anyway.
@@ -45,6 +45,9 @@ where
     /// Says `words` on every terminal that has not heard them. Not inside an escape sequence or a character that the host has begun, and
     /// not where the client gives no room: there it is tried again when `heard` comes back. Tells whether all have heard.
     pub(crate) fn say(&self, words: &str, heard: &mut Vec<u32>) -> Said {
+        if self.unsealed.get() {
+            return Said::NotAll;
+        }
         let text = line(words);
         let mut said = Said::All;
         for channel in &mut self.table.borrow_mut().channels {
@@ -61,6 +64,8 @@ where
             let _ = self.client.answer(channel::extended_data(channel.client, channel::STDERR, text.as_bytes()));
             heard.push(number);
         }
+        // Under way is enough for words of ours.
+        drop(self.keep.borrow_mut().commit());
         said
     }
 

@@ -18,35 +18,51 @@ use super::ssh::Ssh;
 pub struct Bastion {
     running: Option<Running>,
     home: TempDir,
+    /// Environment variables that it is started with.
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Bastion {
     /// Starts one and waits until it is ready.
     pub fn start() -> Self {
-        let home = tempfile::Builder::new().prefix("jb-").tempdir().expect("a folder");
-        let mut bastion = Self { running: None, home };
+        let mut bastion = Self::not_yet();
         bastion.begin();
         bastion
     }
 
+    fn not_yet() -> Self {
+        let home = tempfile::Builder::new().prefix("jb-").tempdir().expect("a folder");
+        Self { running: None, home, environment: Vec::new() }
+    }
+
+    /// Starts one with these lines at the top of its config, and these variables.
+    pub fn start_with(lines: &str, variables: impl FnOnce(&Self) -> Vec<(&'static str, PathBuf)>) -> Self {
+        let mut bastion = Self::not_yet();
+        bastion.environment = variables(&bastion);
+        bastion.configure(lines);
+        bastion.begin();
+        bastion
+    }
+
+    fn configure(&self, lines: &str) {
+        fs::create_dir_all(self.dir()).expect("a folder");
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\nknown-hosts-pattern = \"jit-bastion,phi-*\"\n{lines}\n[keys]\npassphrase-file = \"passphrase\"\n"
+        );
+        fs::write(self.dir().join("jit-bastion.toml"), config).expect("a config");
+    }
+
     /// Starts one whose store is at this URL.
     pub fn start_on(store: &str) -> Self {
-        let home = tempfile::Builder::new().prefix("jb-").tempdir().expect("a folder");
-        let mut bastion = Self { running: None, home };
-        fs::create_dir(bastion.dir()).expect("a folder");
-        let config = format!(
-            "listen = \"127.0.0.1:0\"\nknown-hosts-pattern = \"jit-bastion,phi-*\"\nstore = \"{store}\"\n\n[keys]\npassphrase-file = \"passphrase\"\n"
-        );
-        fs::write(bastion.dir().join("jit-bastion.toml"), config).expect("a config");
+        let mut bastion = Self::not_yet();
+        bastion.configure(&format!("store = \"{store}\"\n"));
         bastion.begin();
         bastion
     }
 
     /// Starts it on the folder that it had.
     pub fn begin(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
-        command.arg("demo").arg("--dir").arg(self.dir()).args(["--port", "0"]);
-        let mut running = Running::start(&mut command, Out::Collect);
+        let mut running = Running::start(&mut self.demo(), Out::Collect);
         let ready = |running: &mut Running| {
             let text = String::from_utf8_lossy(&running.seen()).into_owned();
             assert!(!running.ended(), "the demo ended: {}", running.told());
@@ -58,6 +74,21 @@ impl Bastion {
             std::thread::sleep(Duration::from_millis(10));
         }
         self.running = Some(running);
+    }
+
+    fn demo(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jit-bastion"));
+        command.arg("demo").arg("--dir").arg(self.dir()).args(["--port", "0"]);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Starts it on the folder that it had, and kills it that much later, whatever it has come to.
+    pub fn begin_and_kill(&mut self, after: Duration) {
+        let running = Running::start(&mut self.demo(), Out::Collect);
+        std::thread::sleep(after);
+        running.signal(Signal::KILL);
+        running.wait();
     }
 
     /// `kill -9`, and nothing else: what it started stays.

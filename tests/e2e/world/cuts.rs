@@ -1,5 +1,10 @@
 //! One visit that runs into the end of its grant, in each of the five cases. Tests and bench measure with it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -32,6 +37,42 @@ const FLOOD: &str = "echo >&2 in; yes drwxr-xr-x 2 postgres postgres 4096 Nov 22
 pub struct Lateness {
     pub host: u64,
     pub client: u64,
+    /// By how much the machine was late itself meanwhile: a thread that wanted to sleep for a millisecond.
+    pub machine: u64,
+}
+
+/// Watches how late the machine is.
+struct Watch {
+    done: Arc<AtomicBool>,
+    worst: Option<JoinHandle<u64>>,
+}
+
+impl Watch {
+    fn start() -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&done);
+        let worst = thread::spawn(move || {
+            let mut worst = 0;
+            while !over.load(Ordering::Relaxed) {
+                let begun = Instant::now();
+                thread::sleep(Duration::from_millis(1));
+                worst = worst.max(begun.elapsed().as_millis());
+            }
+            u64::try_from(worst).unwrap_or(u64::MAX)
+        });
+        Self { done, worst: Some(worst) }
+    }
+
+    fn worst(mut self) -> u64 {
+        self.done.store(true, Ordering::Relaxed);
+        self.worst.take().map_or(0, |worst| worst.join().expect("it only looks"))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Asks for a few seconds, goes in, and waits for the end.
@@ -55,12 +96,14 @@ pub fn cut(bastion: &Bastion, case: Case) -> Lateness {
         }
         _ => None,
     };
+    let watch = Watch::start();
     let closed = bastion.event("session-closed", &session);
+    let machine = watch.worst();
     drop(stopped);
     inside.signal_group(Signal::CONT);
     inside.wait().expect(255);
     let closed = &closed["data"];
     assert_eq!(closed["ending"], "time-up", "{closed}");
     let late = |key: &str| closed.get(key).and_then(Value::as_u64).unwrap_or_else(|| panic!("{key} in {closed}"));
-    Lateness { host: late("late_host_ms"), client: late("late_client_ms") }
+    Lateness { host: late("late_host_ms"), client: late("late_client_ms"), machine }
 }

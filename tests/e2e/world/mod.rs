@@ -5,6 +5,7 @@ mod bastion;
 mod corpus;
 pub mod cuts;
 pub mod destinations;
+mod disk;
 mod evidence;
 mod node;
 mod process;
@@ -13,6 +14,7 @@ mod ssh;
 mod terminal;
 
 pub use bastion::Bastion;
+pub use disk::{Disk, Fate, Small};
 pub use evidence::{Cast, files, find_id};
 pub use node::{Node, database, psql};
 pub use process::{LIMIT, Out, Output, Running, Stopped, cpu_seconds, descendants, pid, processes, run, wait_for, wait_for_or};
