@@ -176,6 +176,35 @@ fn statuses_and_streams() {
 }
 
 #[test]
+fn a_recording_is_played_by_key_or_from_a_file() {
+    let place = Place::new();
+    // No installation is needed to be told so.
+    let run = place.run(&["replay", "s-7k2m9q.2", "--because", "case", "12"]);
+    let said = text(&run.stderr);
+    assert_eq!((run.status.code(), run.stdout.len()), (Some(1), 0), "{said}");
+    for way in ["ssh -t jit-bastion replay s-7k2m9q.2", "export --session s-7k2m9q", "replay --export s-7k2m9q.tar --channel 2"] {
+        assert!(said.contains(way), "{way:?} in {said}");
+    }
+    fs::write(place.path("noise.tar"), [7; 5000]).expect("written");
+    let run = place.run(&["replay", "--export", "noise.tar", "--json"]);
+    let said: Value = serde_json::from_slice(&run.stdout).expect("JSON");
+    assert_eq!((run.status.code(), said["error"]["code"].as_str()), (Some(1), Some("damaged")), "{said}");
+    for wrong in [
+        &["replay"][..],
+        &["replay", "--channel", "2"],
+        &["replay", "s-7k2m9q", "--export", "noise.tar"],
+        &["replay", "s-7k2m9q", "--public-key", "key"],
+        &["replay", "--export", "noise.tar", "--because", "x"],
+        &["replay", "--export", "noise.tar", "--files", "--speed", "2"],
+    ] {
+        let run = place.run(wrong);
+        assert_eq!((run.status.code(), run.stdout.len()), (Some(2), 0), "{wrong:?}: {}", text(&run.stderr));
+    }
+    let help = text(&place.run(&["replay", "--help"]).stdout);
+    assert!(help.contains("--export <FILE>") && help.contains("--public-key"), "{help}");
+}
+
+#[test]
 fn completions_and_pages_know_the_verbs() {
     let place = Place::new();
     let script = text(&place.run(&["completion", "bash"]).stdout);

@@ -60,6 +60,8 @@ impl<W: Write> TarWriter<W> {
 #[derive(Debug)]
 pub struct TarReader<R> {
     input: R,
+    /// Where the content of the file that was named last begins, and where the header after it does.
+    places: (u64, u64),
     /// Content of the file before that is not read yet, and its padding.
     left: u64,
     padding: usize,
@@ -69,7 +71,7 @@ pub struct TarReader<R> {
 impl<R: Read> TarReader<R> {
     /// Of an open file.
     pub fn new(input: R) -> Self {
-        Self { input, left: 0, padding: 0, mtime: None }
+        Self { input, places: (0, 0), left: 0, padding: 0, mtime: None }
     }
 
     /// The next file's name and size; none at the end, which must be the end of everything.
@@ -91,7 +93,14 @@ impl<R: Read> TarReader<R> {
             return Err(TarError::Form("a header"));
         }
         (self.left, self.padding) = (size, padding_of(size));
+        let begins = self.places.1.saturating_add(BLOCK as u64);
+        self.places = (begins, begins.saturating_add(size).saturating_add(self.padding as u64));
         Ok(Some((name, size)))
+    }
+
+    /// Where in the container the content of the file begins that [`TarReader::next_file`] named.
+    pub fn place(&self) -> u64 {
+        self.places.0
     }
 
     /// The time that all files have, in seconds since 1970; none before the first file.
@@ -193,9 +202,10 @@ mod tests {
 
     fn read(bytes: &[u8]) -> Result<Vec<(String, Vec<u8>)>, TarError> {
         let (mut reader, mut files) = (TarReader::new(bytes), Vec::new());
-        while let Some((name, _)) = reader.next_file()? {
-            let mut content = Vec::new();
+        while let Some((name, size)) = reader.next_file()? {
+            let (from, mut content) = (reader.place() as usize, Vec::new());
             reader.read_to_end(&mut content)?;
+            assert_eq!(bytes.get(from..from + size as usize), Some(&content[..]), "{name} stands where it is said to");
             files.push((name, content));
         }
         Ok(files)

@@ -39,6 +39,7 @@ pub(super) struct Cli {
 const AFTER: &str = "\
 The words of `ssh jit-bastion help` that only read, close, revoke or kill work here too, as local:YOU:
   requests show grants sessions recordings hosts explain known-hosts close revoke kill
+What was handed out with `export` is played here, without an installation: replay --export FILE
 
 Exit status: 0 done, 1 refused, 2 wrong usage, 70 a fault of the bastion.";
 

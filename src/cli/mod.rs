@@ -12,6 +12,7 @@ mod evidence;
 mod export;
 mod failure;
 mod faults;
+mod handed;
 mod hostkeys;
 mod index;
 mod init;
@@ -28,6 +29,7 @@ mod pubkey;
 mod said;
 mod setup;
 mod status;
+mod terminal;
 mod verb;
 
 use std::ffi::OsString;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::{Failure, USAGE};
 use super::said::{Outcome, Said, look};
-use super::{local, open, place};
+use super::{handed, local, open, place};
 use crate::verbs::{self, Caller, Door, Happening, Sink, Usage, Verb, Waiting};
 
 /// Reads `words` and does what they say. `named` and `json` stood before them.
@@ -20,6 +20,14 @@ pub(super) fn run(mut words: Vec<String>, named: Option<&Path>, json: bool) -> O
         Err(Usage::Help(text)) => return Ok(Said::done(text, serde_json::Value::Null)),
         Err(wrong @ Usage::Wrong { .. }) => return wrong_usage(&wrong),
     };
+    if let Verb::Replay(words) = &parsed.verb {
+        // Neither needs an installation.
+        return match (&words.exported.export, &words.id) {
+            (None, Some(id)) => Err(verbs::only_by_key(id).into()),
+            (Some(file), _) => handed::play(file, words, look, parsed.json),
+            (None, None) => Err(Failure::Usage("replay names no recording and no file".into())),
+        };
+    }
     let config = place::config(named.as_deref())?;
     let rows = rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| size.ws_row);
     let caller = Caller { actor: local::actor(), person: None, proof: None, look, rows: rows.filter(|rows| *rows > 0) };
@@ -59,7 +67,7 @@ fn take_config(words: &mut Vec<String>) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// Standard output and standard error of this process.
-struct Here;
+pub(super) struct Here;
 
 impl Sink for Here {
     fn out<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>> {

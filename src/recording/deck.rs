@@ -6,14 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Seek};
 use std::sync::Arc;
 use std::time::Duration;
 
 use avt::Terminal;
 
-use super::RecordError;
 use super::cast::{CastEvent, CastReader, Place};
 use super::covering::Eyes;
 use super::markers::{Index, index};
@@ -21,6 +19,7 @@ use super::moments::Moments;
 use super::player::Pace;
 use super::screen::{LastRow, View, virtual_terminal};
 use super::steering::{HELP, SPEEDS, clock};
+use super::{RecordError, Stretch};
 use crate::access::mask::Mask;
 
 pub use super::steering::{ENTER, Key, LEAVE};
@@ -53,7 +52,7 @@ enum After {
 }
 
 /// A recording that is being played.
-pub struct Deck<R = BufReader<File>> {
+pub struct Deck<R = BufReader<Stretch>> {
     reader: CastReader<R>,
     ahead: Option<CastEvent>,
     /// Where the reader stood before it read ahead.

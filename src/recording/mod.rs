@@ -34,6 +34,7 @@ mod scribe;
 mod sealing;
 pub mod statements;
 mod steering;
+mod stretch;
 pub mod text;
 pub mod transcript;
 pub mod verify;
@@ -60,6 +61,7 @@ pub use recorder::Recorder;
 pub use reserve::Reserve;
 pub use scribe::Scribe;
 pub use sealing::{INTERRUPTED, RecoveredSession, recover, recover_one};
+pub use stretch::Stretch;
 pub use verify::{Logged, Progress, Survey, survey};
 
 /// What a recording says about its session. Written at the journal's head, into every file's `x_jit` and into the manifest.

@@ -1,25 +1,25 @@
 //! Opens a sealed recording: checks it first, then yields its events, its exact bytes, or frames for a terminal.
 
 use std::fs::File;
-use std::io::{BufReader, Seek};
+use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::RecordError;
 use super::cast::{CastEvent, CastHeader, CastReader, Newline, Place};
 use super::command::{ExactCommand, MAX_COMMAND};
 use super::exact::{Restorer, Stream};
 use super::manifest::{Manifest, ManifestChannel};
 use super::verify::digest_of;
+use super::{RecordError, Stretch};
 
 /// One recording whose manifest was signed by the right key and whose bytes are as the manifest says.
 #[derive(Debug)]
 pub struct Recording {
     manifest: Manifest,
     channel: ManifestChannel,
-    events: CastReader<BufReader<File>>,
+    events: CastReader<BufReader<Stretch>>,
     /// Where the first event is.
     begin: Place,
     command: Option<Vec<u8>>,
@@ -30,10 +30,20 @@ pub struct Recording {
 pub fn open(folder: &Path, number: u32, public_key: &str) -> Result<Recording, RecordError> {
     let (manifest, bytes) = Manifest::read(folder)?;
     manifest.check(&bytes, public_key).map_err(|why| RecordError::bad(folder, why))?;
+    opened(manifest, number, folder, |name| File::open(folder.join(name)).and_then(Stretch::whole))
+}
+
+/// The same of a manifest that has been checked already; `at` finds a file that it names. `place` is for errors only.
+pub fn opened(
+    manifest: Manifest,
+    number: u32,
+    place: &Path,
+    at: impl FnOnce(&str) -> io::Result<Stretch>,
+) -> Result<Recording, RecordError> {
     let found = manifest.channels.iter().find(|c| c.number == number).cloned();
-    let channel = found.ok_or_else(|| RecordError::bad(folder, format!("there is no channel {number}")))?;
-    let path = folder.join(&channel.file);
-    let mut file = File::open(&path).map_err(RecordError::io("open", &path))?;
+    let channel = found.ok_or_else(|| RecordError::bad(place, format!("there is no channel {number}")))?;
+    let path = place.join(&channel.file);
+    let mut file = at(&channel.file).map_err(RecordError::io("open", &path))?;
     let (digest, length) = digest_of(&mut file).map_err(RecordError::io("read", &path))?;
     if channel.digest() != Some(digest) || channel.bytes != length {
         return Err(RecordError::bad(&path, "changed since it was sealed"));
@@ -53,7 +63,7 @@ struct Begun {
 }
 
 /// The exact command: the header's, or from the events at the file's beginning where the header's is not exact.
-fn begun(events: &mut CastReader<BufReader<File>>, path: &Path) -> Result<Begun, RecordError> {
+fn begun(events: &mut CastReader<BufReader<Stretch>>, path: &Path) -> Result<Begun, RecordError> {
     let wrong = || RecordError::bad(path, "the command's bytes are not as its header says");
     let said = events.header().x_jit.as_ref().map(|x| (x.command.clone(), x.command_exact.clone()));
     let (text, exact) = said.unwrap_or_default();
@@ -96,7 +106,7 @@ impl Recording {
     }
 
     /// The events alone, from the first, in a reader that can go back.
-    pub fn rewindable(mut self) -> Result<CastReader<BufReader<File>>, RecordError> {
+    pub fn rewindable(mut self) -> Result<CastReader<BufReader<Stretch>>, RecordError> {
         self.events.go(self.begin)?;
         Ok(self.events)
     }

@@ -25,14 +25,20 @@ use crate::recording::replay::Recording;
 const MOST: usize = 20_000;
 
 /// The files of one channel, or of each channel of a session that moves files.
-pub(super) async fn list(broker: &Broker, caller: &Caller, words: &ReplayWords, json: bool, sink: &mut dyn Sink) -> Result<Answer, Error> {
-    let typed = words.id.number.map_or_else(|| words.id.session.to_string(), |number| of(&words.id, number).to_string());
-    let purpose = purpose(broker, caller, words.because.as_ref(), &format!("replay {typed} --files"), json, sink).await?;
+pub(super) async fn list(
+    broker: &Broker,
+    caller: &Caller,
+    words: &ReplayWords,
+    id: &Playable,
+    json: bool,
+    sink: &mut dyn Sink,
+) -> Result<Answer, Error> {
+    let purpose = purpose(broker, caller, words.because.as_ref(), &format!("replay {id} --files"), json, sink).await?;
     let mut listing = Listing::new((!words.unmask).then(|| broker.policy().mask()));
-    for channel in channels(broker, &words.id).await? {
+    for channel in channels(broker, id).await? {
         let session = broker.open_recording(&caller.actor, &channel, purpose.clone(), showing(words.unmask)).await?;
         let place = SealedPlace::of(broker, &session, &channel)?;
-        let reading = tokio::task::spawn_blocking(move || listing.add(place.open()?));
+        let reading = tokio::task::spawn_blocking(move || listing.with(place.open()?));
         listing = read(broker, read(broker, reading.await)?)?;
         if listing.cut {
             break;
@@ -73,7 +79,7 @@ impl Listing {
     }
 
     /// What one recording tells of. Reads all of it.
-    pub fn add(mut self, recording: Recording) -> Result<Self, RecordError> {
+    pub fn with(mut self, recording: Recording) -> Result<Self, RecordError> {
         let session = &recording.manifest().session;
         let began = session.started.plus(Span::from_duration(Duration::from_micros(recording.channel().began_us)));
         let channel = ChannelId { session: session.session.clone(), number: recording.channel().number };

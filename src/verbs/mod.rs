@@ -22,6 +22,7 @@ mod run;
 mod search;
 mod sessions;
 mod show;
+mod showing;
 pub mod sink;
 pub mod table;
 pub mod text;
@@ -43,9 +44,12 @@ use crate::access::person::Person;
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error, Proof};
 
+pub use files::Listing;
 pub use json::print as print_json;
 pub use parse::{Door, Parsed, Usage, Verb, command, from_line, from_words};
+pub use replay::only_by_key;
 pub use run::{run, wrong_usage};
+pub use showing::{Broken, How, show};
 pub use sink::{Collected, Happening, INPUT_AT_MOST, Sink, Waiting};
 pub use text::Look;
 

@@ -5,6 +5,8 @@ mod explain;
 mod inviting;
 mod looking;
 
+use std::fmt;
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -15,7 +17,7 @@ use crate::access::time::Timestamp;
 pub use asking::{ApproveWords, ExtendWords, RequestWords, ShowWords};
 pub use explain::ExplainWords;
 pub use inviting::{ConfirmWords, RefuseWords};
-pub use looking::{ReplayWords, WatchWords};
+pub use looking::{ExportedWords, ReplayWords, WatchWords};
 
 /// Where the words were typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,15 @@ impl Door {
         match self {
             Self::Ssh => "ssh jit-bastion",
             Self::Local => "jit-bastion",
+        }
+    }
+
+    /// The parser; what is said at one door only is not in the other's help.
+    fn command(self) -> clap::Command {
+        let hidden = |replay, word| clap::Command::mut_arg(replay, word, |arg| arg.hide(true));
+        match self {
+            Self::Ssh => command().mut_subcommand("replay", |replay| looking::LOCAL.into_iter().fold(replay, hidden)),
+            Self::Local => command(),
         }
     }
 }
@@ -198,6 +209,15 @@ pub struct Playable {
     pub number: Option<u32>,
 }
 
+impl fmt::Display for Playable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.number {
+            Some(number) => write!(f, "{}.{number}", self.session),
+            None => self.session.fmt(f),
+        }
+    }
+}
+
 impl std::str::FromStr for Playable {
     type Err = BadName;
 
@@ -225,7 +245,7 @@ pub fn from_line(line: &str, columns: Option<u16>) -> Result<Parsed, Usage> {
 pub fn from_words(words: Vec<String>, door: Door, columns: Option<u16>) -> Result<Parsed, Usage> {
     let json = words.iter().any(|word| word == "--json");
     let words = words::gather(words);
-    let mut command = command().bin_name(door.program()).no_binary_name(true).term_width(usize::from(columns.unwrap_or(100)));
+    let mut command = door.command().bin_name(door.program()).no_binary_name(true).term_width(usize::from(columns.unwrap_or(100)));
     let read = command.try_get_matches_from_mut(&words).and_then(|matches| Line::from_arg_matches(&matches));
     match read {
         Ok(line) => Ok(Parsed { verb: line.verb, json: line.json }),

@@ -98,6 +98,9 @@ fn every_file_is_accounted_for() {
     let told = bastion.json("carol", &format!("replay {session} --files --because case 4711"));
     assert!(told.as_array().expect("an array").iter().any(|one| one["file"]["read"]["sha256"] == digest.as_str()), "{told}");
     bastion.verb("carol", &format!("replay {session} --files")).expect(1).says("says what for");
+    let file = bastion.aside("handed.tar").display().to_string();
+    bastion.local(&["export", "--session", &session, "--out", &file]).expect(0);
+    assert_eq!(bastion.local(&["replay", "--export", &file, "--files"]).expect(0).text(), table);
     bastion.verb("bob", &format!("replay {session} --files --because of me")).expect(1);
     assert!(bastion.verb("carol", &format!("replay {session} --speed 100 --because a test")).expect(0).text().contains(&digest));
     bastion.local(&["verify"]).expect(0);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use serde::Deserialize;
@@ -21,7 +21,8 @@ use crate::audit::proofs::Proofs;
 use crate::audit::tar::{TarError, TarReader};
 use crate::cli::export::{KEYS, RECORDINGS, SIGNATURE, SUMS, TEXTS, first_line};
 use crate::cli::failure::Failure;
-use crate::recording::{Manifest, manifest};
+use crate::recording::replay::{self, Recording};
+use crate::recording::{Manifest, RecordError, Stretch, manifest};
 
 /// Files up to this are looked into; longer ones are recordings, and only hashed.
 const SMALL: u64 = 8 << 20;
@@ -40,17 +41,46 @@ struct Export {
     digests: BTreeMap<String, Digest>,
     small: BTreeMap<String, Vec<u8>>,
     mtime: Option<u64>,
+    manifest: Option<Manifest>,
+    places: BTreeMap<String, (u64, u64)>,
     wrong: Vec<String>,
 }
 
+/// What a file holds that was looked at: worth something if nothing was found wrong with it.
+pub(in crate::cli) struct Exported {
+    file: File,
+    place: PathBuf,
+    manifest: Option<Manifest>,
+    /// Where each file stands in it: its first byte, and how many.
+    places: BTreeMap<String, (u64, u64)>,
+}
+
+impl Exported {
+    /// The recordings that it has; none where it holds no manifest.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.manifest.as_ref()
+    }
+
+    /// One of them, read where it stands in the file that was looked at.
+    pub fn open(&self, number: u32) -> Result<Recording, RecordError> {
+        let none = || RecordError::bad(&self.place, "it has no manifest");
+        let manifest = self.manifest.clone().ok_or_else(none)?;
+        let folder = format!("{RECORDINGS}/{}", manifest.session.folder().display());
+        replay::opened(manifest, number, &self.place, |name| {
+            let (from, length) = self.places.get(&format!("{folder}/{name}")).copied().unwrap_or_default();
+            Ok(Stretch::of(self.file.try_clone()?, from, length))
+        })
+    }
+}
+
 /// Checks the file by `kept` keys, or by those that it carries.
-pub(super) fn part(file: &Path, kept: Option<Vec<NoteKey>>) -> Result<Part, Failure> {
+pub(super) fn part(file: &Path, kept: Option<Vec<NoteKey>>) -> Result<(Part, Exported), Failure> {
     let unreadable = |error: &dyn std::fmt::Display| {
         Failure::refused("unreadable", format!("cannot read {}: {error}", file.display()), "name the file that `jit-bastion export` wrote")
     };
     let opened = File::open(file).map_err(|e| unreadable(&e))?;
     let mut export = Export::default();
-    if let Err(error) = export.read(BufReader::with_capacity(256 * 1024, opened)) {
+    if let Err(error) = export.read(BufReader::with_capacity(256 * 1024, &opened)) {
         export.found(format!("the file itself is {error}"));
     }
     let carried = export.carried();
@@ -69,10 +99,11 @@ pub(super) fn part(file: &Path, kept: Option<Vec<NoteKey>>) -> Result<Part, Fail
     if let (true, Some(key)) = (by_its_own, &key) {
         summary.push_str(&format!("\n  by the key that it carries itself: compare it with the one you keep\n  {key}"));
     }
+    let exported = Exported { file: opened, place: file.to_owned(), manifest: export.manifest, places: export.places };
     let findings = export.wrong.into_iter().map(|text| (text.clone(), json!({ "text": text }))).collect();
     let json =
         json!({ "file": file, "session": session, "recordings": recordings, "events": events.len(), "key": key, "own_key": by_its_own });
-    Ok(Part { what: "export", summary, findings, json })
+    Ok((Part { what: "export", summary, findings, json }, exported))
 }
 
 impl Export {
@@ -92,6 +123,7 @@ impl Export {
             if self.digests.len() >= MOST_FILES || *self.session.get_or_insert_with(|| session.clone()) != session {
                 return Err(TarError::Form("files of several sessions"));
             }
+            self.places.insert(name.to_owned(), (tar.place(), size));
             let keep = size <= SMALL && held < ALL_SMALL && !name.ends_with(".cast");
             let (mut hash, mut chunk, mut bytes) = (Sha256::new(), vec![0; 256 * 1024], Vec::new());
             loop {
@@ -228,7 +260,7 @@ impl Export {
         if !logged {
             self.found(format!("{path}: no entry of the log vouches for it"));
         }
-        read.channels.len()
+        self.manifest.insert(read).channels.len()
     }
 
     /// What people typed against the commitments that it has its names from.

@@ -23,6 +23,7 @@ use crate::audit::verify::{LogCheck, Row, Verdict};
 use crate::config::Config;
 use crate::recording::{Finding, Logged, survey};
 use crate::store::{CheckpointFile, Reader};
+pub(super) use export::Exported;
 pub(super) use progress::Shown;
 
 /// Entries read at a time.
@@ -47,11 +48,22 @@ pub(super) fn run(verify: &Verify, named: Option<&Path>) -> Outcome {
         return Ok(said(&elsewhere(verify, keys)?));
     }
     if let Some(file) = &verify.export {
-        return Ok(said(&[export::part(file, kept)?]));
+        return Ok(said(&[export::part(file, kept)?.0]));
     }
     let config = place::config(named)?;
     let parts = open::block_on(installation(&config, kept, verify.checkpoints.as_deref()))?;
     Ok(said(&parts))
+}
+
+/// A file that `export` made, and half a sentence about it; refused unless every byte of it is as `verify --export` wants it. `key` is the
+/// file of the key that somebody kept.
+pub(super) fn exported(file: &Path, key: Option<&Path>) -> Result<(Exported, String), Failure> {
+    let (part, exported) = export::part(file, key.map(kept_keys).transpose()?)?;
+    let Some((first, _)) = part.findings.first() else { return Ok((exported, part.summary)) };
+    let more = if part.findings.len() > 1 { format!(" (and {} more)", part.findings.len() - 1) } else { String::new() };
+    let shown = file.display();
+    let next = format!("`jit-bastion verify --export {shown}` names all that does not fit; ask for the file again");
+    Err(Failure::refused("damaged", format!("{shown} is not as it was exported: {first}{more}"), next))
 }
 
 fn said(parts: &[Part]) -> Said {

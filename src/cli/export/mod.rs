@@ -102,7 +102,7 @@ async fn export(config: &Config, store: Store, session: &SessionId, words: &Expo
     let (bytes, sums) = written;
     let shown = out.display();
     let text = format!(
-        "{shown}: {} recordings of {session}, {events} events with their proofs, {bytes} bytes\nto check it, on any machine:  jit-bastion verify --export {shown} --key checkpoint.pub\nor without jit-bastion: as the README.txt in it says\n",
+        "{shown}: {} recordings of {session}, {events} events with their proofs, {bytes} bytes\nto check it, on any machine:  jit-bastion verify --export {shown} --key checkpoint.pub\nto play it there:             jit-bastion replay --export {shown} --key checkpoint.pub\nwithout jit-bastion:          as the README.txt in it says\n",
         sealed.manifest.channels.len()
     );
     let json = json!({

@@ -69,6 +69,8 @@ WITHOUT IT, in this folder
 5. A text is the one that was logged: SHA-256 of its salt (16 bytes) and then the text is the name that it has in texts.json.
 
 LOOK AT IT
+  jit-bastion replay --export {session}.tar --key YOUR-COPY-OF-checkpoint.pub
+verifies the file, then plays it in any terminal; no byte of the host's reaches that.
   asciinema play {folder}/01-shell.cast
 hands the recorded bytes to your terminal, with every escape sequence that the host sent. What was seen holds patient data: guard it.
 "#;

@@ -1,5 +1,6 @@
 //! The words of `replay` and `watch`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Playable;
@@ -9,8 +10,8 @@ use crate::access::names::Note;
 #[derive(Debug, Clone, clap::Args)]
 pub struct ReplayWords {
     /// A channel (s-7k2m9q.2), or a session: its first channel
-    #[arg(value_name = "ID")]
-    pub id: Playable,
+    #[arg(value_name = "ID", required_unless_present = "export")]
+    pub id: Option<Playable>,
     /// So many times as fast
     #[arg(long, value_name = "N", default_value = "1", value_parser = speed)]
     pub speed: f64,
@@ -29,7 +30,27 @@ pub struct ReplayWords {
     /// What for; takes every word up to the next option. Left out: asked at the terminal
     #[arg(long, value_name = "TEXT")]
     pub because: Option<Note>,
+    /// Of a file instead.
+    #[command(flatten)]
+    pub exported: ExportedWords,
 }
+
+/// `replay --export ..`: at somebody's own machine only.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExportedWords {
+    /// Play out of this file that `export` made, without config and store; it is verified first
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "because"])]
+    pub export: Option<PathBuf>,
+    /// The public checkpoint key as somebody kept it elsewhere [default: the one that the file carries]
+    #[arg(long, visible_alias = "public-key", value_name = "FILE", requires = "export", conflicts_with = "id")]
+    pub key: Option<PathBuf>,
+    /// Which of the file's recordings [default: the first]
+    #[arg(long, value_name = "N", requires = "export", conflicts_with = "id")]
+    pub channel: Option<u32>,
+}
+
+/// What is not said over SSH.
+pub(super) const LOCAL: [&str; 3] = ["export", "key", "channel"];
 
 /// `watch ..`
 #[derive(Debug, Clone, clap::Args)]

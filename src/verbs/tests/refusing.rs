@@ -3,7 +3,7 @@
 use super::*;
 
 /// Who types what, the status, and what they read.
-const REFUSED: [(&str, &str, u8, &str); 12] = [
+const REFUSED: [(&str, &str, u8, &str); 13] = [
     (
         "alice",
         "request web --reason x",
@@ -45,7 +45,13 @@ const REFUSED: [(&str, &str, u8, &str); 12] = [
         1,
         "request exists only over SSH, where a key proves who\nhint: ssh jit-bastion request HOST --reason WHY\n",
     ),
-    ("local", "replay s-000000", 1, "replay exists only over SSH, where a key proves who\nhint: ssh jit-bastion replay ID\n"),
+    (
+        "local",
+        "replay s-000000",
+        1,
+        "replay exists only over SSH, where a key proves who\nhint: ssh -t jit-bastion replay s-000000; or hand it out as a file: jit-bastion export --session s-000000, then on any machine jit-bastion replay --export s-000000.tar\n",
+    ),
+    ("carol", "replay --export x.tar", 1, "a file is played on the machine where it lies\nhint: there: jit-bastion replay --export FILE\n"),
     (
         "alice",
         "shell",

@@ -10,7 +10,7 @@ use std::thread;
 
 use rustix::process::{Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
+use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use super::process::{LIMIT, pid, wait_for_or};
 
@@ -53,6 +53,11 @@ impl Terminal {
     /// The same, byte for byte.
     pub fn bytes(&self) -> Vec<u8> {
         self.seen.lock().expect("not poisoned").clone()
+    }
+
+    /// How it is set: what a program must leave as it was.
+    pub fn modes(&self) -> String {
+        format!("{:?}", tcgetattr(&self.master).expect("a terminal"))
     }
 
     /// Presses keys.
