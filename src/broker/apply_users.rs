@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::apply::{Change, changes};
 use super::fault::Stop;
-use super::floors::name_deciders;
 use super::user_keys::{NewKey, keep_key};
 use super::users::{account_changed, new_user, told};
 use super::{Broker, Error};
@@ -51,7 +50,7 @@ impl Broker {
         });
         let found = applied.await?;
         if !dry && !found.is_empty() {
-            self.cut_now().await;
+            self.rights_changed().await;
         }
         Ok(found)
     }
@@ -108,9 +107,6 @@ async fn land(tx: &mut Tx, policy: &Policy, by: &Actor, found: &[Change<KnownUse
             (Some(before), Some(after)) => events.extend(changed(tx, policy, by, before, after, keys).await?),
             _ => {}
         }
-    }
-    if !events.is_empty() {
-        name_deciders(tx, policy).await?;
     }
     Ok(events)
 }

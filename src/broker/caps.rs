@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
 use super::Broker;
 use super::fault::Stop;
 use crate::access::names::{RequestId, User};
@@ -55,11 +57,17 @@ impl Caps {
 #[derive(Clone, Default)]
 pub(super) struct InUse(Arc<Mutex<BTreeMap<User, Used>>>);
 
-#[derive(Default)]
 struct Used {
     waits: usize,
     /// When all that was done would have been done at an even pace, on BOOTTIME.
     paced: Duration,
+    urgent: Arc<Semaphore>,
+}
+
+impl Default for Used {
+    fn default() -> Self {
+        Self { waits: 0, paced: Duration::ZERO, urgent: Arc::new(Semaphore::new(URGENT)) }
+    }
 }
 
 impl InUse {
@@ -67,12 +75,19 @@ impl InUse {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A place for one more urgent act of `user`, once they have one free. What is urgent is not counted, so that everybody can always take
+    /// access away; but whoever does it in a loop waits for themselves, and not everybody for them.
+    pub(super) async fn urgent(&self, user: &User) -> Option<OwnedSemaphorePermit> {
+        let places = Arc::clone(&self.used().entry(user.clone()).or_default().urgent);
+        places.acquire_owned().await.ok()
+    }
+
     /// One more act of `user` at `now`; a minute's worth may come at once.
     fn act(&self, user: &User, now: Duration, most: usize) -> bool {
         let step = MINUTE / u32::try_from(most.max(1)).unwrap_or(u32::MAX);
         let mut used = self.used();
         if used.len() >= REMEMBERED && !used.contains_key(user) {
-            used.retain(|_, used| used.waits > 0 || used.paced > now);
+            used.retain(|_, used| used.waits > 0 || used.paced > now || Arc::strong_count(&used.urgent) > 1);
         }
         let used = used.entry(user.clone()).or_default();
         let next = used.paced.max(now) + step;
@@ -124,6 +139,8 @@ impl Broker {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Urgent acts of one user that stand in the queue at one time.
+const URGENT: usize = 2;
 /// Users whose pace is remembered before those who rest are forgotten.
 const REMEMBERED: usize = 1000;
 

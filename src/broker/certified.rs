@@ -28,7 +28,7 @@ impl Broker {
             let request = reader.request(&grant.request).await.map_err(|e| self.store_fault(&e))?;
             // A grant without its request has no rule that could let it in without.
             let rule = match &request {
-                Some(request) => Some(self.rule_now(request).await?),
+                Some(request) => Some(self.rule_now(&reader, request).await?),
                 None => None,
             };
             let wants = rule.is_none_or(|rule| rule.require_cert);

@@ -3,11 +3,13 @@
 //! Who can run a command on the bastion can read the store and the recordings anyway: the actor `local:NAME` is asked for no right, and named.
 //! `to` is the user whom the file is made for, and that user needs `export` in the policy.
 
+use std::sync::Arc;
+
 use super::people::{place, present};
 use super::visit::recorded;
 use super::{Broker, Error};
 use crate::access::names::{Actor, Note, SessionId, User};
-use crate::access::policy::Act;
+use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
 use crate::audit::event::Event;
 use crate::store::{Outcome, Urgency};
@@ -19,12 +21,15 @@ impl Broker {
             let refusal = Refusal::new("local-only", "recordings are exported on the bastion's own command line");
             return Err(refusal.hint("ask an administrator for the file").into());
         }
-        let (session, policy, salt) = (session.clone(), self.policy(), self.salt());
+        let (session, policy, salt, node) = (session.clone(), self.in_force(), self.salt(), self.node().to_owned());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 let found = recorded(tx, &session).await?.ok_or_else(|| Refusal::no_such("session", &session))?;
                 if let Some(to) = &to {
                     let person = present(tx, to).await?;
+                    // Another process has it in force, and may have loaded another while the recordings were read.
+                    let last = tx.last_policy(&node).await?.and_then(|text| Policy::parse(&text, "").ok());
+                    let policy = last.map_or_else(|| policy.now(), Arc::new);
                     if !policy.may(&person, Act::Export, &place(tx, &found.host).await?) {
                         let refusal = Refusal::new("may-not", format!("no rule lets {to} have recordings of {} exported", found.host));
                         return Err(refusal.hint("a [[may]] rule with do = [\"export\"] gives it").into());

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::apply::{Change, changes};
 use super::fault::Stop;
-use super::floors::name_deciders;
 use super::people::fingerprint;
 use super::{Broker, Error};
 use crate::access::host::{Host, HostTrust, distinct};
@@ -62,7 +61,6 @@ impl Broker {
     /// A registered host has this address, these aliases, labels and logins from here on. Its trusted keys stay: see
     /// [`Broker::trust_host`]. Live sessions there that would not be given any more fall.
     pub async fn change_host(&self, by: &Actor, mut host: Host) -> Result<(), Error> {
-        let policy = self.in_force();
         let changed = self.act(Urgency::Urgent, by.clone(), move |tx| {
             Box::pin(async move {
                 let before = registered(tx, &host.name).await?;
@@ -73,12 +71,11 @@ impl Broker {
                 }
                 leads_here_alone(tx, &host).await?;
                 tx.change_host(&host).await?;
-                name_deciders(tx, &policy.now()).await?;
                 Ok(Outcome::Changed((), changed(&host)))
             })
         });
         changed.await?;
-        self.cut_now().await;
+        self.rights_changed().await;
         Ok(())
     }
 
@@ -140,7 +137,7 @@ impl Broker {
         });
         let found = applied.await?;
         if !dry && !found.is_empty() {
-            self.cut_now().await;
+            self.rights_changed().await;
         }
         Ok(found)
     }
@@ -203,9 +200,6 @@ async fn land(tx: &mut Tx, policy: &Policy, by: &Actor, found: &[Change<Host>]) 
             (Some(before), None) => events.extend(removal(tx, by, before.name.clone()).await?),
             (None, None) => {}
         }
-    }
-    if !events.is_empty() {
-        name_deciders(tx, policy).await?;
     }
     Ok(events)
 }

@@ -3,7 +3,6 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::fault::Stop;
-use super::floors::name_deciders;
 use super::{Broker, Error};
 use crate::access::names::Actor;
 use crate::access::person::Person;
@@ -43,7 +42,7 @@ impl Broker {
             Ok(policy) => {
                 let policy = Arc::new(policy);
                 self.take(by, &policy).await?;
-                self.cut_now().await;
+                self.rights_changed().await;
                 Ok(policy)
             }
             Err(error) => {
@@ -60,8 +59,7 @@ impl Broker {
         }
     }
 
-    /// Keeps the policy and what it changes, names the approvers whom its floors add to what waits, and puts it in force: whatever stands
-    /// behind this act in the queue is judged by it.
+    /// Keeps the policy and what it changes, and puts it in force: whatever stands behind this act in the queue is judged by it.
     async fn take(&self, by: &Actor, policy: &Arc<Policy>) -> Result<(), Error> {
         self.store_takes_writes()?;
         let (difference, node, salt) = (self.difference(policy).await?, self.node().to_owned(), self.salt());
@@ -139,7 +137,6 @@ impl Broker {
 
 async fn taken(tx: &mut Tx, policy: Arc<Policy>, difference: Difference, node: String, salt: Salt) -> Result<Outcome<()>, Stop> {
     tx.keep_policy(&node, &policy.digest(), policy.text()).await?;
-    name_deciders(tx, &policy).await?;
     let diff = match difference.changes.is_empty() {
         true => None,
         false => Some(tx.keep_text(&shortened(&difference.to_string()), &salt).await?),

@@ -248,10 +248,20 @@ impl Broker {
         F: for<'t> FnOnce(&'t mut Tx) -> Act<'t, T, Stop> + Send + 'static,
     {
         self.store_takes_writes()?;
-        if let (Urgency::Ordinary, Actor::User(user)) = (urgency, &by) {
-            self.may_act(user)?;
-        }
-        let done = self.store.change(urgency, by, &self.clock, act).await;
+        let place = match (urgency, &by) {
+            (Urgency::Ordinary, Actor::User(user)) => self.may_act(user).map(|()| None)?,
+            (_, Actor::User(user)) => self.in_use.urgent(user).await,
+            _ => None,
+        };
+        let done = self.store.change(urgency, by, &self.clock, move |tx| {
+            let act = act(tx);
+            Box::pin(async move {
+                // It goes with the act, which stays in the queue also when nobody waits for its answer any more.
+                let _place = place;
+                act.await
+            })
+        });
+        let done = done.await;
         self.done(done).await
     }
 

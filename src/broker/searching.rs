@@ -22,10 +22,11 @@ impl Broker {
     /// `by` seeks a text in the recordings that fit: may they, and the event that says so. To find is to read: it takes the right to play
     /// recordings, somewhere; on which hosts, the reader of the index looks.
     pub async fn search_recordings(&self, by: &Actor, text: &str, filter: &SessionFilter) -> Result<(), Error> {
-        let (who, text, policy, salt) = (by.clone(), text.to_owned(), self.policy(), self.salt());
+        let (who, text, policy, salt) = (by.clone(), text.to_owned(), self.in_force(), self.salt());
         let (user, host, login) = (filter.user.clone(), filter.host.clone(), filter.login.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
+                let policy = policy.now();
                 if let Some(person) = actor(tx, &who).await? {
                     for act in [Act::Recordings, Act::Replay] {
                         if !policy.may_somewhere(&person, act) {
@@ -63,10 +64,9 @@ impl Broker {
 
     /// May what stood on this session's screens be kept for search, by the rule that bound it and the floors under it now?
     pub async fn may_index(&self, row: &SessionRow) -> Result<bool, Fault> {
-        let request = self.reader().request(&row.request).await.map_err(|e| self.fault(&e))?;
-        let mut requests: Vec<_> = request.into_iter().collect();
-        self.under_floors(&mut requests).await?;
-        Ok(requests.first().is_some_and(|request| !request.rule.unindexed))
+        let reader = self.reader();
+        let Some(request) = reader.request(&row.request).await.map_err(|e| self.store_fault(&e))? else { return Ok(false) };
+        Ok(!self.rule_now(&reader, &request).await?.unindexed)
     }
 
     /// Puts lines of a session into the index in place of what is there. They come piece by piece; each batch is a change of its own, so

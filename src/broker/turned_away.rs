@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Broker;
+use super::fault::Stop;
 use crate::access::host::Host;
 use crate::access::names::{Actor, HostName, User};
 use crate::access::person::Person;
@@ -46,17 +47,21 @@ impl Broker {
             _ => None,
         };
         let (user, salt, code) = (who.user.clone(), self.salt(), refusal.code);
-        let told = self.act(Urgency::Ordinary, Actor::User(who.user.clone()), move |tx| {
+        if self.store_takes_writes().is_err() {
+            return;
+        }
+        // Not one of their acts, of which they may have used up all: it has a limit of its own.
+        let told = self.store.change(Urgency::Ordinary, Actor::User(who.user.clone()), &self.clock, move |tx| {
             Box::pin(async move {
                 let typed = match typed {
                     Some(typed) => Some(tx.keep_text(&typed, &salt).await?),
                     None => None,
                 };
                 let event = Event::SessionRefused { user, client: client.to_string(), host, typed, login: None, code: code.into() };
-                Ok(Outcome::Changed((), event))
+                Ok::<_, Stop>(Outcome::Changed((), event))
             })
         });
-        if let Err(error) = told.await {
+        if let Err(error) = self.done(told.await).await {
             self.as_fault(error);
         }
     }

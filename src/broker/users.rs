@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use super::fault::Stop;
-use super::floors::name_deciders;
 use super::hosts::exists;
 use super::user_keys::{NewKey, acceptable, keep_key};
 use super::{Broker, Error};
@@ -87,15 +86,11 @@ impl Broker {
                 let mut after = before.clone();
                 change(&mut after, tx.now())?;
                 after.roles.sort();
-                let events = account_changed(tx, &policy, &actor, &before, &after).await?;
-                if before.roles != after.roles {
-                    name_deciders(tx, &policy).await?;
-                }
-                Ok(Outcome::Many((), events))
+                Ok(Outcome::Many((), account_changed(tx, &policy, &actor, &before, &after).await?))
             })
         });
         changed.await?;
-        self.cut_now().await;
+        self.rights_changed().await;
         Ok(())
     }
 

@@ -146,15 +146,17 @@ impl Broker {
         Ok(())
     }
 
-    /// Writes the end of a session, or keeps it for when the store is back: then `false`.
+    /// Writes the end of a session, or keeps it for when the store is back: then `false`. It may fail because of another act that was to be
+    /// committed with it, and is tried again.
     async fn closed_now(&self, closed: &ClosedSession) -> Result<bool, Fault> {
+        let mut tries = 0;
         loop {
             let Err(fault) = self.keep_closed(closed.clone(), closed_event(closed, None)).await else { return Ok(true) };
-            if !fault.is_store_lost() {
-                return Err(fault);
-            }
-            if self.close_later(closed).await {
-                return Ok(false);
+            tries += 1;
+            match fault.is_store_lost() {
+                true if self.close_later(closed).await => return Ok(false),
+                false if tries >= TRIES => return Err(fault),
+                _ => {}
             }
         }
     }
@@ -321,6 +323,9 @@ fn meta(new: NewSession, started: Timestamp) -> SessionMeta {
     let NewSession { id, grant, request, user, host, login, rule, .. } = new;
     SessionMeta { session: id, right: Right::Grant { grant, request, user, rule }, host, login, started }
 }
+
+/// How often the end of a session is written before it is left for the next start.
+const TRIES: usize = 3;
 
 /// What the store keeps of an end.
 pub(super) fn closed(

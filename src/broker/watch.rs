@@ -176,7 +176,7 @@ impl Broker {
     /// Lapses each pending request whose time is over, and each for more time of a grant that is.
     pub(super) async fn lapse_due(&self) -> Result<(), Error> {
         for id in self.store.watcher().lapsing(self.now()).await.map_err(|e| self.fault(&e))? {
-            self.act(Urgency::Ordinary, Actor::System, move |tx| {
+            let lapsed = self.act(Urgency::Ordinary, Actor::System, move |tx| {
                 Box::pin(async move {
                     let Some(kept) = tx.request(&id).await? else { return Ok(Outcome::Same(())) };
                     let extended = match &kept.request.asked.extends {
@@ -188,8 +188,12 @@ impl Broker {
                     tx.move_request(&kept, &after).await?;
                     Ok(Outcome::Changed((), Event::RequestLapsed { request: id }))
                 })
-            })
-            .await?;
+            });
+            match lapsed.await {
+                // One that cannot be read is logged, and keeps nobody else waiting.
+                Err(Error::Fault(fault)) if !fault.is_store_lost() => {}
+                lapsed => lapsed?,
+            }
         }
         Ok(())
     }

@@ -67,8 +67,24 @@ impl Store {
     /// Makes a grant's row one that no version writes.
     #[cfg(test)]
     pub(crate) async fn corrupt_grant(&self, id: &str) {
-        let done = super::sql::sql("UPDATE grants SET channels = 'tea' WHERE id = $1").bind(id).execute(&self.0.pools.write).await;
-        assert_eq!(done.unwrap(), 1);
+        self.by_hand("UPDATE grants SET channels = 'tea' WHERE id = $1", id).await;
+    }
+
+    /// The same with a request's.
+    #[cfg(test)]
+    pub(crate) async fn corrupt_request(&self, id: &str) {
+        self.by_hand("UPDATE requests SET channels = 'tea' WHERE id = $1", id).await;
+    }
+
+    /// Makes the store forget most of the bytes that were taken under a grant, as an older backup would.
+    #[cfg(test)]
+    pub(crate) async fn forget_egress(&self, grant: &str) {
+        self.by_hand("UPDATE egress SET taken = 1 WHERE grant_id = $1", grant).await;
+    }
+
+    #[cfg(test)]
+    async fn by_hand(&self, statement: &'static str, id: &str) {
+        assert_eq!(super::sql::sql(statement).bind(id).execute(&self.0.pools.write).await.unwrap(), 1);
     }
 
     /// Erases every text that a person typed.

@@ -104,11 +104,12 @@ impl Reader {
         Ok(gathered(rows)?.into_iter().map(|kept| kept.request).collect())
     }
 
-    /// The newest requests that `user` said yes to; where they said yes to more time of a grant, the request that the grant came of.
+    /// The newest requests that `user` said yes to; where they said yes to more time of a grant that it got, the request that the grant came
+    /// of.
     pub async fn said_yes(&self, user: &User) -> Result<BTreeSet<RequestId>, StoreError> {
         let ids: Vec<(String,)> = sql("SELECT COALESCE(g.request, a.request) FROM approvals a JOIN requests r ON r.id = a.request
                   LEFT JOIN grants g ON g.id = r.extends
-             WHERE a.user_name = $1 AND a.verdict = 'yes' ORDER BY a.at DESC LIMIT 1000")
+             WHERE a.user_name = $1 AND a.verdict = 'yes' AND (r.extends IS NULL OR r.state = 'approved') ORDER BY a.at DESC LIMIT 1000")
         .bind(user.as_str())
         .fetch_all(&self.pool)
         .await?;
@@ -168,9 +169,10 @@ impl Tx {
         count("requests", user.as_str(), n)
     }
 
-    /// Has `user` said yes to this grant, or to more time of it?
+    /// Has `user` said yes to this grant, or to more time of it that it got?
     pub async fn approved_grant(&mut self, grant: &GrantId, user: &User) -> Result<bool, StoreError> {
-        sql("SELECT 1 FROM grants g JOIN requests r ON r.id = g.request OR r.extends = g.id JOIN approvals a ON a.request = r.id
+        sql("SELECT 1 FROM grants g JOIN requests r ON r.id = g.request OR (r.extends = g.id AND r.state = 'approved')
+                  JOIN approvals a ON a.request = r.id
              WHERE g.id = $1 AND a.user_name = $2 AND a.verdict = 'yes' LIMIT 1")
         .bind(grant.as_str())
         .bind(user.as_str())

@@ -107,7 +107,7 @@ fn go_in(request: &Request, now: Timestamp) -> String {
 
 /// Who can say yes: names for staff, roles for vendors.
 pub(super) async fn who_can(broker: &Broker, request: &Request, asker: Option<&Person>) -> Result<String, Error> {
-    let rule = broker.rule_now(request).await?;
+    let rule = broker.rule_now(&broker.reader(), request).await?;
     let quorum = rule.quorum();
     let users = read(broker, broker.reader().users(broker.now()).await)?;
     let can: Vec<&User> = users

@@ -47,6 +47,16 @@ async fn sessions_share_it_and_give_back_what_they_did_not_use() {
 }
 
 #[tokio::test]
+async fn a_store_that_knows_of_fewer_bytes_keeps_no_session_from_ending() {
+    let world = world().await;
+    let grant = world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    world.broker.store.forget_egress(grant.id.as_str()).await;
+    world.leave(open, Ending::Left).await;
+    assert_eq!((taken(&world, &grant.id).await, world.events(1).await), (0, vec!["session-closed".to_owned()]));
+}
+
+#[tokio::test]
 async fn what_a_killed_session_had_set_aside_stays_spent() {
     let world = world().await;
     let grant = world.granted("postgres").await;

@@ -55,6 +55,18 @@ async fn who_does_too_much_in_a_minute_waits_and_may_still_take_away() {
 }
 
 #[tokio::test]
+async fn whoever_has_used_up_their_acts_leaves_a_trace_at_the_door_all_the_same() {
+    let world = World::new().await;
+    let broker = world.capped(Caps { requests: MANY, grants: MANY, waits: MANY, acts: 1 }).await;
+    let alice = world.who("alice").await;
+    broker.request(&alice, asking("phi-db", Some("admin"))).await.unwrap();
+    let said = refused(broker.request(&alice, asking("phi-db", Some("postgres"))).await);
+    assert_eq!(said.code, "too-fast");
+    broker.turned_away(&alice, CLIENT.parse().unwrap(), Meant::Typed("secret", 22), &said).await;
+    assert_eq!(world.events(1).await, ["session-refused"]);
+}
+
+#[tokio::test]
 async fn who_waits_for_many_waits_for_no_more() {
     let world = World::new().await;
     let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();

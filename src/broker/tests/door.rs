@@ -23,6 +23,20 @@ async fn the_inner_user_name_chooses() {
 }
 
 #[tokio::test]
+async fn whoever_keeps_every_reader_busy_keeps_nobody_at_the_door() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let reader = world.broker.reader();
+    let mut held = Vec::new();
+    while let Ok(moment) = tokio::time::timeout(std::time::Duration::from_millis(200), reader.hold()).await {
+        held.push(moment.unwrap());
+    }
+    let (alice, host) = (world.broker.recognise(world.key("alice")).await.unwrap().unwrap(), host("phi-db", 0, &["postgres"]));
+    let proof = Proof::plain(world.key("alice").clone());
+    drop(world.broker.admit(&alice, &proof, &host, "postgres").await.unwrap());
+}
+
+#[tokio::test]
 async fn ties_go_to_the_newest() {
     let world = World::new().await;
     let first = world.granted("postgres").await;

@@ -132,6 +132,53 @@ async fn a_floor_that_comes_to_lie_under_what_waits_names_its_approvers() {
 }
 
 #[tokio::test]
+async fn a_request_that_cannot_be_read_keeps_no_role_from_being_taken_away() {
+    let world = World::new().await;
+    let (bad, good) =
+        (world.ask("anna", "phi-db", Some("admin")).await.unwrap(), world.ask("alice", "phi-db", Some("postgres")).await.unwrap());
+    world.broker.store.corrupt_request(bad.id.as_str()).await;
+    let floor = "[[require]]\nid = \"security\"\nhosts = [\"phi-*\"]\napprove = { by = [\"role:auditor\"] }\n";
+    world.reload(&with(floor)).await.unwrap();
+    world.broker.set_roles(&local(), &User::parse("mallory").unwrap(), [].into()).await.unwrap();
+    assert_eq!(world.events(2).await, ["policy-loaded", "user-roles-changed"]);
+    let filter = RequestFilter { decider: User::parse("carol").ok(), pending: true, ..RequestFilter::default() };
+    let waits = world.broker.reader().requests(&filter).await.unwrap();
+    assert_eq!(waits.iter().map(|request| &request.id).collect::<Vec<_>>(), [&good.id], "the other one has its new approver");
+    // Nor does it keep others from lapsing, or anybody from asking.
+    world.clock.advance(Span::minutes(31));
+    world.broker.lapse_due().await.unwrap();
+    assert_eq!(world.events(1).await, ["request-lapsed"]);
+}
+
+#[tokio::test]
+async fn an_export_is_judged_by_the_policy_that_another_process_has_loaded_meanwhile() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    world.reload(&with("[[may]]\nwho = [\"role:auditor\"]\ndo = [\"export\"]\nhosts = [\"*\"]\n")).await.unwrap();
+    let beside = world.beside().await;
+    let exports = async || beside.export_recordings(&local(), &open.id, User::parse("carol").ok(), None).await;
+    assert_eq!(refused(exports().await).code, "not-sealed", "carol may");
+    world.clock.advance(Span::seconds(1));
+    world.reload(POLICY).await.unwrap();
+    assert_eq!(refused(exports().await).code, "may-not");
+    world.leave(open, Ending::Left).await;
+}
+
+#[tokio::test]
+async fn a_floor_that_came_since_keeps_a_sealed_sessions_text_out() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let id = open.id.clone();
+    world.leave(open, Ending::Left).await;
+    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
+    assert!(world.broker.may_index(&row).await.unwrap());
+    world.reload(&with("[[require]]\nhosts = [\"phi-*\"]\nindex = false\n")).await.unwrap();
+    assert!(!world.broker.may_index(&row).await.unwrap());
+}
+
+#[tokio::test]
 async fn a_new_floor_names_approvers_for_what_waits() {
     let world = World::new().await;
     let request = world.ask("alice", "phi-db", Some("postgres")).await.unwrap();
@@ -146,7 +193,7 @@ async fn a_new_floor_names_approvers_for_what_waits() {
     let mut waits = [request.clone()];
     world.broker.under_floors(&mut waits).await.unwrap();
     assert!(waits[0].rule.may_decide(&carol, &waits[0].asked.user).is_ok() && waits[0].digest() == request.digest());
-    assert_eq!(world.broker.rule_now(&request).await.unwrap().quorum(), 2);
+    assert_eq!(world.broker.rule_now(&world.broker.reader(), &request).await.unwrap().quorum(), 2);
     let first = world.yes("bob", &request).await.unwrap();
     assert_eq!((first.grant.is_some(), first.request.rule.quorum()), (false, 2), "an owner alone is not enough any more");
     assert_eq!(world.yes("bert", &request).await.unwrap().grant, None, "nor are two of them");

@@ -67,6 +67,92 @@ async fn what_is_over_when_its_turn_comes_is_not_decided_any_more() {
 }
 
 #[tokio::test]
+async fn whoever_was_let_read_recordings_until_their_turn_came_finds_nothing() {
+    let world = World::new().await;
+    std::fs::write(world.dir.path().join("policy.toml"), POLICY.replace("\"recordings\", ", "")).unwrap();
+    let held = world.hold().await;
+    let broker = Arc::clone(&world.broker);
+    let loads = world.queued(1, async move { broker.load_policy(&Actor::System).await }).await;
+    let broker = Arc::clone(&world.broker);
+    let carol = Actor::User(User::parse("carol").unwrap());
+    let seeks = world.queued(2, async move { broker.search_recordings(&carol, "a name", &SessionFilter::default()).await }).await;
+    drop(held);
+    loads.await.unwrap().unwrap();
+    assert_eq!(refused(seeks.await.unwrap()).code, "may-not");
+    assert_eq!(world.events(1).await, ["policy-loaded"]);
+}
+
+#[tokio::test]
+async fn whoever_closes_in_a_loop_waits_for_themselves_and_nobody_waits_for_them() {
+    let world = World::new().await;
+    let grant = world.granted("postgres").await;
+    let held = world.hold().await;
+    let (alice, answered) = (Actor::User(User::parse("alice").unwrap()), Arc::new(AtomicU64::new(0)));
+    let mut loops = tokio::task::JoinSet::new();
+    for _ in 0..3000 {
+        let (broker, alice, answered) = (Arc::clone(&world.broker), alice.clone(), Arc::clone(&answered));
+        loops.spawn(async move {
+            let said = broker.close_grant(&alice, &"g-000000".parse().unwrap()).await;
+            answered.fetch_add(1, Ordering::Relaxed);
+            refused(said)
+        });
+    }
+    let broker = Arc::clone(&world.broker);
+    let revokes = tokio::spawn(async move { broker.revoke(&local(), &grant.id, note("x")).await });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(answered.load(Ordering::Relaxed), 0);
+    drop(held);
+    revokes.await.unwrap().unwrap();
+    let before = answered.load(Ordering::Relaxed);
+    assert!(before < 64, "{before} acts of one user came before a revocation");
+    // They all come to their turn, and so does one that closes something.
+    let two = world.granted("admin").await;
+    world.broker.close_grant(&alice, &two.id).await.unwrap();
+    while let Some(said) = loops.join_next().await {
+        assert_eq!(said.unwrap().code, "no-such-id");
+    }
+}
+
+#[tokio::test]
+async fn an_act_that_breaks_off_beside_it_keeps_no_session_from_ending() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let id = open.id.clone();
+    let held = world.hold().await;
+    let store = world.broker.store.clone();
+    let breaks = world.queued(1, async move {
+        let act = store.change(Urgency::Ordinary, Actor::System, NOON, |tx| {
+            Box::pin(async move {
+                // Kept, so that those who stand behind it are of its group.
+                tx.keep_text("x", &Salt::default()).await?;
+                Ok::<_, StoreError>(Outcome::Changed((), crate::audit::event::Event::ClockConfirmed {}))
+            })
+        });
+        act.await
+    });
+    let kept = breaks.await;
+    let store = world.broker.store.clone();
+    let leaves = {
+        let broker = Arc::clone(&world.broker);
+        world.queued(2, async move { broker.close_session(open, Ending::Left, None, Lateness::default()).await }).await
+    };
+    let panics = world.queued(3, async move {
+        let act = store.change(Urgency::Ordinary, Actor::System, NOON, |_| Box::pin(async { panic!("an act of a test") }));
+        let done: Result<(), StoreError> = act.await;
+        done
+    });
+    let panics = panics.await;
+    drop(held);
+    assert!(panics.await.unwrap().is_err() && kept.await.unwrap().is_err());
+    leaves.await.unwrap().unwrap();
+    let row = world.broker.reader().session(&id).await.unwrap().unwrap();
+    assert_eq!(row.ended.map(|(_, ending)| ending), Some(Ending::Left));
+}
+
+#[tokio::test]
 async fn whoever_takes_access_away_waits_behind_nobody_who_queues() {
     let world = World::new().await;
     let (one, two) = (world.granted("postgres").await, world.granted("admin").await);

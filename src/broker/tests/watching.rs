@@ -58,6 +58,29 @@ async fn closing_and_killing_cut() {
     assert!(world.verify().await.findings.is_empty());
 }
 
+#[tokio::test]
+async fn a_yes_that_came_to_nothing_gives_no_look_over_the_shoulder() {
+    let world = World::new().await;
+    let request = world.ask("alice", "phi-app", None).await.unwrap();
+    world.yes("bob", &request).await.unwrap();
+    let grant = world.yes("anna", &request).await.unwrap().grant.unwrap();
+    let admission = world.admit("alice", "phi-app", "root").await.unwrap();
+    let open = world.broker.open_session(admission, CLIENT.parse().unwrap()).await.unwrap();
+    let reason = Reason::parse("not done yet").unwrap();
+    let more = world.broker.extend_grant(&world.who("alice").await, &grant.id, Span::minutes(30), reason).await.unwrap();
+    let more = more.filed.unwrap().request;
+    assert_eq!(world.yes("bert", &more).await.unwrap().grant, None, "one of two");
+    let by = |name: &str| Actor::User(User::parse(name).unwrap());
+    let looks = async |name: &str| world.broker.watch_session(&by(name), &open.id, None, note("x"), Showing::Masked).await;
+    assert_eq!(refused(looks("bert").await).code, "no-such-id", "it waits");
+    world.broker.deny(&world.who("bob").await, &more.id, note("enough")).await.unwrap();
+    assert_eq!(refused(looks("bert").await).code, "no-such-id", "it was denied");
+    assert_eq!(refused(world.broker.kill(&by("bert"), &open.id, note("x")).await).code, "no-such-id");
+    assert_eq!(world.broker.reader().said_yes(&User::parse("bert").unwrap()).await.unwrap(), [].into());
+    looks("anna").await.unwrap();
+    world.leave(open, Ending::Left).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_another_process_takes_away_falls_within_a_second() {
     let world = World::new().await;
