@@ -225,10 +225,10 @@ impl Channel {
     }
 
     /// Gives the file its name.
-    pub(super) fn seal(self, folder: &Path) -> Result<SealedChannel, RecordError> {
+    pub(super) fn seal(self, folder: &Path, reserve: &Reserve) -> Result<SealedChannel, RecordError> {
         let (part, counts) = (self.part(folder), self.counts());
         let file = self.name();
-        std::fs::rename(&part, folder.join(&file)).map_err(RecordError::io("rename", &part))?;
+        reserve.or_release(|| std::fs::rename(&part, folder.join(&file))).map_err(RecordError::io("rename", &part))?;
         let mut sha256 = [0; 32];
         sha256.copy_from_slice(self.digest.finish().as_ref());
         Ok(SealedChannel {

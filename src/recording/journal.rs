@@ -64,6 +64,8 @@ pub struct Journal {
     next: u64,
     len: u64,
     last_at: u64,
+    /// Something was handed over already.
+    handed_over: bool,
     bell: Bell,
     /// Memory of runs that are written comes back here.
     spares: (SyncSender<Vec<u8>>, Receiver<Vec<u8>>),
@@ -86,6 +88,7 @@ impl Journal {
             next: 1,
             len: 0,
             last_at: 0,
+            handed_over: false,
             bell: Bell::default(),
             spares: sync_channel(RUNS),
         };
@@ -131,6 +134,8 @@ impl Journal {
             at,
             seq: landing.seq,
             spare,
+            first: !std::mem::replace(&mut self.handed_over, true),
+            landed: false,
         })?;
         Ok(landing)
     }

@@ -32,6 +32,7 @@ mod reserve;
 mod screen;
 mod scribe;
 mod sealing;
+mod settling;
 pub mod statements;
 mod steering;
 mod stretch;

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -16,6 +17,7 @@ use super::RecordError;
 use super::bell::Bell;
 use super::journal::Level;
 use super::ledger::{self, Ledger};
+use super::settling::Settling;
 use crate::access::names::SessionId;
 
 /// Runs that wait, of all sessions together: a few of each. One that finds no place ends its session.
@@ -41,6 +43,10 @@ pub(super) struct Job {
     pub(super) seq: u64,
     /// Where the memory goes back to.
     pub(super) spare: Option<SyncSender<Vec<u8>>>,
+    /// The first of its journal.
+    pub(super) first: bool,
+    /// It is kept.
+    pub(super) landed: bool,
 }
 
 impl Scribe {
@@ -48,11 +54,14 @@ impl Scribe {
     pub fn start(level: Level, dir: &Path) -> Result<Self, RecordError> {
         let (sender, jobs) = mpsc::channel(WAITING);
         let syncs = match level {
-            Level::Process => Syncs::Never,
+            Level::Process => Syncs::Soon(Settling::start().map_err(RecordError::io("start what syncs", dir))?),
             Level::Power => Ledger::create(dir)?.map_or(Syncs::Each, |ledger| Syncs::Together(Box::new(ledger))),
         };
-        let spawned = std::thread::Builder::new().name("scribe".into()).spawn(move || run(jobs, syncs));
-        spawned.map_err(RecordError::io("start the scribe of", dir))?;
+        Self::spawn(sender, jobs, syncs).map_err(RecordError::io("start the scribe of", dir))
+    }
+
+    fn spawn(sender: mpsc::Sender<Job>, jobs: mpsc::Receiver<Job>, syncs: Syncs) -> io::Result<Self> {
+        std::thread::Builder::new().name("scribe".into()).spawn(move || run(jobs, syncs))?;
         Ok(Self(sender))
     }
 
@@ -69,23 +78,41 @@ impl Scribe {
 
 /// What is done before a batch counts as kept.
 enum Syncs {
-    Never,
+    Soon(Settling),
     Each,
     Together(Box<Ledger>),
+    /// Panics, once.
+    #[cfg(test)]
+    Stumbles(bool),
 }
 
 impl Syncs {
     fn sync(&mut self, batch: &[Job]) -> io::Result<()> {
         match self {
-            Self::Never => Ok(()),
             _ if batch.is_empty() => Ok(()),
+            Self::Soon(settling) => {
+                settling.note(batch);
+                Ok(())
+            }
             Self::Each => ledger::sync_each(batch),
             Self::Together(ledger) => ledger.sync(batch),
+            #[cfg(test)]
+            Self::Stumbles(stumbled) => {
+                assert!(std::mem::replace(stumbled, true), "as told");
+                Ok(())
+            }
         }
     }
 }
 
+/// Where it panics, the sessions of that batch end, because nobody can say what of it is kept; the others go on.
 fn run(mut jobs: mpsc::Receiver<Job>, mut syncs: Syncs) {
+    while catch_unwind(AssertUnwindSafe(|| write_all(&mut jobs, &mut syncs))).is_err() {
+        tracing::error!("the scribe stumbled over a batch; its sessions end");
+    }
+}
+
+fn write_all(jobs: &mut mpsc::Receiver<Job>, syncs: &mut Syncs) {
     let mut batch = Vec::with_capacity(BATCH);
     while jobs.blocking_recv_many(&mut batch, BATCH) > 0 {
         batch.retain(Job::write);
@@ -127,9 +154,20 @@ impl Job {
 
     fn done(mut self) {
         self.bell.kept(self.seq, self.at + self.bytes.len() as u64);
-        self.bytes.clear();
+        self.landed = true;
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
         // One too many is given back to the system.
-        let _ = self.spare.map(|spare| spare.try_send(self.bytes));
+        let _ = self.spare.take().map(|spare| spare.try_send(bytes));
+    }
+}
+
+/// What is lost on the way ends its session: nobody waits for it in vain.
+impl Drop for Job {
+    fn drop(&mut self) {
+        if !self.landed && !self.bell.poisoned() {
+            self.bell.fail(&self.path, "was not written to its end");
+        }
     }
 }
 
@@ -231,6 +269,19 @@ mod tests {
         let landing = say(&mut full, &scribe, b"x").unwrap();
         let said = lands(&landing).await.unwrap_err().to_string();
         assert!(said.contains("No space left on device"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_scribe_that_panics_ends_who_was_on_its_way_and_writes_on() {
+        let (sender, jobs) = mpsc::channel(WAITING);
+        let scribe = Scribe::spawn(sender, jobs, Syncs::Stumbles(false)).unwrap();
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (mut lost, mut other) = (journal(&one, Level::Process), journal(&two, Level::Process));
+        let landing = say(&mut lost, &scribe, b"x").unwrap();
+        let said = lands(&landing).await.unwrap_err().to_string();
+        assert!(said.contains("was not written to its end"), "{said}");
+        assert!(say(&mut lost, &scribe, b"x").is_err(), "nothing more of it");
+        lands(&say(&mut other, &scribe, b"y").unwrap()).await.unwrap();
     }
 
     #[tokio::test]

@@ -108,7 +108,7 @@ pub(super) fn seal(
     let (folder, files, reserve) = casts.end()?;
     let mut channels = Vec::with_capacity(files.len());
     for file in files {
-        channels.push(file.seal(&folder)?);
+        channels.push(file.seal(&folder, &reserve)?);
     }
     let bytes = Manifest::sign(&meta, &ending, duration, &channels, signer)?;
     reserve.or_release(|| write_manifest(&folder, &bytes)).map_err(RecordError::io("write the manifest in", &folder))?;

@@ -147,8 +147,9 @@ pub(super) async fn can_be_kept(wing: &Wing) -> Result<(), Refusal> {
 
 /// What of a new session of theirs may be recorded.
 pub(super) async fn quota_for(wing: &Wing, person: &Person) -> Result<Quota, Turned> {
+    let look = wing.quotas.look(&person.user);
     let before = wing.broker.recorded_today(&person.user).await?;
-    Ok(wing.quotas.enter(&person.user, before)?)
+    Ok(wing.quotas.enter(look, before)?)
 }
 
 pub(super) fn dial(wing: &Wing, host: &HostName) -> Result<Counted<HostName>, Refusal> {

@@ -102,7 +102,8 @@ impl Keeping {
     }
 
     /// Ends the recording and seals it. Where the disk has failed it, it is not waited for longer than it would be for a session.
-    pub(super) async fn seal(mut self, ending: Ending) -> Sealing {
+    /// With what comes of it comes the session's quota back, to be held until the store knows what is sealed.
+    pub(super) async fn seal(mut self, ending: Ending) -> (Sealing, Option<Quota>) {
         let (at, archive) = (self.now(), Arc::clone(&self.archive));
         let mut failed = self.journal.failed();
         // One that failed takes no last word either.
@@ -110,15 +111,15 @@ impl Keeping {
             tracing::error!(session = %self.journal.meta().session, %error, "a journal could not be finished");
             failed = true;
         }
-        let patience = if failed { archive.patience } else { SEALING };
+        let (quota, patience) = (self.quota.take(), if failed { archive.patience } else { SEALING });
         let work = self.recorder.seal(ending.as_str(), (archive.signer)());
         let error = match timeout(patience, work).await {
-            Ok(Ok(sealed)) => return Sealing::Done(Box::new(sealed)),
+            Ok(Ok(sealed)) => return (Sealing::Done(Box::new(sealed)), quota),
             Ok(Err(error)) => error,
             Err(_) => RecordError::Silent,
         };
         tracing::error!(session = %self.journal.meta().session, %error, "a recording is not sealed yet; it is tried again");
-        Sealing::Later(self.journal.path().to_owned())
+        (Sealing::Later(self.journal.path().to_owned()), quota)
     }
 
     /// Microseconds since the session began.

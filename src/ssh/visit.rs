@@ -76,13 +76,17 @@ where
 
 /// Seals a session's recordings and logs its end; later, where the disk does not take them now.
 pub(super) async fn seal(wing: &Arc<Wing>, open: OpenSession, keeping: Keeping, ending: Ending) {
-    match keeping.seal(ending).await {
+    let (sealing, quota) = keeping.seal(ending).await;
+    match sealing {
         Sealing::Done(sealed) => finish(wing, open, ending, Some(*sealed)).await,
         Sealing::Later(journal) => {
             finish(wing, open, ending, None).await;
             let wing = Arc::clone(wing);
             // The next start does it where this process ends before.
-            wing.clone().tasks.spawn(async move { seal_later(&wing, journal).await });
+            wing.clone().tasks.spawn(async move {
+                seal_later(&wing, journal).await;
+                drop(quota);
+            });
         }
     }
 }

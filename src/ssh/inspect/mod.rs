@@ -116,7 +116,7 @@ async fn look(archive: &Arc<Archive>, clock: &Arc<dyn Clock>, admission: &AuditA
     let _ = timeout(FAREWELL, leg.flush()).await;
     let run = run.unwrap_or(Err(InspectError::Slow(PATIENCE.as_secs())));
     let ending = if run.is_ok() { Ending::Left } else { Ending::PeerGone };
-    let sealed = match keeping.seal(ending).await {
+    let sealed = match keeping.seal(ending).await.0 {
         Sealing::Done(sealed) => Some(*sealed),
         // This process does not stay: the next start of the bastion finishes it.
         Sealing::Later(_) => None,
