@@ -59,6 +59,11 @@ pub fn row(bytes: Vec<u8>, expected: u64) -> Row {
     Row { seq, bytes, leaf: None }
 }
 
+/// What stands in `bytes` after the last whole note, but for blanks: in a copy that somebody kept it should be nothing.
+pub fn rest(bytes: &[u8]) -> &[u8] {
+    bytes.get(whole(bytes)..).unwrap_or_default().trim_ascii()
+}
+
 /// Every whole note in `bytes`; a torn tail is passed over. `source` names where they come from.
 pub fn heads(bytes: &[u8], source: &str) -> Vec<Head> {
     let whole = bytes.get(..whole(bytes)).unwrap_or_default();
@@ -99,6 +104,12 @@ mod tests {
         assert_eq!((entries, heads(&rest, "x").len()), (vec![0, 1], 2));
         assert_eq!(heads(&rest, "x")[1].note, "node\n2\nroot\n\n\u{2014} node c2ln\n");
         assert_eq!(row(b"{torn".to_vec(), 7).seq, 7);
+        assert_eq!(
+            (super::rest(format!("{head}{head} \n").as_bytes()), super::rest(format!("{head}node\n").as_bytes())),
+            (&b""[..], &b"node"[..])
+        );
+        let carriage = head.replace('\n', "\r\n");
+        assert_eq!(super::rest(carriage.as_bytes()), carriage.trim_ascii().as_bytes());
     }
 
     #[test]

@@ -120,3 +120,45 @@ pub(super) struct Demo {
     #[arg(long, value_name = "N")]
     pub port: Option<u16>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the pages say can be typed: lines of code blocks, without prompt and remark, that are no grammar.
+    fn documented(page: &str) -> Vec<String> {
+        let mut fenced = false;
+        let mut lines = Vec::new();
+        for line in page.lines() {
+            fenced ^= line.starts_with("```");
+            let code = if fenced { Some(line) } else { line.strip_prefix("    ") };
+            let Some(code) = code.map(|code| code.strip_prefix("$ ").unwrap_or(code)) else { continue };
+            let typed = code.strip_prefix("target/release/").unwrap_or(code).split("  ").next().unwrap_or_default();
+            if typed.starts_with("jit-bastion ") && !typed.contains(['[', '|', ';']) {
+                lines.extend(typed.split(" && ").map(str::to_owned));
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn what_the_pages_say_can_be_typed() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+        let (mut count, mut wrong) = (0, Vec::new());
+        for page in docs.filter(|path| path.extension().is_some_and(|e| e == "md")).chain([root.join("README.md")]) {
+            for line in documented(&std::fs::read_to_string(&page).unwrap()) {
+                count += 1;
+                let split = std::process::Command::new("sh").args(["-c", &format!("printf '%s\\0' {line}")]).output().unwrap();
+                let words = String::from_utf8(split.stdout).unwrap();
+                let words: Vec<&str> = words.split_terminator('\0').collect();
+                if let Err(error) = Cli::try_parse_from(&words).map(drop).map_err(|error| error.kind())
+                    && !matches!(error, clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion)
+                {
+                    wrong.push(format!("{}: {line}: {error:?}", page.display()));
+                }
+            }
+        }
+        assert!(wrong.is_empty() && count > 25, "{count} lines, {wrong:#?}");
+    }
+}

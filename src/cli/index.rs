@@ -1,7 +1,5 @@
 //! `index`: makes the text of recordings findable, or takes it out again.
 
-use std::path::Path;
-
 use anyhow::Context;
 use serde_json::json;
 
@@ -12,8 +10,9 @@ use super::said::{Outcome, Said};
 use crate::access::names::SessionId;
 use crate::broker::{Broker, SessionFilter, SessionRow};
 use crate::config::Config;
+use crate::recording::RecordError;
+use crate::recording::replay::{self, Vouched};
 use crate::recording::text::{SeenLine, of_recording};
-use crate::recording::{RecordError, replay};
 
 /// `index ..`
 pub(super) async fn run(config: &Config, broker: &Broker, command: &IndexCommand) -> Outcome {
@@ -74,13 +73,14 @@ async fn chosen(broker: &Broker, only: Option<&SessionId>) -> Result<Vec<Session
 
 /// The text of all recordings of a session.
 async fn lines(config: &Config, broker: &Broker, row: &SessionRow) -> anyhow::Result<Vec<(u32, SeenLine)>> {
-    let (folder, _) = row.sealed.as_ref().context("it is not sealed")?;
-    let (folder, key) = (config.recordings.join(Path::new(folder)), broker.manifest_key()?);
+    let (folder, manifest) = row.sealed.as_ref().context("it is not sealed")?;
+    let vouched = Vouched { folder: config.recordings.join(folder), session: row.id.clone(), manifest: *manifest.as_bytes() };
+    let key = broker.manifest_key()?;
     let numbers: Vec<u32> = row.channels.iter().map(|channel| channel.number).collect();
     let read = move || -> Result<Vec<(u32, SeenLine)>, RecordError> {
         let mut lines = Vec::new();
         for number in numbers {
-            let recording = replay::open(&folder, number, &key)?;
+            let recording = replay::open(&vouched, number, &key)?;
             let header = recording.header().clone();
             of_recording(&header, recording, |line| lines.push((number, line)))?;
         }

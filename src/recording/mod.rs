@@ -20,6 +20,7 @@ pub mod frames;
 pub mod journal;
 mod ledger;
 mod lines;
+mod logged;
 pub mod manifest;
 pub mod markers;
 mod moments;
@@ -56,6 +57,7 @@ pub use finding::{Finding, Wrong};
 pub use frames::{Body, Digested, Frame, Seq};
 pub use journal::{Journal, Level};
 pub use ledger::restore;
+pub use logged::{Fate, Logged};
 pub use manifest::{Manifest, ManifestSigner, SealedChannel, SealedSession};
 pub use player::{Pace, PlayFrame, Player};
 pub use recorder::Recorder;
@@ -63,7 +65,7 @@ pub use reserve::Reserve;
 pub use scribe::Scribe;
 pub use sealing::{INTERRUPTED, RecoveredSession, recover, recover_one};
 pub use stretch::Stretch;
-pub use verify::{Logged, Progress, Survey, survey};
+pub use verify::{Progress, Survey, survey};
 
 /// What a recording says about its session. Written at the journal's head, into every file's `x_jit` and into the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

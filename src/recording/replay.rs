@@ -1,8 +1,7 @@
 //! Opens a sealed recording: checks it first, then yields its events, its exact bytes, or frames for a terminal.
 
-use std::fs::File;
 use std::io::{self, BufReader, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,9 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use super::cast::{CastEvent, CastHeader, CastReader, Newline, Place};
 use super::command::{ExactCommand, MAX_COMMAND};
 use super::exact::{Restorer, Stream};
-use super::manifest::{Manifest, ManifestChannel};
-use super::verify::digest_of;
+use super::manifest::{self, Manifest, ManifestChannel};
+use super::verify::{digest_of, plain_file};
 use super::{RecordError, Stretch};
+use crate::access::names::SessionId;
 
 /// One recording whose manifest was signed by the right key and whose bytes are as the manifest says.
 #[derive(Debug)]
@@ -26,11 +26,30 @@ pub struct Recording {
     ahead: Option<CastEvent>,
 }
 
-/// Opens channel `number` of the session in `folder` (the full path). `public_key` is the base64 key that manifests must be signed with.
-pub fn open(folder: &Path, number: u32, public_key: &str) -> Result<Recording, RecordError> {
-    let (manifest, bytes) = Manifest::read(folder)?;
+/// What the audit log vouches for: a session's recordings as they were sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vouched {
+    /// Where they lie: the full path.
+    pub folder: PathBuf,
+    /// Whose they are.
+    pub session: SessionId,
+    /// The SHA-256 of their manifest.
+    pub manifest: [u8; 32],
+}
+
+/// Opens channel `number` of a session. `public_key` is the base64 key that manifests must be signed with. Recordings that were signed, and
+/// are not those that the log knows under this id, are another session's, or were made later.
+pub fn open(vouched: &Vouched, number: u32, public_key: &str) -> Result<Recording, RecordError> {
+    let (manifest, bytes) = Manifest::read(&vouched.folder)?;
+    if manifest.session.session != vouched.session || manifest::sha256(&bytes) != vouched.manifest {
+        return Err(RecordError::bad(&vouched.folder, "it is not the one that the log knows"));
+    }
+    checked(&vouched.folder, (manifest, bytes), number, public_key)
+}
+
+fn checked(folder: &Path, (manifest, bytes): (Manifest, Vec<u8>), number: u32, public_key: &str) -> Result<Recording, RecordError> {
     manifest.check(&bytes, public_key).map_err(|why| RecordError::bad(folder, why))?;
-    opened(manifest, number, folder, |name| File::open(folder.join(name)).and_then(Stretch::whole))
+    opened(manifest, number, folder, |name| plain_file(&folder.join(name)).and_then(Stretch::whole))
 }
 
 /// The same of a manifest that has been checked already; `at` finds a file that it names. `place` is for errors only.
@@ -54,6 +73,12 @@ pub fn opened(
     let begin = events.place();
     let Begun { command, ahead } = begun(&mut events, &path)?;
     Ok(Recording { manifest, channel, events, begin, command, ahead })
+}
+
+/// The same in tests that have no log.
+#[cfg(test)]
+pub(super) fn unvouched(folder: &Path, number: u32, public_key: &str) -> Result<Recording, RecordError> {
+    checked(folder, Manifest::read(folder)?, number, public_key)
 }
 
 /// What stands at a file's beginning: the exact command, and the event after it that was read on the way.
@@ -134,8 +159,9 @@ impl Iterator for Recording {
 }
 
 /// What crossed in a channel.
+#[cfg(test)]
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RawStreams {
+pub(super) struct RawStreams {
     /// The command line of an exec.
     pub command: Option<Vec<u8>>,
     /// To the client, stdout.
@@ -146,10 +172,11 @@ pub struct RawStreams {
     pub input: Vec<u8>,
 }
 
-/// The exact bytes of a recording, all in memory: for tests and small exports. See [`Recording::bytes`].
-pub fn raw(folder: &Path, number: u32, public_key: &str) -> Result<RawStreams, RecordError> {
+/// The exact bytes of a recording, all in memory. See [`Recording::bytes`].
+#[cfg(test)]
+pub(super) fn raw(folder: &Path, number: u32, public_key: &str) -> Result<RawStreams, RecordError> {
     let mut raw = RawStreams::default();
-    let recording = open(folder, number, public_key)?;
+    let recording = unvouched(folder, number, public_key)?;
     raw.command = recording.command().map(<[u8]>::to_vec);
     recording.bytes(|stream, bytes| {
         let to = match stream {

@@ -45,7 +45,8 @@ pub(super) fn clock(seconds: f64) -> String {
     if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
-/// What takes the viewer's own screen away and brings it back: the alternate screen, and the cursor as it was.
-pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[0m\x1b[2J";
+/// What takes the viewer's own screen away and brings it back: the alternate screen, and the cursor as it was. Meanwhile a row that is full
+/// stays in its row: a character that the viewer's terminal draws wider than ours must not push the picture on (DECAWM).
+pub const ENTER: &[u8] = b"\x1b[?1049h\x1b[?7l\x1b[0m\x1b[2J";
 /// See [`ENTER`].
-pub const LEAVE: &[u8] = b"\x1b[0m\x1b[?1049l";
+pub const LEAVE: &[u8] = b"\x1b[0m\x1b[?7h\x1b[?1049l";

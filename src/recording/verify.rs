@@ -13,6 +13,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use rustix::fs::OFlags;
 
 use super::finding::{Finding, Wrong};
+use super::logged::{Fate, Logged};
 use super::manifest::{self, Manifest, ManifestChannel};
 use super::{RecordError, SessionMeta};
 use crate::access::names::SessionId;
@@ -47,15 +48,6 @@ pub struct Survey {
     more: u64,
 }
 
-/// What the audit log says of sessions.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Logged {
-    /// Those that were opened and not closed.
-    pub open: BTreeSet<SessionId>,
-    /// Those that left recordings: the SHA-256 of the manifest, and the folder below the root.
-    pub sealed: BTreeMap<SessionId, ([u8; 32], PathBuf)>,
-}
-
 /// Looks at everything under `root`: each manifest against `public_key` (base64; or several with blanks between), each file against its
 /// manifest, and that nothing else lies there.
 pub fn survey(root: &Path, public_key: &str, told: &mut dyn FnMut(Progress)) -> Survey {
@@ -73,7 +65,7 @@ impl Survey {
     /// Looks once more at the sessions that the log, which was read later, has as sealed and this survey has not: they may have been sealed
     /// in between.
     pub fn again(mut self, root: &Path, public_key: &str, log: &Logged) -> Self {
-        let doubtful: BTreeSet<SessionId> = log.sealed.keys().filter(|id| !self.sealed.contains_key(*id)).cloned().collect();
+        let doubtful: BTreeSet<SessionId> = log.sealed().map(|(id, _)| id).filter(|id| !self.sealed.contains_key(*id)).cloned().collect();
         if doubtful.is_empty() {
             return self;
         }
@@ -91,24 +83,25 @@ impl Survey {
     /// sealed then as a session that goes on.
     pub fn against(mut self, log: &Logged) -> Vec<Finding> {
         // A session that goes on is not sealed yet, and nothing is wrong with it.
-        let goes_on = |id: &Option<SessionId>| id.as_ref().is_some_and(|id| log.open.contains(id) && !self.sealed.contains_key(id));
-        self.findings.retain(|finding| finding.what != Wrong::Unsealed || !goes_on(&finding.session));
+        let goes_on = |id: &SessionId| matches!(log.of(id), Some(Fate::Open { .. }));
+        let unsealed = |id: &Option<SessionId>| id.as_ref().is_some_and(|id| goes_on(id) && !self.sealed.contains_key(id));
+        self.findings.retain(|finding| finding.what != Wrong::Unsealed || !unsealed(&finding.session));
         for (id, (digest, folder)) in &self.sealed {
             let mut found = |what| self.findings.push(Finding { path: folder.join(manifest::NAME), session: Some(id.clone()), what });
-            match log.sealed.get(id) {
-                Some((logged, _)) if logged == digest => {}
-                Some(_) => found(Wrong::Changed),
-                None if log.open.contains(id) => {}
-                None => found(Wrong::Unlogged),
+            match log.of(id) {
+                Some(Fate::Sealed { manifest, .. }) if manifest == digest => {}
+                Some(Fate::Sealed { .. }) => found(Wrong::Changed),
+                Some(Fate::Open { .. }) => {}
+                Some(Fate::Unsealed { .. }) | None => found(Wrong::Unlogged),
             }
         }
         let seen = |id: &SessionId| self.sealed.contains_key(id) || self.unsealed.contains(id);
-        let missing = log.sealed.iter().filter(|(id, _)| !seen(id));
-        self.findings.extend(missing.map(|(id, (_, folder))| Finding {
+        let missing = log.sealed().filter(|(id, _)| !seen(id)).map(|(id, folder)| Finding {
             path: folder.clone(),
             session: Some(id.clone()),
             what: Wrong::Missing,
-        }));
+        });
+        self.findings.extend(missing);
         self.alone()
     }
 
@@ -328,7 +321,7 @@ fn open_plain(path: &Path) -> Result<File, Wrong> {
 
 /// A file's SHA-256 and length.
 fn file_digest(path: &Path) -> Result<([u8; 32], u64), RecordError> {
-    let mut file = File::open(path).map_err(RecordError::io("open", path))?;
+    let mut file = plain_file(path).map_err(RecordError::io("open", path))?;
     digest_of(&mut file).map_err(RecordError::io("read", path))
 }
 

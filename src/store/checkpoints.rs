@@ -27,11 +27,6 @@ impl CheckpointFile {
         Self(state.join("checkpoints"))
     }
 
-    /// A copy of such a file that somebody kept elsewhere.
-    pub fn at(file: &Path) -> Self {
-        Self(file.to_owned())
-    }
-
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.0

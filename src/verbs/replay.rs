@@ -1,7 +1,5 @@
 //! `replay ID`: plays a recording. Opening it is an event with its reader and their purpose; the seal is checked before the first byte is shown.
 
-use std::path::PathBuf;
-
 use serde_json::Value;
 
 use super::parse::{Playable, ReplayWords};
@@ -13,7 +11,7 @@ use crate::access::names::ChannelId;
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error, Recorded, Showing};
 use crate::recording::RecordError;
-use crate::recording::replay::{self, Recording};
+use crate::recording::replay::{self, Recording, Vouched};
 
 /// `replay ID [--speed N] [--idle-limit S] [--at TIME] [--unmask] [--because TEXT]`, or `replay ID --files`
 pub(super) async fn play(broker: &Broker, caller: &Caller, words: &ReplayWords, json: bool, sink: &mut dyn Sink) -> Result<Answer, Error> {
@@ -47,9 +45,9 @@ pub fn only_by_key(id: &Playable) -> Refusal {
         .hint(format!("ssh -t jit-bastion replay {id}; or hand it out as a file: {file}"))
 }
 
-/// A recording's place, and what its manifest must be signed with.
+/// A recording's place, what the log says of it, and what its manifest must be signed with.
 pub(super) struct SealedPlace {
-    folder: PathBuf,
+    vouched: Vouched,
     number: u32,
     key: String,
 }
@@ -57,13 +55,15 @@ pub(super) struct SealedPlace {
 impl SealedPlace {
     /// Where what was opened lies.
     pub(super) fn of(broker: &Broker, recorded: &Recorded, channel: &ChannelId) -> Result<Self, Error> {
-        let (folder, _) = recorded.sealed.as_ref().ok_or_else(|| Refusal::no_such("recording", channel))?;
-        Ok(Self { folder: broker.settings().recordings.join(folder), number: channel.number, key: broker.manifest_key()? })
+        let (folder, manifest) = recorded.sealed.as_ref().ok_or_else(|| Refusal::no_such("recording", channel))?;
+        let folder = broker.settings().recordings.join(folder);
+        let vouched = Vouched { folder, session: channel.session.clone(), manifest: *manifest.as_bytes() };
+        Ok(Self { vouched, number: channel.number, key: broker.manifest_key()? })
     }
 
     /// Checks it, and opens it.
     pub(super) fn open(&self) -> Result<Recording, RecordError> {
-        replay::open(&self.folder, self.number, &self.key)
+        replay::open(&self.vouched, self.number, &self.key)
     }
 }
 

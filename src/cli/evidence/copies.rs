@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use super::learned::Learned;
 use super::progress::Shown;
-use super::{Folders, PAGE, Part, learn, log_part};
+use super::{PAGE, Part, log_part};
 use crate::audit::checkpoint::NoteKey;
 use crate::audit::copy::{self, CopyReader, MOST_HEADS, Piece};
 use crate::audit::verify::{Head, LogCheck};
@@ -14,27 +15,19 @@ use crate::recording::Logged;
 
 /// Reads `files` as one log: what it came to, what it says of sessions, and the keys that are trusted at its end.
 pub(super) fn log(files: &[PathBuf], keys: &[NoteKey]) -> Result<(Part, Logged, Vec<NoteKey>), Failure> {
-    let mut heads: Vec<Head> = Vec::new();
+    let mut kept: Vec<Head> = Vec::new();
     for file in files {
-        let mut lines = Vec::new();
-        pieces(file, |piece| {
-            if let Piece::Line(line) = piece {
-                lines.extend(line);
-            }
-            if lines.len() > MOST_HEADS { Err("more signed heads than any log has".to_owned()) } else { Ok(()) }
-        })?;
-        heads.extend(copy::heads(&lines, &file.display().to_string()));
+        kept.extend(heads(file)?);
     }
-    let (only_heads, mut shown) = (!heads.is_empty(), Shown::new());
-    let mut check = LogCheck::trusting(keys, heads);
-    let (mut sessions, mut folders, mut next) = (Logged::default(), Folders::new(), 0_u64);
+    let (mut check, mut shown) = (LogCheck::trusting(keys, kept), Shown::new());
+    let (mut learned, mut next) = (Learned::default(), 0_u64);
     for file in files {
         pieces(file, |piece| {
             if let Piece::Entry(bytes) = piece {
                 let row = copy::row(bytes, next);
                 next = row.seq.saturating_add(1);
                 check.row(&row);
-                learn(&mut sessions, &mut folders, &row);
+                learned.row(&row);
                 if next.is_multiple_of(u64::from(PAGE)) {
                     shown.entries(next);
                 }
@@ -43,20 +36,47 @@ pub(super) fn log(files: &[PathBuf], keys: &[NoteKey]) -> Result<(Part, Logged, 
         })?;
     }
     if next == 0 {
-        let what = if only_heads { "only signed heads, and no entries" } else { "nothing of a log" };
         let named: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
-        let next = "`jit-bastion export --log FILE` on the bastion copies entries and heads";
-        return Err(Failure::refused("no-log", format!("{} holds {what}", named.join(", ")), next));
+        let next = "`jit-bastion export --log --out FILE` on the bastion copies entries and heads";
+        return Err(Failure::refused("no-log", format!("{} holds only signed heads, and no entries", named.join(", ")), next));
     }
     let keys = check.keys().to_vec();
-    Ok((log_part(&keys, &check.finish(), None), sessions, keys))
+    Ok((log_part(&keys, &check.finish(), learned.wrong.into_iter()), learned.sessions, keys))
+}
+
+/// The signed heads in a file that was kept for them.
+pub(super) fn checkpoints(file: &Path) -> Result<Vec<Head>, Failure> {
+    let heads = heads(file)?;
+    if heads.is_empty() { Err(unusable(file, "no-log", &"no signed head is in it")) } else { Ok(heads) }
+}
+
+/// The signed heads in a copy of a log. One that holds nothing of a log, or something that is neither entry nor head, is refused:
+/// it would look as if it had proven something.
+fn heads(file: &Path) -> Result<Vec<Head>, Failure> {
+    let (mut lines, mut entries) = (Vec::new(), false);
+    pieces(file, |piece| {
+        match piece {
+            Piece::Entry(_) => entries = true,
+            Piece::Line(line) => lines.extend(line),
+        }
+        if lines.len() > MOST_HEADS { Err("more signed heads than any log has".to_owned()) } else { Ok(()) }
+    })?;
+    let heads = copy::heads(&lines, &file.display().to_string());
+    let bad = match copy::rest(&lines).len() {
+        0 if entries || !heads.is_empty() => return Ok(heads),
+        0 => "it is empty".to_owned(),
+        bytes => format!("{bytes} bytes in it are neither entries of a log nor whole signed heads"),
+    };
+    Err(unusable(file, "no-log", &bad))
+}
+
+fn unusable(file: &Path, code: &'static str, why: &dyn std::fmt::Display) -> Failure {
+    let next = "name what `jit-bastion export --log --out FILE` wrote, or a copy of the file `checkpoints`, byte by byte as it was";
+    Failure::refused(code, format!("cannot use {}: {why}", file.display()), next)
 }
 
 fn pieces(file: &Path, mut each: impl FnMut(Piece) -> Result<(), String>) -> Result<(), Failure> {
-    let unreadable = |why: &dyn std::fmt::Display| {
-        let next = "name what `jit-bastion export --log FILE` wrote, or a copy of the file `checkpoints`";
-        Failure::refused("unreadable", format!("cannot read {}: {why}", file.display()), next)
-    };
+    let unreadable = |why: &dyn std::fmt::Display| unusable(file, "unreadable", why);
     let mut reader = CopyReader::new(BufReader::with_capacity(256 * 1024, File::open(file).map_err(|e| unreadable(&e))?));
     while let Some(piece) = reader.piece().map_err(|e| unreadable(&e))? {
         each(piece).map_err(|why| unreadable(&why))?;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::learned::ended;
 use super::progress::Shown;
 use super::{Part, public};
 use crate::access::names::{SessionId, escaped};
@@ -24,7 +25,7 @@ use crate::cli::failure::Failure;
 use crate::recording::replay::{self, Recording};
 use crate::recording::{Manifest, RecordError, Stretch, manifest};
 
-/// Files up to this are looked into; longer ones are recordings, and only hashed.
+/// Files up to this are looked into, and a manifest up to its own bound; longer ones are recordings, and only hashed.
 const SMALL: u64 = 8 << 20;
 /// And so much of them in all.
 const ALL_SMALL: usize = 256 << 20;
@@ -124,7 +125,8 @@ impl Export {
                 return Err(TarError::Form("files of several sessions"));
             }
             self.places.insert(name.to_owned(), (tar.place(), size));
-            let keep = size <= SMALL && held < ALL_SMALL && !name.ends_with(".cast");
+            let most = if is_manifest(name) { manifest::MAX_LEN } else { SMALL };
+            let keep = size <= most && held < ALL_SMALL && !name.ends_with(".cast");
             let (mut hash, mut chunk, mut bytes) = (Sha256::new(), vec![0; 256 * 1024], Vec::new());
             loop {
                 let n = tar.read(&mut chunk)?;
@@ -256,7 +258,8 @@ impl Export {
                 None => self.found(format!("{name}: missing")),
             }
         }
-        let logged = events.iter().any(|event| ended(event, &read.session.session) == Some(Digest::of(&bytes)));
+        let seal = (&read.session.session, Some(Digest::of(&bytes)));
+        let logged = events.iter().any(|event| ended(event) == Some(seal));
         if !logged {
             self.found(format!("{path}: no entry of the log vouches for it"));
         }
@@ -283,16 +286,30 @@ impl Export {
     }
 }
 
-/// The digest of the manifest that `event` gives this session.
-fn ended(event: &Event, of: &SessionId) -> Option<Digest> {
-    match event {
-        Event::SessionClosed { session, manifest, .. }
-        | Event::HostAudited { session, manifest, .. }
-        | Event::SessionRecovered { session, manifest, .. }
-            if session == of =>
-        {
-            *manifest
+/// A session with many thousands of channels has a long one.
+fn is_manifest(name: &str) -> bool {
+    name.strip_prefix(RECORDINGS).and_then(|rest| rest.strip_suffix(manifest::NAME)).is_some_and(|folder| folder.ends_with('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::tar::TarWriter;
+
+    #[test]
+    fn a_long_manifest_is_looked_into_and_nothing_else_that_is_long() {
+        let (manifest, long) = (format!("{RECORDINGS}/2026/11/22/s-7k2m9q/{}", manifest::NAME), SMALL + 1);
+        let mut tar = TarWriter::new(Vec::new(), 1);
+        for name in [manifest.as_str(), "account.json", "01-exec.cast"] {
+            tar.file(&format!("s-7k2m9q/{name}"), long, std::io::repeat(b' ').take(long)).unwrap();
         }
-        _ => None,
+        let mut export = Export::default();
+        export.read(tar.finish().unwrap().as_slice()).unwrap();
+        assert_eq!(
+            export.small.iter().map(|(name, bytes)| (name.as_str(), bytes.len() as u64)).collect::<Vec<_>>(),
+            [(manifest.as_str(), long)]
+        );
+        assert_eq!(export.digests.len(), 3);
+        assert!(!is_manifest("texts/manifest.json") && !is_manifest(&format!("{RECORDINGS}/x")));
     }
 }

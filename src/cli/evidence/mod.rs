@@ -2,9 +2,9 @@
 
 mod copies;
 mod export;
+mod learned;
 mod progress;
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context;
@@ -17,13 +17,12 @@ use super::failure::{Failure, REFUSED};
 use super::said::{Outcome, Said};
 use super::{open, place};
 use crate::audit::checkpoint::NoteKey;
-use crate::audit::entry::Entry;
-use crate::audit::event::Event;
-use crate::audit::verify::{LogCheck, Row, Verdict};
+use crate::audit::verify::{Head, LogCheck, Verdict};
 use crate::config::Config;
 use crate::recording::{Finding, Logged, survey};
 use crate::store::{CheckpointFile, Reader};
 pub(super) use export::Exported;
+use learned::Learned;
 pub(super) use progress::Shown;
 
 /// Entries read at a time.
@@ -51,7 +50,8 @@ pub(super) fn run(verify: &Verify, named: Option<&Path>) -> Outcome {
         return Ok(said(&[export::part(file, kept)?.0]));
     }
     let config = place::config(named)?;
-    let parts = open::block_on(installation(&config, kept, verify.checkpoints.as_deref()))?;
+    let elsewhere = verify.checkpoints.as_deref().map(copies::checkpoints).transpose()?.unwrap_or_default();
+    let parts = open::block_on(installation(&config, kept, &elsewhere))?;
     Ok(said(&parts))
 }
 
@@ -117,7 +117,7 @@ fn elsewhere(verify: &Verify, keys: &[NoteKey]) -> Result<Vec<Part>, Failure> {
     Ok(parts)
 }
 
-async fn installation(config: &Config, kept: Option<Vec<NoteKey>>, elsewhere: Option<&Path>) -> Result<Vec<Part>, Failure> {
+async fn installation(config: &Config, kept: Option<Vec<NoteKey>>, elsewhere: &[Head]) -> Result<Vec<Part>, Failure> {
     let store = open::store(config).await?;
     let reader = store.reader();
     let keys = match kept {
@@ -150,46 +150,17 @@ async fn installation(config: &Config, kept: Option<Vec<NoteKey>>, elsewhere: Op
     Ok(parts?)
 }
 
-/// What an entry says of sessions: those that were opened, and the manifest of each that is over and left recordings.
-fn learn(sessions: &mut Logged, folders: &mut Folders, row: &Row) {
-    // An entry that cannot be read is a finding of the log's own check.
-    let Ok(entry) = Entry::parse(&row.bytes) else { return };
-    match entry.event {
-        Event::SessionOpened { session, .. } | Event::HostAuditBegun { session, .. } => {
-            folders.insert(session.clone(), entry.time.date_path());
-            sessions.open.insert(session);
-        }
-        Event::SessionClosed { session, manifest, .. }
-        | Event::HostAudited { session, manifest, .. }
-        | Event::SessionRecovered { session, manifest, .. } => {
-            sessions.open.remove(&session);
-            if let Some(manifest) = manifest {
-                let folder = folders.remove(&session).map_or_else(|| session.as_str().into(), |day| Path::new(&day).join(session.as_str()));
-                sessions.sealed.insert(session, (*manifest.as_bytes(), folder));
-            }
-        }
-        _ => {}
-    }
-}
-
-/// The day on which each session began.
-type Folders = std::collections::BTreeMap<crate::access::names::SessionId, String>;
-
 /// The log, what it says of sessions, and the keys that are trusted at its end.
 async fn log(
     config: &Config,
     reader: &Reader,
     keys: &[NoteKey],
-    elsewhere: Option<&Path>,
+    elsewhere: &[Head],
     shown: &mut Shown,
 ) -> anyhow::Result<(Part, Logged, Vec<NoteKey>)> {
     let outside = CheckpointFile::in_folder(&config.state);
     let mut heads = outside.heads().with_context(|| format!("cannot read {}", outside.path().display()))?;
-    if let Some(file) = elsewhere {
-        // A name that was mistyped must not look like a log that is as it was.
-        std::fs::metadata(file).with_context(|| format!("cannot read {}", file.display()))?;
-        heads.extend(CheckpointFile::at(file).heads().with_context(|| format!("cannot read {}", file.display()))?);
-    }
+    heads.extend_from_slice(elsewhere);
     heads.extend(reader.checkpoints().await?);
     let mut check = LogCheck::trusting(keys, heads);
     // Read before the entries: a running bastion adds to both.
@@ -201,26 +172,27 @@ async fn log(
         Ok(None) => None,
         Err(error) => Some(format!("what the store keeps of the log's head makes no sense: {error}")),
     };
-    let (mut sessions, mut folders, mut from) = (Logged::default(), Folders::new(), 0);
+    let (mut learned, mut from) = (Learned::default(), 0);
     loop {
         let rows = reader.events(from, PAGE).await?;
         let Some(last) = rows.last() else { break };
         from = last.seq.saturating_add(1);
         for row in &rows {
             check.row(row);
-            learn(&mut sessions, &mut folders, row);
+            learned.row(row);
         }
         shown.entries(from);
     }
-    let keys = check.keys().to_vec();
-    let part = log_part(&keys, &check.finish(), nonsense);
-    Ok((part, sessions, keys))
+    let (keys, wrong) = (check.keys().to_vec(), nonsense.into_iter().chain(learned.wrong));
+    let part = log_part(&keys, &check.finish(), wrong);
+    Ok((part, learned.sessions, keys))
 }
 
-fn log_part(keys: &[NoteKey], verdict: &Verdict, nonsense: Option<String>) -> Part {
+/// `wrong` is what does not fit beside what the check of the log itself has found.
+fn log_part(keys: &[NoteKey], verdict: &Verdict, wrong: impl Iterator<Item = String>) -> Part {
     let name = keys.first().map(NoteKey::name).unwrap_or_default();
     let Verdict { entries, vouched, heads, .. } = verdict;
-    let findings = nonsense.into_iter().chain(verdict.findings.iter().map(ToString::to_string));
+    let findings = wrong.chain(verdict.findings.iter().map(ToString::to_string));
     Part {
         what: "log",
         summary: format!("{entries} entries, {vouched} of them under {heads} signed heads of {name}"),
@@ -247,8 +219,7 @@ fn compared(root: &Path, survey: crate::recording::Survey, log: Option<&Logged>)
             json: json!({ "folder": root, "sealed": lie_there, "bytes": bytes }),
         };
     };
-    let open: BTreeSet<_> = log.open.iter().filter(|id| !survey.sealed.contains_key(*id)).collect();
-    let (sealed, open) = (log.sealed.len(), open.len());
+    let (sealed, open) = (log.sealed().count(), log.open().filter(|id| !survey.sealed.contains_key(*id)).count());
     Part {
         what: "recordings",
         summary: format!("{sealed} sealed sessions in {shown}, {open} that go on"),

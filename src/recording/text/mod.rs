@@ -308,7 +308,7 @@ mod tests {
         // From the sealed files, for those that have none.
         let mut again = Vec::new();
         for number in [1, 2] {
-            let recording = replay::open(&root.join(&sealed.folder), number, &signer.public_key()).unwrap();
+            let recording = replay::unvouched(&root.join(&sealed.folder), number, &signer.public_key()).unwrap();
             let header = recording.header().clone();
             of_recording(&header, recording, |line| again.push((number, line.at / 1000, line.text))).unwrap();
         }

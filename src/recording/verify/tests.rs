@@ -52,7 +52,8 @@ impl World {
         drop(journal);
         let sealed = recover(&journals, &self.root(), &self.signer).unwrap().remove(0).sealed.unwrap();
         sealed.let_go().unwrap();
-        self.log.sealed.insert(meta.session, (sealed.digest, sealed.folder.clone()));
+        assert!(self.log.opened(meta.session.clone(), sealed.folder.clone()));
+        assert!(self.log.closed(&meta.session, Some(sealed.digest)));
         sealed
     }
 
@@ -81,15 +82,43 @@ fn a_good_folder_has_no_findings() {
     std::fs::write(world.root().join("README.md"), "what this is").unwrap();
     assert_eq!(world.check(), Vec::<String>::new());
     assert_eq!(world.survey().progress, Progress { sessions: 1, bytes: hashed(&world) });
-    let id = world.log.sealed.keys().next().unwrap().clone();
-    let (digest, folder) = world.log.sealed.remove(&id).unwrap();
+    let (id, folder) = world.log.sealed().next().map(|(id, folder)| (id.clone(), folder.clone())).unwrap();
+    world.log = Logged::default();
     assert_eq!(world.check(), ["S/manifest.json: sealed, but the audit log has no such session"]);
     // Sealed, and its end is not written yet.
-    world.log.open.insert(id.clone());
+    assert!(world.log.opened(id.clone(), folder));
     assert_eq!(world.check(), Vec::<String>::new());
-    world.log = Logged { sealed: [(id, ([0; 32], folder))].into(), ..Logged::default() };
+    assert!(world.log.closed(&id, Some([0; 32])));
     assert_eq!(world.check(), ["S/manifest.json: changed since it was sealed"]);
-    assert_ne!(digest, [0; 32]);
+}
+
+#[test]
+fn nothing_that_is_logged_later_takes_back_what_was_logged() {
+    let mut world = World::new();
+    let (id, folder) = world.log.sealed().next().map(|(id, folder)| (id.clone(), folder.clone())).unwrap();
+    // As if it had begun once more, and went on.
+    assert!(!world.log.opened(id.clone(), folder));
+    std::fs::remove_dir_all(world.first()).unwrap();
+    std::fs::create_dir(world.first()).unwrap();
+    assert_eq!(world.check(), ["S: not sealed"]);
+    assert_eq!(world.log.open().count(), 0);
+    // As if it had ended with nothing, or with other recordings, which whoever has the key can sign.
+    assert!(!world.log.closed(&id, None) && !world.log.closed(&id, Some([1; 32])));
+    assert_eq!(world.check(), ["S: not sealed"]);
+    std::fs::remove_dir(world.first()).unwrap();
+    assert_eq!(world.check(), ["S: missing"]);
+}
+
+#[test]
+fn what_could_not_be_sealed_at_first_may_be_sealed_by_a_later_start() {
+    let mut world = World::new();
+    let (id, folder) = world.log.sealed().next().map(|(id, folder)| (id.clone(), folder.clone())).unwrap();
+    let whole = std::mem::take(&mut world.log);
+    let Some(Fate::Sealed { manifest, .. }) = whole.of(&id) else { panic!("{whole:?}") };
+    assert!(world.log.opened(id.clone(), folder) && world.log.closed(&id, None));
+    assert_eq!(world.check(), ["S/manifest.json: sealed, but the audit log has no such session"]);
+    assert!(world.log.closed(&id, Some(*manifest)) && world.log.closed(&id, Some(*manifest)));
+    assert_eq!((world.check(), &world.log), (Vec::<String>::new(), &whole));
 }
 
 fn hashed(world: &World) -> u64 {
@@ -278,7 +307,7 @@ fn a_session_that_goes_on_is_no_finding() {
     std::fs::create_dir_all(&goes_on).unwrap();
     std::fs::write(goes_on.join("01-shell.cast.part"), "{}").unwrap();
     assert_eq!(world.check(), ["2026/11/22/s-000002: not sealed"]);
-    world.log.open.insert(SessionId::parse("s-000002").unwrap());
+    assert!(world.log.opened(SessionId::parse("s-000002").unwrap(), goes_on.clone()));
     assert_eq!(world.check(), Vec::<String>::new());
     std::fs::write(goes_on.join("core"), "").unwrap();
     assert_eq!(world.check(), ["2026/11/22/s-000002/core: does not belong here"]);

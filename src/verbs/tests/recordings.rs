@@ -52,6 +52,44 @@ async fn a_changed_recording_is_not_played() {
 }
 
 #[tokio::test]
+async fn no_session_is_played_for_another() {
+    let world = world().await;
+    world.grant().await;
+    let (one, other) = (world.visit().await, world.visit().await);
+    let day = world.dir.path().join("recordings/2026/11/21");
+    let moved = |from: &str, to: &str| std::fs::rename(day.join(from), day.join(to)).unwrap();
+    let play = async |id: &str| world.say("carol", &format!("replay {id} --because x")).await;
+    assert_eq!((play(&one).await.status, play(&other).await.status), (0, 0));
+    moved(&one, "aside");
+    moved(&other, &one);
+    moved("aside", &other);
+    for id in [&one, &other] {
+        let said = play(id).await;
+        assert_eq!((said.status, said.out.as_str()), (70, ""), "{said:?}");
+    }
+    // Signed by the bastion's own key, of the right session, and not what the log knows.
+    moved(&one, "aside");
+    moved(&other, &one);
+    moved("aside", &other);
+    let manifest = crate::recording::Manifest::parse(&std::fs::read(day.join(&one).join("manifest.json")).unwrap()).unwrap();
+    let (journals, forged) = (world.dir.path().join("forged"), world.dir.path().join("forgeries"));
+    let mut journal = Journal::create(&journals, &manifest.session, Level::Process).unwrap();
+    let open = Body::Open(ChannelMeta { kind: ChannelKind::Shell, command: None, terminal: None });
+    journal.keep(&[Frame { channel: 1, at: 0, body: open }]).unwrap();
+    drop(journal);
+    assert!(crate::recording::recover(&journals, &forged, &*world.signer).unwrap().remove(0).sealed.is_ok());
+    std::fs::rename(day.join(&one), day.join("aside")).unwrap();
+    std::fs::rename(forged.join(manifest.session.folder()), day.join(&one)).unwrap();
+    assert_eq!((play(&one).await.status, play(&other).await.status), (70, 0));
+    // A pipe in a recording's place keeps nobody waiting.
+    let cast = std::fs::read_dir(day.join(&other)).unwrap().map(|e| e.unwrap().path()).find(|p| p.extension().is_some_and(|e| e == "cast"));
+    let cast = cast.unwrap();
+    std::fs::remove_file(&cast).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &cast, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+    assert_eq!(play(&other).await.status, 70);
+}
+
+#[tokio::test]
 async fn whoever_opens_a_recording_says_what_for() {
     let world = world().await;
     world.grant().await;
