@@ -89,7 +89,7 @@ impl FromStr for Destination {
             return Ok(Self::Any);
         }
         if text.starts_with('/') && text.len() <= 255 && !text.contains([',', '\0']) && !text.chars().any(char::is_control) {
-            return Ok(Self::Path(text.to_owned()));
+            return plain_path(text).map(Self::Path).ok_or_else(bad);
         }
         let Some((host, after)) = text.rsplit_once(':') else { return Ok(Self::Port(port(text)?)) };
         let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
@@ -100,6 +100,14 @@ impl FromStr for Destination {
         }
         Ok(Self::Address(host.to_ascii_lowercase(), port(after)?))
     }
+}
+
+/// The path of a unix socket in one spelling: from the root, without `//`, `.` and a last `/`. `None` where it goes up by `..`: where that
+/// leads is only known on the host.
+pub fn plain_path(path: &str) -> Option<String> {
+    let parts = path.strip_prefix('/')?.split('/').filter(|part| !matches!(*part, "" | "."));
+    let plain = parts.map(|part| (part != "..").then(|| format!("/{part}"))).collect::<Option<String>>()?;
+    Some(plain).filter(|plain| !plain.is_empty())
 }
 
 impl FromStr for Kind {
@@ -161,6 +169,12 @@ impl Channels {
         self.0.iter().filter(|kind| keep(kind)).cloned().collect()
     }
 
+    /// What mine and `other` both give: of `forward:*` and `forward:22` the latter, whichever stands where.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> Self {
+        self.only(|kind| other.covers(kind)).0.into_iter().chain(other.only(|kind| self.covers(kind)).0).collect()
+    }
+
     /// Without those that another one covers: `forward:*` says all that `forward:22` says.
     #[must_use]
     pub fn widest(&self) -> Self {
@@ -218,7 +232,11 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Kind>().map(String::from), Ok(text.to_owned()));
         }
+        assert_eq!("forward:/run//./x.sock/".parse::<Kind>().map(String::from), Ok("forward:/run/x.sock".to_owned()));
         for text in ["", "Shell", "forward", "forward:", "forward:0", "forward:65536", "forward:a b:1", "forward:::1:80", "x11"] {
+            assert!(text.parse::<Kind>().is_err(), "{text}");
+        }
+        for text in ["forward:/", "forward:/run/../x.sock", "reverse:/.."] {
             assert!(text.parse::<Kind>().is_err(), "{text}");
         }
     }
@@ -233,6 +251,14 @@ mod tests {
         assert!(any.covers(&"forward:22".parse()?) && !any.covers(&"reverse:22".parse()?));
         let both: Channels = "forward:22,forward:*,reverse:22".parse()?;
         assert_eq!(both.widest().to_string(), "forward:*,reverse:22");
+        for (mine, other, common) in [
+            ("shell,forward:*", "shell,forward:22", "shell,forward:22"),
+            ("forward:22,exec", "forward:*,shell", "forward:22"),
+            ("forward:*", "forward:*", "forward:*"),
+            ("forward:22", "reverse:*", ""),
+        ] {
+            assert_eq!(mine.parse::<Channels>()?.within(&other.parse()?).to_string(), common, "{mine} and {other}");
+        }
         assert!("".parse::<Channels>().is_err());
         Ok(())
     }

@@ -59,6 +59,17 @@ impl Opening {
         Self::only(Kind::Reverse(Destination::Path(path.to_owned())))
     }
 
+    /// What a kind of a rule or a grant opens on `host`. `forward:5432`, `forward:localhost:5432` and that port under the host's own name are
+    /// one [`Opening::kind`].
+    pub fn of(host: &Host, kind: &Kind) -> Self {
+        match kind {
+            Kind::Forward(Destination::Port(port)) => Self::forward(host, LOCAL, *port),
+            Kind::Forward(Destination::Address(to, port)) => Self::forward(host, to, *port),
+            Kind::Reverse(Destination::Address(bind, port)) => Self::reverse(bind, *port),
+            kind => Self::only(kind.clone()),
+        }
+    }
+
     /// The client's agent, lent to the host.
     pub fn agent() -> Self {
         Self::only(Kind::Agent)

@@ -344,7 +344,7 @@ impl Request {
 }
 
 fn narrowed<'a>(asked: &Channels, approvals: impl IntoIterator<Item = &'a Approval>) -> Channels {
-    approvals.into_iter().filter_map(|yes| yes.channels.as_ref()).fold(asked.clone(), |left, only| left.only(|kind| only.covers(kind)))
+    approvals.into_iter().filter_map(|yes| yes.channels.as_ref()).fold(asked.clone(), |left, only| left.within(only))
 }
 
 #[cfg(test)]

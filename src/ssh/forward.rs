@@ -60,7 +60,8 @@ pub(super) async fn prepare(wing: &Arc<Wing>, wanted: &Wanted) -> Result<Ready, 
     let quota = inner::quota_for(wing, person).await?;
     let dialled = {
         let _dial = inner::dial(wing, &host.name)?;
-        reach(host, *port).await?
+        // The host as it was when somebody was admitted to it, not as it was found by its name before.
+        reach(admission.host(), *port).await?
     };
     let open = wing.broker.open_session(admission, *peer).await?;
     let told = format!("direct forward to {}:{port}, from {}:{} on the client's side", host.name, escaped(&from.0), from.1);

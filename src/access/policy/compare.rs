@@ -9,6 +9,7 @@ use super::{Act, Policy};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::Host;
 use crate::access::names::{HostName, Login, User};
+use crate::access::opening::Opening;
 use crate::access::person::Person;
 use crate::access::time::Span;
 
@@ -110,7 +111,13 @@ pub(super) fn classed<'a>(
     let whos: BTreeSet<&Who> = policies.into_iter().flat_map(Policy::selectors).collect();
     let patterns: BTreeSet<&HostPattern> = policies.into_iter().flat_map(Policy::patterns).collect();
     let person = |person: &Person| whos.iter().map(|who| who.matches(person)).collect::<Vec<bool>>();
-    let host = |host: &Host| (patterns.iter().map(|pattern| pattern.matches(host)).collect::<Vec<bool>>(), host.logins.clone());
+    let kinds: BTreeSet<Kind> = policies.into_iter().flat_map(|policy| policy.kinds().iter().cloned().collect::<Vec<_>>()).collect();
+    let host = |host: &Host| {
+        let matching: Vec<bool> = patterns.iter().map(|pattern| pattern.matches(host)).collect();
+        // An address in a rule is the host itself, or somewhere else.
+        let here: Vec<Kind> = kinds.iter().map(|kind| Opening::of(host, kind).kind().clone()).collect();
+        (matching, here, host.logins.clone())
+    };
     (classes(people, person), classes(hosts, host))
 }
 

@@ -118,7 +118,7 @@ fn floors(ground: &Ground<'_>, kinds: &Channels, wish: &Wish) -> Vec<Saying> {
 
 fn denies(ground: &Ground<'_>, kinds: &Channels) -> Vec<Saying> {
     let said = |deny: &&super::Deny| {
-        let taken = kinds.only(|kind| deny.scope.hits(kind));
+        let taken = kinds.only(|kind| deny.scope.hits(ground.host, kind));
         let applies = !taken.is_empty();
         let words = if applies { format!("takes {taken}: {}", deny.because) } else { format!("takes nothing of this: {}", deny.because) };
         Saying { id: deny.id.clone(), applies, words }

@@ -54,6 +54,7 @@ pub struct Verdict {
 
 /// The denies and floors that speak of one person, host and login.
 pub(super) struct Ground<'p> {
+    pub host: &'p Host,
     pub denies: Vec<&'p Deny>,
     pub floors: Vec<&'p Require>,
 }
@@ -61,26 +62,28 @@ pub(super) struct Ground<'p> {
 impl<'p> Ground<'p> {
     /// The first kind of `channels` that a deny hits, and that deny.
     pub fn first_hit<'c>(&self, channels: &'c Channels) -> Option<(&'p Deny, &'c Kind)> {
-        channels.iter().find_map(|kind| self.denies.iter().find(|deny| deny.scope.hits(kind)).map(|deny| (*deny, kind)))
+        channels.iter().find_map(|kind| self.denies.iter().find(|deny| deny.scope.hits(self.host, kind)).map(|deny| (*deny, kind)))
     }
 
     /// The first floor that a request for `channels` does not meet, and what it lacks.
     pub fn first_unmet(&self, channels: &Channels, length: Option<Span>, why: Option<Why>) -> Option<(&'p Require, Unmet)> {
-        let unmet = |floor: &&'p Require| floor.unmet(length, why).filter(|_| floor.scope.hits_any(channels)).map(|unmet| (*floor, unmet));
+        let unmet = |floor: &&'p Require| {
+            floor.unmet(length, why).filter(|_| floor.scope.hits_any(self.host, channels)).map(|unmet| (*floor, unmet))
+        };
         self.floors.iter().find_map(unmet)
     }
 
     /// What `allow` gives where no kind was named: without what is denied, and without kinds whose floors are not met.
     pub fn by_default(&self, allow: &Allow, wish: &Wish) -> Channels {
         let stays = |kind: &Kind| {
-            !self.denies.iter().any(|deny| deny.scope.hits(kind))
-                && !self.floors.iter().any(|floor| floor.scope.hits(kind) && floor.unmet(wish.length, wish.why).is_some())
+            !self.denies.iter().any(|deny| deny.scope.hits(self.host, kind))
+                && !self.floors.iter().any(|floor| floor.scope.hits(self.host, kind) && floor.unmet(wish.length, wish.why).is_some())
         };
         allow.channels.channels().only(stays)
     }
 
     pub fn floors_under(&self, channels: &Channels) -> Vec<&'p Require> {
-        self.floors.iter().copied().filter(|floor| floor.scope.hits_any(channels)).collect()
+        self.floors.iter().copied().filter(|floor| floor.scope.hits_any(self.host, channels)).collect()
     }
 
     /// What `allow` alone gives for this wish, with the floors under it, if it covers the whole of it.
@@ -118,8 +121,9 @@ impl Policy {
         })
     }
 
-    pub(super) fn ground(&self, who: &Person, host: &Host, login: &Login) -> Ground<'_> {
+    pub(super) fn ground<'p>(&'p self, who: &Person, host: &'p Host, login: &Login) -> Ground<'p> {
         Ground {
+            host,
             denies: self.denies.iter().filter(|deny| deny.scope.matches(who, host, login)).collect(),
             floors: self.requires.iter().filter(|floor| floor.scope.matches(who, host, login)).collect(),
         }

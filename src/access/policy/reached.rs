@@ -116,7 +116,7 @@ fn lies_under_all(floor: &Require, allow: &Allow) -> bool {
     scope.who.as_ref().is_none_or(who)
         && scope.hosts.as_ref().is_none_or(hosts)
         && scope.logins.as_ref().is_none_or(logins)
-        && allow.channels.channels().iter().all(|kind| scope.hits(kind))
+        && scope.channels.as_ref().is_none_or(|kinds| allow.channels.channels().iter().all(|kind| kinds.covers(kind)))
 }
 
 /// Somebody's asks that nobody can grant: too few of those who exist may say yes.

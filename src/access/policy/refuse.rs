@@ -107,7 +107,7 @@ impl Policy {
         }
         // No kind was named, and none is left: the deny that takes most says best why; of several the first.
         let kinds: Vec<Kind> = allows.iter().flat_map(|allow| allow.channels.channels().iter().cloned().collect::<Vec<_>>()).collect();
-        let most = ground.denies.iter().rev().max_by_key(|deny| kinds.iter().filter(|kind| deny.scope.hits(kind)).count());
+        let most = ground.denies.iter().rev().max_by_key(|deny| kinds.iter().filter(|kind| deny.scope.hits(ground.host, kind)).count());
         most.map_or_else(|| not_covered(host, wish), |deny| denied(host, wish, deny, "every channel kind"))
     }
 
@@ -149,7 +149,7 @@ impl Policy {
 /// What was named without what is denied, then the most of it that one rule gives, then what comes by default.
 fn kinds_to_try(allows: &[&Allow], ground: &Ground<'_>, wish: &Wish) -> Vec<Option<Channels>> {
     let Some(named) = &wish.channels else { return vec![None] };
-    let free = named.only(|kind| !ground.denies.iter().any(|deny| deny.scope.hits(kind)));
+    let free = named.only(|kind| !ground.denies.iter().any(|deny| deny.scope.hits(ground.host, kind)));
     let mut parts: Vec<Channels> = allows.iter().map(|allow| free.only(|kind| allow.channels.covers(kind))).collect();
     parts.sort_by_key(|part| std::cmp::Reverse(part.iter().count()));
     parts.insert(0, free);

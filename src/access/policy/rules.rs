@@ -80,12 +80,12 @@ impl Scope {
             && self.logins.as_ref().is_none_or(|list| list.iter().any(|glob| glob.matches(login.as_str())))
     }
 
-    pub fn hits(&self, kind: &Kind) -> bool {
-        self.channels.as_ref().is_none_or(|kinds| kinds.touches(kind))
+    pub fn hits(&self, host: &Host, kind: &Kind) -> bool {
+        self.channels.as_ref().is_none_or(|kinds| kinds.touches(host, kind))
     }
 
-    pub fn hits_any(&self, channels: &Channels) -> bool {
-        channels.iter().any(|kind| self.hits(kind))
+    pub fn hits_any(&self, host: &Host, channels: &Channels) -> bool {
+        channels.iter().any(|kind| self.hits(host, kind))
     }
 }
 

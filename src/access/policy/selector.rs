@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::access::channels::{Channels, Kind};
 use crate::access::host::{Host, parse_label};
 use crate::access::names::{BadName, Role, User, Vendor};
+use crate::access::opening::Opening;
 use crate::access::person::Person;
 
 /// Whom a rule speaks of: `role:dba`, `user:alice`, `vendor:acme`, `vendor:*` (anybody from outside) or `*` (everybody).
@@ -204,12 +205,12 @@ impl Kinds {
         }
     }
 
-    /// Does a deny or a floor over these speak of `kind`, or of a part of it? `forward:22` speaks of `forward:*` too.
-    pub fn touches(&self, kind: &Kind) -> bool {
-        match self {
-            Self::All => true,
-            Self::Some(kinds) => kinds.iter().any(|mine| mine.covers(kind) || kind.covers(mine)),
-        }
+    /// Does a deny or a floor over these speak of `kind` on `host`, or of a part of it? `forward:22` speaks of `forward:*` too, and of that
+    /// port under every name of the host.
+    pub fn touches(&self, host: &Host, kind: &Kind) -> bool {
+        let Self::Some(kinds) = self else { return true };
+        let kind = Opening::of(host, kind);
+        kinds.iter().map(|mine| Opening::of(host, mine)).any(|mine| mine.kind().covers(kind.kind()) || kind.kind().covers(mine.kind()))
     }
 
     /// As a set of kinds.

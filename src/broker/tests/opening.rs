@@ -3,6 +3,7 @@
 use super::*;
 use crate::access::channels::Channels;
 use crate::access::opening::Opening;
+use crate::access::policy::Wish;
 
 impl World {
     /// A policy in which the rule for phi-db has these lines as well.
@@ -61,6 +62,30 @@ async fn each_open_is_judged_by_the_grant_and_the_denies_of_that_moment() {
     .unwrap();
     world.broker.load_policy(&Actor::System).await.unwrap();
     assert!(may(&forward("localhost", 5432)).is_err());
+    world.leave(open, Ending::Revoked).await;
+}
+
+#[tokio::test]
+async fn another_spelling_of_a_forward_dodges_no_floor_and_no_deny() {
+    let world = World::new().await;
+    let allow = "channels = [\"*\"]";
+    let floor = "[[require]]\nid = \"two\"\nchannels = [\"forward:5432\"]\napprove = { by = [\"role:owner\"], quorum = 2 }\n";
+    world.policy_with(allow, floor).await;
+    for (spelled, quorum) in [("forward:5432", 2), ("forward:localhost:5432", 2), ("forward:PHI-db:5432", 2), ("forward:127.1:80", 1)] {
+        let wish = Wish { channels: Some(spelled.parse().unwrap()), ..Wish::of("postgres".parse().unwrap()) };
+        let verdict = world.broker.policy().judge(&world.who("alice").await, &world.host("phi-db").await, &wish).unwrap();
+        assert_eq!(verdict.rule.quorum(), quorum, "{spelled}");
+    }
+    world.policy_with(allow, "").await;
+    let ask = Asking { channels: Some("forward:localhost:5432".parse().unwrap()), ..asking("phi-db", Some("postgres")) };
+    let request = world.broker.request(&world.who("alice").await, ask).await.unwrap().request;
+    world.yes("bob", &request).await.unwrap();
+    let open = world.enter("postgres").await;
+    world.broker.look(&mut Default::default()).await.unwrap();
+    assert_eq!(open.cutoff.reason(), None);
+    world.policy_with(allow, "[[deny]]\nid = \"no\"\nchannels = [\"forward:5432\"]\nbecause = \"not now\"\n").await;
+    world.broker.look(&mut Default::default()).await.unwrap();
+    assert_eq!(open.cutoff.reason(), Some(Ending::Revoked));
     world.leave(open, Ending::Revoked).await;
 }
 

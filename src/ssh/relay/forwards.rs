@@ -4,6 +4,7 @@ use tokio::io::AsyncWrite;
 
 use super::table::{Channel, Stage, Table};
 use super::{Judged, Relay, Ruling, Side};
+use crate::access::channels::plain_path;
 use crate::access::names::escaped;
 use crate::access::opening::Opening;
 use crate::access::refusal::Refusal;
@@ -98,6 +99,15 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Refusal> {
     let shown = || escaped(&String::from_utf8_lossy(bytes)).chars().take(80).collect::<String>();
     let bad = || Refusal::new("bad-destination", format!("\"{}\" is no name, address or path", shown())).hint("write it in UTF-8");
     std::str::from_utf8(bytes).ok().filter(|text| text.len() <= LONGEST && !text.contains('\0')).ok_or_else(bad)
+}
+
+/// The path of a unix socket, in the one spelling that rules know it by.
+pub(super) fn socket(bytes: &[u8]) -> Result<String, Refusal> {
+    let path = text(bytes)?;
+    plain_path(path).ok_or_else(|| {
+        let shown: String = escaped(path).chars().take(80).collect();
+        Refusal::new("bad-destination", format!("\"{shown}\" is no path from the root")).hint("write it whole, and without ..")
+    })
 }
 
 /// Of a name or a path.

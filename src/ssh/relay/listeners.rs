@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use tokio::io::AsyncWrite;
 
-use super::forwards::text;
+use super::forwards::{socket, text};
 use super::opens::one_line;
 use super::table::{Stage, Table};
 use super::{Judged, Relay, Ruling, from_client};
@@ -139,7 +139,7 @@ where
     fn may_listen(&self, listeners: &Listeners, at: Listen<'_>) -> Result<Opening, Refusal> {
         let what = match at {
             Listen::Tcp { bind, port } => Opening::reverse(text(bind)?, port),
-            Listen::Path(path) => Opening::reverse_path(text(path)?),
+            Listen::Path(path) => Opening::reverse_path(&socket(path)?),
         };
         self.law.opens(&what)?;
         if listeners.is_full() {

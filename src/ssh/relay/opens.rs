@@ -5,7 +5,7 @@
 
 use tokio::io::AsyncWrite;
 
-use super::forwards::text;
+use super::forwards::{socket, text};
 use super::from_client::{FIRST_WINDOW, MAX_PACKET, NO_CHANNEL, printable};
 use super::table::{Awaited, Channel, Room, Table};
 use super::{Judged, Relay, Ruling, Side, from_client};
@@ -36,7 +36,7 @@ where
             }
             (_, Some(Route::DirectPath(path))) => {
                 let told = |path: &str| format!("forward to {}", escaped(path));
-                Some(text(path).map(|path| (Opening::forward_path(path), told(path))))
+                Some(socket(path).map(|path| (Opening::forward_path(&path), told(&path))))
             }
             _ => return Ok(prohibited(open.sender, &never(open.kind))),
         };

@@ -190,7 +190,13 @@ proptest! {
         let policy = file(&[], &[], &[]);
         prop_assert!(policy.denies().is_empty());
         let kinds = Kinds::Some([Kind::Forward(crate::access::channels::Destination::Port(port))].into());
-        prop_assert!(kinds.touches(&"forward:*".parse().unwrap()) && !kinds.covers(&"forward:*".parse().unwrap()));
+        let (any, host) = ("forward:*".parse().unwrap(), host("phi-db", &[], &["root"]));
+        prop_assert!(kinds.touches(&host, &any) && !kinds.covers(&any));
+        for same in ["localhost", "127.0.0.1", "127.1", "phi-db", "[::1]"] {
+            prop_assert!(kinds.touches(&host, &format!("forward:{same}:{port}").parse().unwrap()), "{}", same);
+        }
+        let elsewhere = format!("forward:elsewhere:{port}").parse().unwrap();
+        prop_assert!(!kinds.touches(&host, &elsewhere));
     }
 
     #[test]
