@@ -26,7 +26,7 @@ lint:
 
 bench:
 	tests/setup.sh demo
-	cargo bench --locked --bench roads --bench search --bench evidence
+	cargo bench --locked --bench roads --bench keeping --bench search --bench evidence
 
 soak:
 	tests/setup.sh test

@@ -138,7 +138,9 @@ impl Broker {
             return Ok(());
         }
         // It is in the log. What fails from here on is logged under its id, and made good by the next start and the next minute.
-        if let Some(Err(error)) = sealed.map(|sealed| sealed.let_go()) {
+        // A long journal takes a while to leave the disk, and this thread has other visits.
+        let gone = tokio::task::spawn_blocking(move || sealed.map(|sealed| sealed.let_go()));
+        if let Ok(Some(Err(error))) = gone.await {
             self.fault(&error);
         }
         drop(open);

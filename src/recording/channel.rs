@@ -190,7 +190,6 @@ impl ChannelFile {
     pub(super) fn rest(&mut self) -> Result<(), RecordError> {
         self.flush()?;
         self.lines.shrink_to(QUIET);
-        self.teller.shrink_to(QUIET);
         Ok(())
     }
 

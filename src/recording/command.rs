@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use super::lines::LineWriter;
+use super::lines;
 use super::manifest::{hex, sha256};
 
 /// No command line is kept that is longer: in base64 it fits into a journal's frame.
@@ -65,7 +65,7 @@ impl CommandText {
     /// Appends the events with the exact bytes, if the text is not exactly them.
     pub(super) fn write_exact(&self, command: &[u8], out: &mut Vec<u8>) {
         for piece in command.chunks(PIECE).filter(|_| self.exact.is_some()) {
-            LineWriter::default().exact(out, 0, 'c', piece);
+            lines::exact(out, 0, 'c', piece);
         }
     }
 }

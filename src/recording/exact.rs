@@ -11,9 +11,6 @@
 //! * What the bastion itself says in a channel is an `o` with an event `j` right before it: no byte of the channel.
 //! * In a channel without a terminal each LF of an exact `o` is told as CR LF ([`Newline::CrLf`]); the `i` never.
 
-use std::fmt::Write as _;
-
-use asciicast::EventType;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -21,7 +18,7 @@ use super::cast::{CastEvent, Newline};
 use super::command::cut;
 use super::files::FileAct;
 use super::frames::MAX_MARKER;
-use super::lines::LineWriter;
+use super::lines;
 
 /// The longest piece of a channel's bytes in one event: a line of ten megabytes is many events.
 const PIECE: usize = 32 * 1024;
@@ -45,14 +42,13 @@ pub struct Teller {
     newline: Newline,
     /// Bytes that are not text are kept and not mentioned.
     silent: bool,
-    lines: LineWriter,
     waiting: [Vec<u8>; 3],
 }
 
 impl Teller {
     /// For a channel whose header says `newline`.
     pub fn new(newline: Newline) -> Self {
-        Self { newline, silent: false, lines: LineWriter::default(), waiting: Default::default() }
+        Self { newline, silent: false, waiting: Default::default() }
     }
 
     /// Bytes that are not text are kept, and a viewer sees nothing of them: in a channel of files the account says what they were.
@@ -94,13 +90,13 @@ impl Teller {
 
     /// Appends a line of the bastion's own, shown to the viewer as output.
     pub fn remark(&mut self, out: &mut Vec<u8>, micros: u64, text: &str) {
-        self.lines.other(out, micros, 'j', "");
-        self.lines.core(out, micros, EventType::Output, |s| s.push_str(text));
+        lines::text(out, micros, 'j', "");
+        lines::text(out, micros, 'o', text);
     }
 
     /// Appends what was done to a file: for programs as it is, for people as a line of the bastion's own.
     pub fn file(&mut self, out: &mut Vec<u8>, micros: u64, act: &str) {
-        self.lines.other(out, micros, 'f', act);
+        lines::text(out, micros, 'f', act);
         if let Ok(act) = serde_json::from_str::<FileAct>(act) {
             self.remark(out, micros, &format!("{}\r\n", act.line()));
         }
@@ -109,51 +105,36 @@ impl Teller {
     /// Appends a resize, a marker, or another event that carries no bytes of the channel.
     /// Cut to [`MAX_MARKER`]: the words may be a host's.
     pub fn other(&mut self, out: &mut Vec<u8>, micros: u64, code: char, data: &str) {
-        self.lines.other(out, micros, code, cut(data, MAX_MARKER));
-    }
-
-    /// Gives memory back.
-    pub fn shrink_to(&mut self, bytes: usize) {
-        self.lines.shrink_to(bytes);
+        lines::text(out, micros, code, cut(data, MAX_MARKER));
     }
 
     fn piece(&mut self, out: &mut Vec<u8>, micros: u64, stream: Stream, bytes: &[u8]) {
         let plain = self.newline == Newline::CrLf;
-        let shown = if stream == Stream::In { EventType::Input } else { EventType::Output };
+        let shown = if stream == Stream::In { 'i' } else { 'o' };
         // A file full of zeros is valid text, six times as long.
         let text = std::str::from_utf8(bytes).ok().filter(|_| !plain || !bytes.contains(&0));
         if let Some(text) = text {
             if stream == Stream::Err {
-                self.lines.other(out, micros, 'e', "");
+                lines::text(out, micros, 'e', "");
             }
-            let told = plain && stream != Stream::In;
-            return self.lines.core(out, micros, shown, |s| if told { with_cr(s, text) } else { s.push_str(text) });
+            let newline = if stream == Stream::In { Newline::Raw } else { self.newline };
+            return lines::told(out, micros, shown, text, newline);
         }
-        self.lines.exact(out, micros, if stream == Stream::Err { 'e' } else { 'b' }, bytes);
-        let silent = self.silent;
-        self.lines.core(out, micros, shown, |s| match (plain, silent) {
-            (true, true) if is_odd(bytes) => {}
-            (true, _) => sketch(s, bytes),
-            (false, _) => s.push_str(&String::from_utf8_lossy(bytes)),
-        });
-    }
-}
-
-fn with_cr(out: &mut String, text: &str) {
-    for line in text.split_inclusive('\n') {
-        match line.strip_suffix('\n') {
-            Some(line) => out.extend([line, "\r\n"]),
-            None => out.push_str(line),
+        lines::exact(out, micros, if stream == Stream::Err { 'e' } else { 'b' }, bytes);
+        match (plain, self.silent) {
+            (true, true) if is_odd(bytes) => lines::text(out, micros, shown, ""),
+            (true, _) => lines::told(out, micros, shown, &sketch(bytes), Newline::CrLf),
+            (false, _) => lines::text(out, micros, shown, &String::from_utf8_lossy(bytes)),
         }
     }
 }
 
 /// What a viewer sees of bytes that are not text: mostly text with its faults shown, or only how many they are.
-fn sketch(out: &mut String, bytes: &[u8]) {
+fn sketch(bytes: &[u8]) -> String {
     if is_odd(bytes) {
-        let _ = write!(out, "[{} bytes that are not text]\r\n", bytes.len());
+        format!("[{} bytes that are not text]\n", bytes.len())
     } else {
-        with_cr(out, &String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}"));
+        String::from_utf8_lossy(bytes).replace('\0', "\u{fffd}")
     }
 }
 
