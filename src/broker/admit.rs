@@ -292,14 +292,17 @@ fn extensions(channels: &Channels) -> BTreeSet<Extension> {
     each.into_iter().filter(|(given, _)| *given).map(|(_, extension)| extension).collect()
 }
 
-/// Where only files are granted, the host itself runs nothing else, and refuses to write or to read what is not granted.
+/// Where only files are granted, the host itself runs nothing else, and refuses to write or to read what is not granted; where not even
+/// files are, it runs nothing.
 fn files_only(channels: &Channels) -> Option<&'static str> {
     let (reads, writes) = (channels.covers(&Kind::SftpRead), channels.covers(&Kind::SftpWrite));
     match (runs_programs(channels), reads || writes, writes) {
         (false, true, true) if reads => Some("internal-sftp"),
         (false, true, true) => Some("internal-sftp -P read"),
         (false, true, false) => Some("internal-sftp -R"),
-        _ => None,
+        // Nothing but forwards: the host's own answer to whoever asks for more.
+        (false, false, _) => Some("exit 1"),
+        (true, _, _) => None,
     }
 }
 

@@ -129,24 +129,25 @@ where
             end = both.run((reader, client.1), host, closed) => Ok(end),
         };
         egress.close();
-        ended
+        cutoff.release(Side::Host);
+        let ending = ending(wing, &open, ended);
+        match ending {
+            Ending::Left | Ending::PeerGone => drop(connection.borrow().over(&mut *keeping.borrow_mut())),
+            _ => connection.borrow().cut(&mut *keeping.borrow_mut()),
+        }
+        let cut = cutoff.reason().is_some();
+        if cut && outer.is_sole() {
+            // OpenSSH takes the end of a channel for success, the end of its connection never.
+            outer.shut();
+        } else {
+            // A client that has stopped reading is not waited for.
+            let _ = timeout(GOODBYE, goodbye).await;
+        }
+        cutoff.release(Side::Client);
+        (ending, cut)
     };
-    let (ended, ()) = tokio::join!(course, visit::keep_filled(wing, &open, &egress));
-    cutoff.release(Side::Host);
-    let ending = ending(wing, &open, ended);
-    match ending {
-        Ending::Left | Ending::PeerGone => drop(connection.borrow().over(&mut *keeping.borrow_mut())),
-        _ => connection.borrow().cut(&mut *keeping.borrow_mut()),
-    }
-    let cut = cutoff.reason().is_some();
-    if cut && outer.is_sole() {
-        // OpenSSH takes the end of a channel for success, the end of its connection never.
-        outer.shut();
-    } else {
-        // A client that has stopped reading is not waited for.
-        let _ = timeout(GOODBYE, goodbye).await;
-    }
-    cutoff.release(Side::Client);
+    // The budget is asked of the store, which may be slow: both sides have heard the end before it is waited for.
+    let ((ending, cut), ()) = tokio::join!(course, visit::keep_filled(wing, &open, &egress));
     open.egress = open.egress.map(|budget| Budget { left: egress.left(), ..budget });
     visit::seal(wing, open, keeping.into_inner(), ending).await;
     cut.then_some(cutoff)

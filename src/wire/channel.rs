@@ -2,7 +2,8 @@
 //! few numbers in place.
 //!
 //! Lengths are strict: a message with bytes missing or left over is an error, so that what we judged and kept is
-//! exactly what the other side reads. Names are open: what we do not know is told as unknown, never refused here.
+//! exactly what the other side reads. Names are strict in their form ([`Reader::name`]) and open: what we do not know is told as
+//! unknown, never refused here.
 
 mod compose;
 mod route;
@@ -11,8 +12,8 @@ use super::codec::{Reader, WireError};
 use super::number;
 
 pub use compose::{
-    VETOED, clamp_max_packet, close, data, eof, exec, extended_data, failure, open_failure, open_session, request_failure, set_window,
-    signal, success, vetoed, window_adjust,
+    VETOED, clamp_max_packet, close, confirmation, data, eof, exec, exit_signal, extended_data, failure, global_request, open_failure,
+    open_session, request_failure, request_success, set_window, signal, success, vetoed, window_adjust,
 };
 pub use route::{Listen, Listening, Route, allocated_port, listening};
 
@@ -219,12 +220,12 @@ pub fn parse(payload: &[u8]) -> Result<Message<'_>, WireError> {
     let mut r = Reader::new(payload);
     let message = match r.u8()? {
         number::GLOBAL_REQUEST => {
-            return Ok(Message::GlobalRequest { name: r.text()?, want_reply: r.bool()?, rest: r.rest() });
+            return Ok(Message::GlobalRequest { name: r.name()?, want_reply: r.bool()?, rest: r.rest() });
         }
         number::REQUEST_SUCCESS => return Ok(Message::RequestSuccess), // its data has the form of its request
         number::REQUEST_FAILURE => Message::RequestFailure,
         number::CHANNEL_OPEN => return open(r),
-        number::CHANNEL_OPEN_CONFIRMATION => return confirmation(r),
+        number::CHANNEL_OPEN_CONFIRMATION => return confirmed(r),
         number::CHANNEL_OPEN_FAILURE => return open_failure_message(r),
         number::CHANNEL_WINDOW_ADJUST => Message::WindowAdjust { recipient: r.u32()?, bytes: r.u32()? },
         number::CHANNEL_DATA => Message::Data { recipient: r.u32()?, data: r.string()? },
@@ -241,10 +242,10 @@ pub fn parse(payload: &[u8]) -> Result<Message<'_>, WireError> {
 }
 
 fn open(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
-    Ok(Message::Open(Open { kind: r.text()?, sender: r.u32()?, window: r.u32()?, max_packet: r.u32()?, rest: r.rest() }))
+    Ok(Message::Open(Open { kind: r.name()?, sender: r.u32()?, window: r.u32()?, max_packet: r.u32()?, rest: r.rest() }))
 }
 
-fn confirmation(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
+fn confirmed(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
     Ok(Message::Confirmation { recipient: r.u32()?, sender: r.u32()?, window: r.u32()?, max_packet: r.u32()?, rest: r.rest() })
 }
 
@@ -255,7 +256,7 @@ fn open_failure_message(mut r: Reader<'_>) -> Result<Message<'_>, WireError> {
 }
 
 fn request(mut r: Reader<'_>) -> Result<Request<'_>, WireError> {
-    let (recipient, name, want_reply) = (r.u32()?, r.string()?, r.bool()?);
+    let (recipient, name, want_reply) = (r.u32()?, r.name()?.as_bytes(), r.bool()?);
     let kind = match name {
         b"pty-req" => {
             RequestKind::Pty { term: r.string()?, cols: r.u32()?, rows: r.u32()?, width: r.u32()?, height: r.u32()?, modes: r.string()? }

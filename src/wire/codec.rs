@@ -99,6 +99,14 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(self.string()?).map_err(|_| WireError::Malformed("text"))
     }
 
+    /// A name of the protocol's, RFC 4250 section 4.6.1: 1 to 64 printable ASCII characters. Strict: peers that read names as C strings end
+    /// them at a NUL, and would understand another name than we do.
+    pub fn name(&mut self) -> Result<&'a str, WireError> {
+        let name = self.text()?;
+        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_name { Ok(name) } else { Err(WireError::Malformed("name")) }
+    }
+
     /// A comma-separated name-list.
     pub fn names(&mut self) -> Result<Vec<&'a str>, WireError> {
         let text = self.text()?;

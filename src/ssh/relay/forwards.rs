@@ -101,6 +101,21 @@ pub(super) fn text(bytes: &[u8]) -> Result<&str, Refusal> {
     std::str::from_utf8(bytes).ok().filter(|text| text.len() <= LONGEST && !text.contains('\0')).ok_or_else(bad)
 }
 
+/// The name or address of a machine, and empty or `*` for every one. Strict: what is judged must be what the host understands, and resolvers
+/// differ in what they make of blanks, of `%` in a name and of brackets.
+pub(super) fn address(bytes: &[u8]) -> Result<&str, Refusal> {
+    let address = text(bytes)?;
+    let bare = address.strip_prefix('[').map_or(Some(address), |rest| rest.strip_suffix(']'));
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    let is_plain = bare.is_some_and(|bare| match bare.split_once('%') {
+        Some((v6, zone)) => v6.parse::<std::net::Ipv6Addr>().is_ok() && zone.chars().all(plain),
+        None => bare == "*" || bare.chars().all(plain),
+    });
+    let shown = || escaped(address).chars().take(80).collect::<String>();
+    let bad = || Refusal::new("bad-destination", format!("\"{}\" is no name and no address", shown()));
+    if is_plain { Ok(address) } else { Err(bad().hint("write it in ASCII, an IPv6 address with or without [ ]")) }
+}
+
 /// The path of a unix socket, in the one spelling that rules know it by.
 pub(super) fn socket(bytes: &[u8]) -> Result<String, Refusal> {
     let path = text(bytes)?;

@@ -27,8 +27,11 @@ where
             Message::WindowAdjust { recipient, bytes } => self.window_from_client(recipient, bytes),
             Message::Request(request) => self.asked(&request),
             Message::Open(open) => self.opened_by_client(payload, &open),
-            Message::Confirmation { recipient, sender, .. } => self.confirmed_by_client(payload, recipient, sender),
-            Message::OpenFailure { recipient, reason, .. } => self.open_failed(Side::Client, recipient, reason),
+            Message::Confirmation { recipient, sender, window, max_packet, .. } => {
+                self.confirmed_by_client(recipient, sender)?;
+                Ok(Ruling::change(channel::confirmation(recipient, sender, window, max_packet.min(MAX_PACKET))))
+            }
+            Message::OpenFailure { recipient, code, reason } => self.open_failed(Side::Client, recipient, code, reason),
             Message::GlobalRequest { name, want_reply, rest } => self.asked_globally(name, want_reply, rest),
             Message::Eof { recipient } | Message::Success { recipient } | Message::Failure { recipient } => {
                 let mut table = self.table.borrow_mut();
@@ -39,8 +42,9 @@ where
                 Ok(if channel.answers.is_over() { Ruling::STOP } else { Ruling::PASS })
             }
             Message::Close { recipient } => self.closed_by_client(recipient),
-            // The host keeps the order of its own requests.
-            Message::RequestSuccess | Message::RequestFailure => Ok(Ruling::PASS),
+            // The host keeps the order of its own requests, none of which is answered with data.
+            Message::RequestSuccess => Ok(Ruling::change(channel::request_success(None))),
+            Message::RequestFailure => Ok(Ruling::PASS),
             // Nothing defines extended data towards a host.
             Message::ExtendedData { .. } => Err(WireError::Unexpected(number::CHANNEL_EXTENDED_DATA).into()),
             Message::Unknown(n) => Err(unknown(n)),
@@ -82,7 +86,8 @@ where
         let kept = match purpose {
             // Where nothing may be written the client has little to say, and nothing that it says goes unkept.
             Purpose::Sftp if self.rights.counts() && self.rights.writes => Kept::Carried { channel: number, up: *up, down },
-            Purpose::Shell if terminal && !self.rights.record_input => return Ok(Ruling::PASS),
+            // Echo shows what is typed at a terminal; a host that gave none shows nothing of it.
+            Purpose::Shell if terminal && channel.answers.gave_terminal() && !self.rights.record_input => return Ok(Ruling::PASS),
             Purpose::Shell | Purpose::Exec | Purpose::Sftp => Kept::In(number, data),
         };
         self.keep(kept)?;
@@ -120,7 +125,12 @@ where
             channel.answers.asked();
         }
         let wish = match self.wish(channel, &request.kind) {
-            Wish::Granted => return Ok(Ruling::PASS),
+            Wish::Granted => {
+                if let (RequestKind::Pty { .. }, true) = (&request.kind, request.want_reply) {
+                    channel.answers.asked_terminal();
+                }
+                return Ok(Ruling::PASS);
+            }
             Wish::Silent => return Ok(veto(request, None)),
             Wish::Refused(reason) => return Ok(self.refused(channel, request, &reason)),
             Wish::Vetoed(reason) => return Ok(self.vetoed(channel, request, &reason)),
@@ -218,7 +228,9 @@ where
                 Err(refusal) => Wish::Vetoed(opens::one_line(&refusal)),
             },
             RequestKind::X11 => Wish::Vetoed("X11 forwarding is always refused".into()),
-            _ => Wish::Granted,
+            RequestKind::Signal { .. } | RequestKind::Break { .. } | RequestKind::XonXoff { .. } | RequestKind::Eow => Wish::Granted,
+            // What we do not understand a host might: it would be done, and not be kept.
+            RequestKind::ExitStatus(_) | RequestKind::ExitSignal { .. } | RequestKind::Other => Wish::Silent,
         }
     }
 
@@ -260,7 +272,7 @@ pub(super) fn said(channel: &mut Channel, reason: &str) -> Option<Vec<u8>> {
 }
 
 /// The host itself refuses, in the right place, a request under a name that nobody knows; without a wanted reply it just ends here.
-fn veto(request: &Request<'_>, back: Option<Vec<u8>>) -> Ruling {
+pub(super) fn veto(request: &Request<'_>, back: Option<Vec<u8>>) -> Ruling {
     let mut ruling = if request.want_reply { Ruling::change(channel::vetoed(request)) } else { Ruling::STOP };
     ruling.back = back;
     ruling

@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWrite;
 
-use super::from_client::{NO_CHANNEL, printable, unknown};
+use super::from_client::{MAX_PACKET, NO_CHANNEL, printable, unknown, veto};
 use super::table::Stage;
 use super::{Judged, Onward, Relay, Ruling, Side};
 use crate::ssh::tap::{Kept, Lands, Purpose};
@@ -22,8 +22,11 @@ where
             Message::ExtendedData { recipient, code, data } => self.towards_client(recipient, data, Some(code)),
             Message::Request(request) => self.told(&request),
             Message::Open(open) => self.opened_by_host(payload, &open),
-            Message::Confirmation { recipient, sender, .. } => self.confirmed_by_host(payload, recipient, sender),
-            Message::OpenFailure { recipient, reason, .. } => self.open_failed(Side::Host, recipient, reason),
+            Message::Confirmation { recipient, sender, window, max_packet, .. } => {
+                self.confirmed_by_host(recipient, sender)?;
+                Ok(Ruling::change(channel::confirmation(recipient, sender, window, max_packet.min(MAX_PACKET))))
+            }
+            Message::OpenFailure { recipient, code, reason } => self.open_failed(Side::Host, recipient, code, reason),
             Message::Eof { recipient } => {
                 let mut table = self.table.borrow_mut();
                 let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
@@ -36,10 +39,10 @@ where
             Message::WindowAdjust { recipient, .. } => {
                 self.table.borrow_mut().of_client(recipient).map(|_| Ruling::PASS).ok_or(NO_CHANNEL.into())
             }
-            Message::Success { recipient } | Message::Failure { recipient } => self.answered(recipient),
-            // The host's other keys: the client would store them under the name of the bastion's certificate.
-            Message::GlobalRequest { name: "hostkeys-00@openssh.com", want_reply: false, .. } => Ok(Ruling::STOP),
-            Message::GlobalRequest { .. } => Ok(Ruling::PASS),
+            Message::Success { recipient } => self.answered(recipient, true),
+            Message::Failure { recipient } => self.answered(recipient, false),
+            // Not the host's other keys either: the client would store them under the name of the bastion's certificate.
+            Message::GlobalRequest { name, want_reply, .. } => Ok(question(name, want_reply)),
             Message::RequestSuccess => self.answered_globally(payload, true),
             Message::RequestFailure => self.answered_globally(payload, false),
             Message::Unknown(n) => Err(unknown(n)),
@@ -91,10 +94,10 @@ where
 
     /// Passes the host's answer, except the one to a refused shell, command or subsystem: there the client hears success, which lets it
     /// show why, and the host is told to close.
-    fn answered(&self, recipient: u32) -> Result<Ruling, Judged> {
+    fn answered(&self, recipient: u32, success: bool) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
-        let refused = channel.answers.is_of_the_refused();
+        let refused = channel.answers.is_of_the_refused(success);
         match channel.host {
             Some(host) if refused && !channel.client_closed && !channel.host_closed => {
                 channel.answers.close();
@@ -118,18 +121,36 @@ where
         Ok(Ruling::PASS)
     }
 
+    /// How what ran has ended is kept, and goes on. Nothing else that a host asks for means anything to a client: it goes on without its
+    /// data, which nobody would have kept.
     fn told(&self, request: &Request<'_>) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_client(request.recipient).ok_or(NO_CHANNEL)?;
-        let Stage::Used { number, .. } = channel.stage else { return Ok(Ruling::PASS) };
+        let Stage::Used { number, .. } = channel.stage else { return Ok(veto(request, None)) };
         match request.kind {
-            RequestKind::ExitStatus(status) => self.keep(Kept::Exit { channel: number, status: Some(status), signal: None })?,
-            RequestKind::ExitSignal { name, .. } => {
+            RequestKind::ExitStatus(status) => {
+                self.keep(Kept::Exit { channel: number, status: Some(status), signal: None })?;
+                Ok(Ruling::PASS)
+            }
+            RequestKind::ExitSignal { name, core, .. } => {
                 let signal = printable(&String::from_utf8_lossy(name));
                 self.keep(Kept::Exit { channel: number, status: None, signal: Some(&signal) })?;
+                Ok(Ruling::change(channel::exit_signal(request.recipient, &signal, core)))
             }
-            _ => {}
+            RequestKind::Eow => Ok(Ruling::PASS),
+            _ => Ok(veto(request, None)),
         }
-        Ok(Ruling::PASS)
     }
 }
+
+/// A host's global request goes on without its data, and under a name that nobody knows if it is no question for a sign of life.
+fn question(name: &str, want_reply: bool) -> Ruling {
+    match (name, want_reply) {
+        (KEEPALIVE, _) => Ruling::change(channel::global_request(KEEPALIVE, want_reply)),
+        (_, true) => Ruling::change(channel::global_request(channel::VETOED, true)),
+        (_, false) => Ruling::STOP,
+    }
+}
+
+/// OpenSSH's question whether the other side is there; it has no data.
+pub(super) const KEEPALIVE: &str = "keepalive@openssh.com";

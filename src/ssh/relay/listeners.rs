@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use tokio::io::AsyncWrite;
 
-use super::forwards::{socket, text};
+use super::forwards::{address, socket};
+use super::from_host::KEEPALIVE;
 use super::opens::one_line;
 use super::table::{Stage, Table};
 use super::{Judged, Relay, Ruling, from_client};
@@ -15,8 +16,7 @@ use crate::access::opening::Opening;
 use crate::access::refusal::Refusal;
 use crate::ssh::tap::Lands;
 use crate::wire::channel::{self, Listen, Listening};
-use crate::wire::codec::{WireError, Writer};
-use crate::wire::number;
+use crate::wire::codec::WireError;
 
 /// What the host listens for, and the requests that it has not answered.
 #[derive(Debug, Default)]
@@ -86,21 +86,33 @@ impl Listeners {
         Ok(())
     }
 
-    /// The host's next reply has come.
-    fn answer(&mut self, payload: &[u8], success: bool) -> Result<(), WireError> {
+    /// There is no such listener any more, and if it is only asked for, its answer makes none.
+    fn forget(&mut self, at: &Place) {
+        self.open.retain(|listener| listener.at != *at);
+        for pending in &mut self.unanswered {
+            if matches!(pending, Pending::Begin(listener) if listener.at == *at) {
+                *pending = Pending::Other;
+            }
+        }
+    }
+
+    /// The host's next reply has come. The port that it gave, where any would do.
+    fn answer(&mut self, payload: &[u8], success: bool) -> Result<Option<u16>, WireError> {
+        let mut given = None;
         match self.unanswered.pop_front().ok_or(WireError::Malformed("reply: nothing was asked"))? {
             Pending::Begin(mut listener) if success => {
                 if let Place::Tcp { port, .. } = &mut listener.at
                     && *port == 0
                 {
                     *port = channel::allocated_port(payload).ok_or(WireError::Malformed("port of a listener"))?;
+                    given = Some(*port);
                 }
                 self.open.push(listener);
             }
             Pending::Cancel(at) if success => self.open.retain(|listener| listener.at != at),
             Pending::Begin(_) | Pending::Cancel(_) | Pending::Other => {}
         }
-        Ok(())
+        Ok(given)
     }
 }
 
@@ -121,24 +133,33 @@ where
                 Err(refusal) => return self.refuse_listener(&mut listeners, want_reply, &refusal),
             },
         };
-        if want_reply {
-            listeners.ask(pending)?;
-        } else if let Pending::Begin(listener) = pending {
+        let is_other = matches!(pending, Pending::Other);
+        match (want_reply, pending) {
+            (true, pending) => listeners.ask(pending)?,
             // Whether it listens is not told; whoever connects is known by this.
-            listeners.open.push(listener);
+            (false, Pending::Begin(listener)) => listeners.open.push(listener),
+            // OpenSSH cancels so: nobody will say whether the host has heard it.
+            (false, Pending::Cancel(at)) => listeners.forget(&at),
+            (false, Pending::Other) => {}
         }
-        Ok(Ruling::PASS)
+        Ok(match (name, want_reply) {
+            _ if !is_other => Ruling::PASS,
+            (KEEPALIVE | NO_MORE_SESSIONS, _) => Ruling::change(channel::global_request(name, want_reply)),
+            // What we do not understand a host might.
+            (_, true) => Ruling::change(channel::global_request(channel::VETOED, true)),
+            (_, false) => Ruling::STOP,
+        })
     }
 
     /// The host's reply to the oldest request that waits for one.
     pub(super) fn answered_globally(&self, payload: &[u8], success: bool) -> Result<Ruling, Judged> {
-        self.listeners.borrow_mut().answer(payload, success)?;
-        Ok(Ruling::PASS)
+        let port = self.listeners.borrow_mut().answer(payload, success)?;
+        Ok(if success { Ruling::change(channel::request_success(port)) } else { Ruling::PASS })
     }
 
     fn may_listen(&self, listeners: &Listeners, at: Listen<'_>) -> Result<Opening, Refusal> {
         let what = match at {
-            Listen::Tcp { bind, port } => Opening::reverse(text(bind)?, port),
+            Listen::Tcp { bind, port } => Opening::reverse(address(bind)?, port),
             Listen::Path(path) => Opening::reverse_path(&socket(path)?),
         };
         self.law.opens(&what)?;
@@ -160,7 +181,7 @@ where
         let mut ruling = Ruling::STOP;
         if want_reply {
             listeners.ask(Pending::Other)?;
-            ruling = Ruling::change(Writer::message(number::GLOBAL_REQUEST).string(channel::VETOED.as_bytes()).bool(true).done());
+            ruling = Ruling::change(channel::global_request(channel::VETOED, true));
         }
         ruling.back = said;
         Ok(ruling)
@@ -188,6 +209,9 @@ impl Table {
     }
 }
 
+/// OpenSSH's promise to open no further session; it has no data.
+const NO_MORE_SESSIONS: &str = "no-more-sessions@openssh.com";
+
 /// Far above what a person asks for.
 const LISTENERS_AT_MOST: usize = 64;
 
@@ -199,6 +223,8 @@ const UNSAID_AT_MOST: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::codec::Writer;
+    use crate::wire::number;
 
     fn begin(bind: &str, port: u16) -> Pending {
         Pending::Begin(Listener { at: Place::Tcp { bind: bind.into(), port }, what: Opening::reverse(bind, port) })
@@ -227,6 +253,24 @@ mod tests {
         assert!(listeners.at(b"::1", 9).is_none());
         listeners.ask(begin("localhost", 0)).unwrap();
         assert!(listeners.answer(&[81], true).is_err(), "a port must be told");
+    }
+
+    #[test]
+    fn a_cancelled_listener_is_forgotten_though_nobody_says_that_it_is() {
+        let mut listeners = Listeners::default();
+        let at = Place::Tcp { bind: b"localhost".to_vec(), port: 8080 };
+        for answered_before in [true, false] {
+            listeners.ask(begin("localhost", 8080)).unwrap();
+            if answered_before {
+                listeners.answer(&[81], true).unwrap();
+                assert!(listeners.at(b"localhost", 8080).is_some());
+                listeners.forget(&at);
+            } else {
+                listeners.forget(&at);
+                listeners.answer(&[81], true).unwrap();
+            }
+            assert!(listeners.at(b"localhost", 8080).is_none(), "{answered_before}");
+        }
     }
 
     #[test]

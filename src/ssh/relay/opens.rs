@@ -5,7 +5,7 @@
 
 use tokio::io::AsyncWrite;
 
-use super::forwards::{socket, text};
+use super::forwards::{address, socket, text};
 use super::from_client::{FIRST_WINDOW, MAX_PACKET, NO_CHANNEL, printable};
 use super::table::{Awaited, Channel, Room, Table};
 use super::{Judged, Relay, Ruling, Side, from_client};
@@ -63,7 +63,7 @@ where
 
     /// Where a client wants to be connected, under every name of it.
     fn forward(&self, to: &[u8], port: u16) -> Result<Opening, Refusal> {
-        text(to).map(|to| Opening::forward(self.law.host(), to, port))
+        address(to).map(|to| Opening::forward(self.law.host(), to, port))
     }
 
     /// The host opens a channel: for a listener that was asked for and granted, or to an agent that was lent.
@@ -96,7 +96,7 @@ where
     }
 
     /// The host has opened what the client asked for.
-    pub(super) fn confirmed_by_host(&self, payload: &[u8], recipient: u32, sender: u32) -> Result<Ruling, Judged> {
+    pub(super) fn confirmed_by_host(&self, recipient: u32, sender: u32) -> Result<(), Judged> {
         let mut table = self.table.borrow_mut();
         if table.of_host(sender).is_some() || table.is_awaited(sender) {
             return Err(IN_USE.into());
@@ -106,11 +106,11 @@ where
         if let Some(joined) = channel.stage.joined() {
             self.connected(joined)?;
         }
-        Ok(clamped(payload))
+        Ok(())
     }
 
     /// The client has opened what the host asked for.
-    pub(super) fn confirmed_by_client(&self, payload: &[u8], recipient: u32, sender: u32) -> Result<Ruling, Judged> {
+    pub(super) fn confirmed_by_client(&self, recipient: u32, sender: u32) -> Result<(), Judged> {
         let mut table = self.table.borrow_mut();
         if table.of_client(sender).is_some() {
             return Err(IN_USE.into());
@@ -120,12 +120,12 @@ where
         let mut channel = Channel::joined(sender, joined);
         channel.host = Some(recipient);
         table.channels.push(channel);
-        Ok(clamped(payload))
+        Ok(())
     }
 
-    /// A side does not open what the other asked for; its words go on to who asked.
-    pub(super) fn open_failed(&self, side: Side, recipient: u32, reason: &[u8]) -> Result<Ruling, Judged> {
-        let mut table = self.table.borrow_mut();
+    /// A side does not open what the other asked for; the beginning of its words goes on to who asked.
+    pub(super) fn open_failed(&self, side: Side, recipient: u32, code: u32, reason: &[u8]) -> Result<Ruling, Judged> {
+        let (mut table, words) = (self.table.borrow_mut(), from_client::words_of(reason));
         let joined = match side {
             Side::Host => {
                 table.of_client(recipient).filter(|c| c.host.is_none()).ok_or(NO_CHANNEL)?;
@@ -134,9 +134,9 @@ where
             Side::Client => Some(table.take_awaited(recipient).ok_or(NO_CHANNEL)?),
         };
         if let Some(joined) = joined {
-            self.unconnected(&joined, &from_client::words_of(reason))?;
+            self.unconnected(&joined, &words)?;
         }
-        Ok(Ruling::PASS)
+        Ok(Ruling::change(channel::open_failure(recipient, code, &words)))
     }
 
     /// A new recording for a connection that is about to be made.
@@ -193,12 +193,6 @@ fn onward(payload: &[u8], window: u32) -> Ruling {
     channel::set_window(&mut changed, window);
     channel::clamp_max_packet(&mut changed, MAX_PACKET);
     Ruling::change(changed)
-}
-
-fn clamped(payload: &[u8]) -> Ruling {
-    let mut changed = payload.to_vec();
-    channel::clamp_max_packet(&mut changed, MAX_PACKET);
-    if changed == payload { Ruling::PASS } else { Ruling::change(changed) }
 }
 
 const IN_USE: WireError = WireError::Malformed("channel number: it is in use");

@@ -35,6 +35,10 @@ pub(super) struct Answers {
     answered: u64,
     /// The request that was refused, counted from 1.
     refused: Option<u64>,
+    /// The request for a terminal.
+    terminal: Option<u64>,
+    /// The host has said yes to it.
+    gave_terminal: bool,
     /// The host has been told to close.
     over: bool,
 }
@@ -50,9 +54,20 @@ impl Answers {
         self.refused.get_or_insert(self.asked);
     }
 
+    /// The request that went last is for a terminal.
+    pub(super) fn asked_terminal(&mut self) {
+        self.terminal.get_or_insert(self.asked);
+    }
+
+    /// Whether the host has said that there is a terminal.
+    pub(super) fn gave_terminal(self) -> bool {
+        self.gave_terminal
+    }
+
     /// A reply of the host's has come: whether it stands where the refused request's does.
-    pub(super) fn is_of_the_refused(&mut self) -> bool {
+    pub(super) fn is_of_the_refused(&mut self, success: bool) -> bool {
         self.answered += 1;
+        self.gave_terminal |= success && self.terminal == Some(self.answered);
         self.refused == Some(self.answered) && !self.over
     }
 
@@ -362,11 +377,30 @@ mod tests {
         answers.asked();
         answers.refuse();
         assert!(answers.is_refused() && !answers.is_over());
-        assert_eq!([(); 3].map(|()| answers.is_of_the_refused()), [false, true, false]);
+        assert_eq!([(); 3].map(|()| answers.is_of_the_refused(false)), [false, true, false]);
         answers.close();
-        assert!(answers.is_over() && !answers.is_of_the_refused());
+        assert!(answers.is_over() && !answers.is_of_the_refused(false));
         let mut unasked = Answers::default();
         unasked.close();
-        assert!(unasked.is_refused() && unasked.is_over() && !unasked.is_of_the_refused(), "nothing is answered where nothing was asked");
+        assert!(
+            unasked.is_refused() && unasked.is_over() && !unasked.is_of_the_refused(false),
+            "nothing is answered where nothing was asked"
+        );
+    }
+
+    #[test]
+    fn a_terminal_is_one_when_the_host_says_so() {
+        for (answers, given) in [([true, true, true], true), ([true, false, true], false), ([false, true, false], true)] {
+            let mut channel = Answers::default();
+            channel.asked();
+            channel.asked();
+            channel.asked_terminal();
+            channel.asked();
+            for success in answers {
+                assert!(!channel.gave_terminal() || given);
+                channel.is_of_the_refused(success);
+            }
+            assert_eq!(channel.gave_terminal(), given, "{answers:?}");
+        }
     }
 }

@@ -44,6 +44,11 @@ pub fn open_failure(recipient: u32, code: u32, reason: &str) -> Vec<u8> {
     to(number::CHANNEL_OPEN_FAILURE, recipient).u32(code).string(reason.as_bytes()).string(b"").done()
 }
 
+/// CHANNEL_OPEN_CONFIRMATION, without data of a channel type: none that passes here has any.
+pub fn confirmation(recipient: u32, sender: u32, window: u32, max_packet: u32) -> Vec<u8> {
+    to(number::CHANNEL_OPEN_CONFIRMATION, recipient).u32(sender).u32(window).u32(max_packet).done()
+}
+
 /// CHANNEL_SUCCESS.
 pub fn success(recipient: u32) -> Vec<u8> {
     to(number::CHANNEL_SUCCESS, recipient).done()
@@ -52,6 +57,23 @@ pub fn success(recipient: u32) -> Vec<u8> {
 /// CHANNEL_FAILURE.
 pub fn failure(recipient: u32) -> Vec<u8> {
     to(number::CHANNEL_FAILURE, recipient).done()
+}
+
+/// GLOBAL_REQUEST without data.
+pub fn global_request(name: &str, want_reply: bool) -> Vec<u8> {
+    Writer::message(number::GLOBAL_REQUEST).string(name.as_bytes()).bool(want_reply).done()
+}
+
+/// REQUEST_SUCCESS, with the port that a listener was given.
+pub fn request_success(port: Option<u16>) -> Vec<u8> {
+    let message = Writer::message(number::REQUEST_SUCCESS);
+    port.map_or_else(|| Writer::message(number::REQUEST_SUCCESS), |port| message.u32(port.into())).done()
+}
+
+/// The request `exit-signal`, which wants no reply, without words; `name` is without `SIG`.
+pub fn exit_signal(recipient: u32, name: &str, core: bool) -> Vec<u8> {
+    let request = to(number::CHANNEL_REQUEST, recipient).string(b"exit-signal").bool(false);
+    request.string(name.as_bytes()).bool(core).string(b"").string(b"").done()
 }
 
 /// REQUEST_FAILURE, to a global request.

@@ -55,6 +55,7 @@ impl<'a> Open<'a> {
                 Route::ForwardedPath(path)
             }
             "auth-agent@openssh.com" => Route::Agent,
+            "session" => return r.end().map(|()| None),
             _ => return Ok(None),
         };
         r.end()?;

@@ -185,11 +185,25 @@ proptest! {
     }
 
     #[test]
-    fn an_open_survives_its_changes(kind in "[a-z@.]{0,40}", sender in any::<u32>(), window in any::<u32>(), max in any::<u32>(), rest in any::<Vec<u8>>()) {
+    fn an_open_survives_its_changes(kind in "[a-z@.]{1,64}", sender in any::<u32>(), window in any::<u32>(), max in any::<u32>(), rest in any::<Vec<u8>>()) {
         let mut payload = Writer::message(90).string(kind.as_bytes()).u32(sender).u32(window).u32(max).raw(&rest).done();
         clamp_max_packet(&mut payload, 1000);
         set_window(&mut payload, 12);
         let expected = Open { kind: &kind, sender, window: 12, max_packet: max.min(1000), rest: &rest };
         prop_assert_eq!(parse(&payload), Ok(Message::Open(expected)));
+    }
+}
+
+#[test]
+fn a_name_is_printable_and_whole() {
+    let request = |name: &[u8]| Writer::message(number::CHANNEL_REQUEST).u32(0).string(name).bool(false).string(b"id").done();
+    let global = |name: &[u8]| Writer::message(number::GLOBAL_REQUEST).string(name).bool(true).done();
+    let open = |name: &[u8]| Writer::message(number::CHANNEL_OPEN).string(name).u32(0).u32(0).u32(0).done();
+    let long = [b'x'; 65];
+    for name in [&b"exec\0"[..], b"", b"ex ec", b"exec\n", b"\xff", "exéc".as_bytes(), &long] {
+        assert!(parse(&request(name)).is_err() && parse(&global(name)).is_err() && parse(&open(name)).is_err(), "{name:?}");
+    }
+    for name in [&b"exec"[..], b"new@example.com", &long[..64]] {
+        assert!(parse(&request(name)).is_ok() && parse(&global(name)).is_ok() && parse(&open(name)).is_ok(), "{name:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! Two peers, a relay between them, pipes that take and give what chance allows, key exchanges from all four ends: every seed must
 //! come to its end with every byte delivered once, in order, and none shown before it was kept.
 
+mod judged;
 mod peer;
 mod pipes;
 
