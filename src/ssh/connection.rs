@@ -6,6 +6,7 @@ use crate::access::opening::Opening;
 use crate::access::policy::{self, Statements};
 use crate::broker::OpenSession;
 use crate::recording::RecordError;
+use crate::recording::frames::MAX_TOLD;
 use crate::recording::statements::Telling;
 use crate::recording::statements::postgres::Postgres;
 
@@ -130,7 +131,7 @@ impl Connection {
         if statements.is_over() {
             self.statements = None;
         }
-        told.iter().try_for_each(|line| keep.keep(Kept::Told(self.number, line)))
+        runs(told).iter().try_for_each(|run| keep.keep(Kept::Told(self.number, run)))
     }
 
     /// A side says that no more comes, or closes.
@@ -154,6 +155,21 @@ impl Connection {
         let _ = keep.keep(Kept::Told(self.number, "cut: its session has ended"));
         let _ = keep.keep(Kept::Ended(self.number));
     }
+}
+
+/// Lines below each other, as few as their size allows: a packet may hold ten thousands of statements.
+fn runs(lines: Vec<String>) -> Vec<String> {
+    let mut runs: Vec<String> = Vec::new();
+    for line in lines {
+        match runs.last_mut() {
+            Some(run) if run.len() + line.len() + 2 <= MAX_TOLD => {
+                run.push_str("\r\n");
+                run.push_str(&line);
+            }
+            _ => runs.push(line),
+        }
+    }
+    runs
 }
 
 /// Looks whether a stream begins as SSH does: then what it carries nobody can read, and that is told. Once for each stream.
@@ -237,6 +253,24 @@ mod tests {
         assert_eq!(seen.0[2], "in 26");
         assert!(seen.0[3].starts_with("postgresql: a on "), "{:?}", seen.0);
         assert_eq!(seen.0[4..], ["in 15", "statement: SELECT ?", "out 6", "cut: its session has ended", "Ended"]);
+    }
+
+    #[test]
+    fn the_statements_of_one_packet_are_told_together() {
+        let (mut seen, what) = (Seen::default(), Opening::forward_path("/x"));
+        let mut connection = Connection::begin(&mut seen, 1, (Way::Forward, &what), "to /x", Content::default()).unwrap();
+        connection.carry(&mut seen, End::Client, &hello()).unwrap();
+        seen.0.clear();
+        let many = 256 * 1024 / 7;
+        connection.carry(&mut seen, End::Client, &b"Q\0\0\0\x06x\0".repeat(many)).unwrap();
+        assert!(seen.0.len() < 60 && seen.0.iter().all(|run| run.len() <= MAX_TOLD), "{}", seen.0.len());
+        let lines: Vec<&str> = seen.0[1..].iter().flat_map(|run| run.split("\r\n")).collect();
+        assert!(lines.len() == many && lines.iter().all(|line| *line == "statement: x"));
+        seen.0.clear();
+        connection.carry(&mut seen, End::Client, &b"X\0\0\0\x04".repeat(50_000)).unwrap();
+        connection.carry(&mut seen, End::Client, &b"X\0\0\0\x04".repeat(50_000)).unwrap();
+        assert_eq!(seen.0.iter().filter(|line| line.contains("goodbye")).count(), 1);
+        assert_eq!(seen.0.len(), 3, "two counts and one line");
     }
 
     #[test]

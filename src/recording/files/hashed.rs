@@ -25,6 +25,8 @@ pub struct Hashed {
     run: Option<Run>,
     done: Vec<Range>,
     unhashed: u64,
+    /// Runs that were begun.
+    begun: usize,
 }
 
 struct Run {
@@ -42,15 +44,26 @@ impl std::fmt::Debug for Hashed {
 impl Hashed {
     /// `data` went by; it stands at `offset` in the file.
     pub fn add(&mut self, offset: u64, data: &[u8]) {
+        let mut room = RANGES_AT_MOST;
+        self.add_within(offset, data, &mut room);
+    }
+
+    /// The same where files share a bound: each new range takes one of `room`.
+    pub fn add_within(&mut self, offset: u64, data: &[u8], room: &mut usize) {
+        if data.is_empty() {
+            return;
+        }
         let length = data.len() as u64;
         self.bytes = self.bytes.saturating_add(length);
         let follows = self.run.as_ref().is_some_and(|run| run.offset.checked_add(run.length) == Some(offset));
         if !follows {
             self.finish();
-            if self.done.len() >= RANGES_AT_MOST {
+            if self.done.len() >= RANGES_AT_MOST || *room == 0 {
                 self.unhashed = self.unhashed.saturating_add(length);
                 return;
             }
+            *room -= 1;
+            self.begun += 1;
             self.run = Some(Run { offset, length: 0, digest: Context::new(&SHA256) });
         }
         if let Some(run) = &mut self.run {
@@ -60,10 +73,15 @@ impl Hashed {
     }
 
     fn finish(&mut self) {
-        if let Some(run) = self.run.take().filter(|run| run.length > 0) {
+        if let Some(run) = self.run.take() {
             let sha256 = hex(run.digest.finish().as_ref());
             self.done.push(Range { offset: run.offset, length: run.length, sha256 });
         }
+    }
+
+    /// How many ranges it took.
+    pub fn ranges(&self) -> usize {
+        self.begun
     }
 
     /// Nothing yet?
@@ -105,6 +123,21 @@ mod tests {
         let told = hashed.told(Some(4));
         assert_eq!((told.sha256, told.ranges), (None, vec![Range { offset: 0, length: 3, sha256: ABC.into() }]));
         assert!(Hashed::default().told(Some(0)).sha256.is_some_and(|empty| empty.starts_with("e3b0c442")));
+    }
+
+    #[test]
+    fn files_share_a_bound() {
+        let (mut one, mut other, mut room) = (Hashed::default(), Hashed::default(), 2);
+        for hashed in [&mut one, &mut other] {
+            hashed.add_within(7, b"", &mut room);
+            hashed.add_within(0, b"ab", &mut room);
+            hashed.add_within(2, b"c", &mut room);
+            hashed.add_within(9, b"abc", &mut room);
+        }
+        assert_eq!((room, one.ranges(), other.ranges()), (0, 2, 0));
+        let (one, other) = (one.told(None), other.told(Some(3)));
+        assert_eq!((one.bytes, one.ranges.len(), one.unhashed), (6, 2, 0));
+        assert_eq!((other.bytes, other.sha256, other.ranges.len(), other.unhashed), (6, None, 0, 6));
     }
 
     #[test]

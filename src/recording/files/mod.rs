@@ -3,6 +3,7 @@
 mod command;
 pub mod hashed;
 mod numbers;
+mod open;
 mod packets;
 pub mod scp;
 pub mod sftp;

@@ -28,7 +28,9 @@ pub(super) const EOF: u32 = 1;
 /// Flags of an open (section 6.3).
 #[cfg(test)]
 pub(super) const READ: u32 = 0x1;
+pub(super) const WRITE: u32 = 0x2;
 pub(super) const APPEND: u32 = 0x4;
+pub(super) const CREATE: u32 = 0x8;
 pub(super) const TRUNCATE: u32 = 0x10;
 pub(super) const EXCLUSIVE: u32 = 0x20;
 

@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 
 use super::command::ScpCommand;
-use super::{Act, FileAct, Hashed, Violation, path_text};
+use super::{Act, FileAct, Hashed, PATH_AT_MOST, Violation, path_text};
 
 /// One command of scp as it goes by.
 #[derive(Debug)]
@@ -283,10 +283,9 @@ impl Scp {
         if failed.is_none() {
             self.folders.push(name);
         }
-        if self.folders.len() > FOLDERS_AT_MOST {
-            return Err(broken(SENDER, "directories too deep"));
-        }
-        Ok(())
+        // Of every line the whole path is told.
+        let length: usize = self.folders.iter().map(|folder| folder.len() + 1).sum();
+        if length > PATH_AT_MOST { Err(broken(SENDER, "directories too deep")) } else { Ok(()) }
     }
 
     fn transferred(&mut self, file: File, failed: Option<&str>) {
@@ -366,8 +365,6 @@ const MESSAGE_AT_MOST: usize = 256;
 const WORDS_AT_MOST: usize = 16;
 /// Errors that one command's sender may tell.
 const ERRORS_AT_MOST: usize = 10_000;
-/// Of the longest path that a host can mean.
-const FOLDERS_AT_MOST: usize = 2048;
 /// What an offset of 63 bits reaches.
 const SIZE_AT_MOST: u64 = i64::MAX as u64;
 

@@ -15,6 +15,8 @@ const NAME: usize = 63;
 
 /// Versions and special codes in a startup packet.
 const VERSION_3: u32 = 3;
+/// Servers before PostgreSQL 14 speak it.
+const VERSION_2: u32 = 2;
 const CANCEL: u32 = 80_877_102;
 const TLS: u32 = 80_877_103;
 const GSS: u32 = 80_877_104;
@@ -24,6 +26,8 @@ const GSS: u32 = 80_877_104;
 pub struct Postgres {
     telling: Telling,
     state: State,
+    /// The client has said it, which is told once.
+    goodbye: bool,
     told: Vec<String>,
 }
 
@@ -35,16 +39,28 @@ enum State {
     Asked(&'static str),
     /// A message's head so far.
     Head(Vec<u8>),
-    /// A message's body: what it is, what is kept of it, and how many bytes are missing.
-    Body { kind: u8, kept: Vec<u8>, left: usize },
+    /// A message's body.
+    Body(Message),
     /// Nothing more is looked at.
     Over,
+}
+
+/// A message whose body passes.
+#[derive(Debug)]
+struct Message {
+    kind: u8,
+    /// Of a prepared statement: the name that it gets stands before it, and has not passed yet.
+    named: bool,
+    /// Of the statement.
+    kept: Vec<u8>,
+    /// Bytes that are missing.
+    left: usize,
 }
 
 impl Postgres {
     /// Of a connection whose first byte is still to come.
     pub fn new(telling: Telling) -> Self {
-        Self { telling, state: State::Startup(Vec::new()), told: Vec::new() }
+        Self { telling, state: State::Startup(Vec::new()), goodbye: false, told: Vec::new() }
     }
 
     /// Lines that are to be told, the oldest first.
@@ -63,7 +79,7 @@ impl Postgres {
             bytes = match std::mem::replace(&mut self.state, State::Over) {
                 State::Startup(known) => self.startup(known, bytes),
                 State::Head(known) => self.head(known, bytes),
-                State::Body { kind, kept, left } => self.body(kind, kept, left, bytes),
+                State::Body(message) => self.body(message, bytes),
                 // Whoever goes on before the answer has come speaks another protocol.
                 State::Asked(_) => self.lost(),
                 State::Over => return,
@@ -96,7 +112,10 @@ impl Postgres {
         };
         // Said before the packet is whole: what is no startup packet is not waited for.
         if !(8..=STARTUP).contains(&length) || number(&known, 4).is_some_and(|code| !is_startup(code, length)) {
-            // Another protocol: nothing is said about it.
+            // Another protocol: nothing is said about it, but of an older one of the same server.
+            if (8..=STARTUP).contains(&length) && number(&known, 4).is_some_and(|code| code >> 16 == VERSION_2) {
+                self.told.push("postgresql: its protocol 2, its statements are not seen".into());
+            }
             self.state = State::Over;
             return &[];
         }
@@ -129,38 +148,44 @@ impl Postgres {
         if !(4..=MESSAGE).contains(&length) || !kind.is_ascii_alphabetic() {
             return self.lost();
         }
-        self.state = State::Body { kind, kept: Vec::new(), left: length - 4 };
+        let message = Message { kind, named: kind == b'P', kept: Vec::new(), left: length - 4 };
         // A body may be empty, and then no byte of it comes.
-        if length == 4 { self.body(kind, Vec::new(), 0, rest) } else { rest }
-    }
-
-    fn body<'b>(&mut self, kind: u8, mut kept: Vec<u8>, left: usize, bytes: &'b [u8]) -> &'b [u8] {
-        let (now, rest) = bytes.split_at_checked(left).unwrap_or((bytes, &[]));
-        if matches!(kind, b'Q' | b'P') {
-            kept.extend_from_slice(now.get(..STATEMENT.saturating_sub(kept.len())).unwrap_or(now));
+        if message.left == 0 {
+            return self.body(message, rest);
         }
-        let left = left - now.len();
-        if left > 0 {
-            self.state = State::Body { kind, kept, left };
-            return rest;
-        }
-        self.state = State::Head(Vec::new());
-        self.message(kind, &kept);
+        self.state = State::Body(message);
         rest
     }
 
-    fn message(&mut self, kind: u8, body: &[u8]) {
-        let (what, body) = match kind {
-            b'Q' => ("statement", body),
-            // The statement's own name comes first.
-            b'P' => ("prepare", after_text(body)),
-            b'X' => return self.told.push("postgresql: the client says goodbye".into()),
+    fn body<'b>(&mut self, mut message: Message, bytes: &'b [u8]) -> &'b [u8] {
+        let (now, rest) = bytes.split_at_checked(message.left).unwrap_or((bytes, &[]));
+        message.left -= now.len();
+        if matches!(message.kind, b'Q' | b'P') {
+            message.keep(now);
+        }
+        if message.left > 0 {
+            self.state = State::Body(message);
+            return rest;
+        }
+        self.state = State::Head(Vec::new());
+        self.message(&message);
+        rest
+    }
+
+    fn message(&mut self, message: &Message) {
+        let what = match message.kind {
+            b'Q' => "statement",
+            b'P' => "prepare",
+            // Looked at further: servers before PostgreSQL 14 go on when it comes within a COPY.
+            b'X' if !std::mem::replace(&mut self.goodbye, true) => return self.told.push("postgresql: the client says goodbye".into()),
             _ => return,
         };
-        let end = body.iter().position(|byte| *byte == 0);
-        let text = end.and_then(|end| body.get(..end)).unwrap_or(body);
-        if !text.is_empty() {
-            self.told.push(format!("{what}: {}", self.telling.line(text, end.is_some())));
+        let end = message.kept.iter().position(|byte| *byte == 0);
+        let text = message.kept.get(..end.unwrap_or(message.kept.len())).unwrap_or_default();
+        match (text.is_empty(), end) {
+            (true, Some(_)) => {}
+            (true, None) => self.told.push(format!("{what}: [not told]")),
+            (false, end) => self.told.push(format!("{what}: {}", self.telling.line(text, end.is_some()))),
         }
     }
 
@@ -168,6 +193,18 @@ impl Postgres {
         self.told.push("postgresql: not understood from here on".into());
         self.state = State::Over;
         &[]
+    }
+}
+
+impl Message {
+    /// What passes of the body: of the statement as much as is looked at.
+    fn keep(&mut self, mut now: &[u8]) {
+        if self.named {
+            let end = now.iter().position(|byte| *byte == 0);
+            self.named = end.is_none();
+            now = end.and_then(|end| now.get(end + 1..)).unwrap_or_default();
+        }
+        self.kept.extend_from_slice(now.get(..STATEMENT.saturating_sub(self.kept.len())).unwrap_or(now));
     }
 }
 
@@ -207,10 +244,6 @@ fn length(packet: &[u8]) -> Option<usize> {
 
 fn number(bytes: &[u8], from: usize) -> Option<u32> {
     bytes.get(from..)?.first_chunk().copied().map(u32::from_be_bytes)
-}
-
-fn after_text(body: &[u8]) -> &[u8] {
-    body.iter().position(|byte| *byte == 0).and_then(|end| body.get(end + 1..)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -299,6 +332,44 @@ mod tests {
             assert!(look.told().is_empty() && look.is_over(), "{other:?}");
         }
         assert_eq!(told(Telling::Masked, &[&hello(), &[0; 9]]).len(), 2);
+    }
+
+    #[test]
+    fn the_protocol_before_is_named() {
+        for code in [0x2_0000, 0x2_0007] {
+            let mut look = Postgres::new(Telling::Masked);
+            packet(code, &[0; 288]).chunks(3).for_each(|piece| look.client(piece));
+            assert_eq!((look.told(), look.is_over()), (vec!["postgresql: its protocol 2, its statements are not seen".to_owned()], true));
+        }
+    }
+
+    #[test]
+    fn goodbye_is_told_once_and_what_comes_after_it_too() {
+        let copy = message(b'Q', b"COPY t FROM STDIN\0");
+        let all = [hello(), copy, message(b'X', b"").repeat(50_000), message(b'Q', b"DELETE FROM t\0")].concat();
+        assert_eq!(
+            told(Telling::Masked, &[&all])[1..],
+            ["statement: COPY t FROM STDIN", "postgresql: the client says goodbye", "statement: DELETE FROM t"]
+        );
+    }
+
+    #[test]
+    fn a_statement_is_told_whatever_its_name() {
+        let name = "n".repeat(9000);
+        for (body, line) in [
+            (format!("{name}\0DELETE FROM t WHERE x = 7\0\0\0"), Some("prepare: DELETE FROM t WHERE x = ?")),
+            ("s\0DELETE FROM t".into(), Some("prepare: DELETE FROM t [shortened]")),
+            (name, Some("prepare: [not told]")),
+            ("s\0".into(), Some("prepare: [not told]")),
+            (String::new(), Some("prepare: [not told]")),
+            ("s\0\0\0\0".into(), None),
+        ] {
+            let all = [hello(), message(b'P', body.as_bytes())].concat();
+            for size in [1000, 7000, 90_000] {
+                let lines = told(Telling::Masked, &all.chunks(size).collect::<Vec<_>>());
+                assert_eq!(lines.get(1).map(String::as_str), line, "in pieces of {size}");
+            }
+        }
     }
 
     #[test]

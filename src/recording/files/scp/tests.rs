@@ -111,6 +111,23 @@ fn what_is_no_scp_ends_the_account() {
 }
 
 #[test]
+fn directories_are_as_deep_as_a_path_can_be() {
+    let into = |name: Vec<u8>, times: usize| {
+        let one = [(false, b"\0".to_vec()), (true, [&b"D0755 0 "[..], &name, b"\n"].concat())];
+        let list: Vec<Turn> = one.iter().cloned().cycle().take(2 * times).chain([(false, b"\0".to_vec())]).collect();
+        account("scp -r -t /x", &list, 100_000)
+    };
+    for (name, times, fits) in
+        [(16_000, 300, false), (16_000, 1, false), (1, 2048, true), (1, 2049, false), (255, 16, true), (255, 17, false)]
+    {
+        match into(vec![b'd'; name], times) {
+            Ok((lines, _)) => assert!(fits && lines.len() == times, "{name} {times}"),
+            Err((lines, said)) => assert!(!fits && lines.len() <= times && said.contains("too deep"), "{name} {times}: {said}"),
+        }
+    }
+}
+
+#[test]
 fn what_is_left_open_is_told() {
     let begun = turns(&[(false, b"\0"), (true, b"C0644 9 x\n"), (false, b"\0"), (true, b"abc")]);
     let (lines, whole) = account("scp -f x", &begun, 1000).unwrap();
