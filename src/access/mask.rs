@@ -101,18 +101,17 @@ impl Mask {
 
     /// The text with what is masked in it as asterisks.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let spans = self.spans(text);
-        if spans.is_empty() {
-            return Cow::Borrowed(text);
-        }
-        let (mut out, mut from) = (String::with_capacity(text.len()), 0);
-        for Range { start, end } in spans {
-            out.push_str(text.get(from..start).unwrap_or_default());
-            out.extend(text.get(start..end).unwrap_or_default().chars().map(|_| COVER));
-            from = end;
-        }
-        out.push_str(text.get(from..).unwrap_or_default());
-        Cow::Owned(out)
+        covered(text, self.spans(text))
+    }
+
+    /// The same of a line that somebody may have been typing when it was kept: a number that is not whole at its end is covered too. A
+    /// date is none, though three digits and two may stand in it.
+    pub fn unfinished<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut spans = self.spans(text);
+        let digit = |c: Option<char>| c.is_some_and(char::is_numeric);
+        let inside = |at: usize| text.split_at_checked(at).is_some_and(|(a, b)| digit(a.chars().next_back()) && digit(b.chars().next()));
+        spans.extend(self.begun(text).filter(|at| !inside(*at)).map(|at| at..text.len()));
+        covered(text, joined(spans))
     }
 
     fn found(&self, text: &str, find: impl Fn(&Pattern, Input<'_>, &mut Vec<Range<usize>>)) -> Vec<Range<usize>> {
@@ -132,6 +131,20 @@ impl Mask {
 
 /// What stands in the place of each masked character.
 pub const COVER: char = '*';
+
+fn covered(text: &str, spans: Vec<Range<usize>>) -> Cow<'_, str> {
+    if spans.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let (mut out, mut from) = (String::with_capacity(text.len()), 0);
+    for Range { start, end } in spans {
+        out.push_str(text.get(from..start).unwrap_or_default());
+        out.extend(text.get(start..end).unwrap_or_default().chars().map(|_| COVER));
+        from = end;
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(out)
+}
 
 fn joined(mut found: Vec<Range<usize>>) -> Vec<Range<usize>> {
     found.retain(|range| !range.is_empty());
@@ -252,6 +265,23 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(mask.begun(text), begun, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_was_being_typed_shows_nothing_of_its_number() {
+        let mask = Mask::built_in();
+        for (text, shown) in [
+            ("ssn 123-45-678", "ssn **********"),
+            ("ssn 123-4", "ssn *****"),
+            ("mrn: 12", "*******"),
+            ("123-45-6789 and 123-45-678", "*********** and **********"),
+            ("sealed 2026-11-22", "sealed 2026-11-22"),
+            ("sealed 2026-11", "sealed 2026-11"),
+            ("ls -l /tmp", "ls -l /tmp"),
+            ("", ""),
+        ] {
+            assert_eq!(mask.unfinished(text), shown, "{text}");
         }
     }
 

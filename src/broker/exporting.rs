@@ -1,7 +1,7 @@
 //! Evidence leaves the bastion: recordings with what proves them, or a copy of the log. Each is an event.
 //!
 //! Who can run a command on the bastion can read the store and the recordings anyway: the actor `local:NAME` is asked for no right, and named.
-//! `to` is the user whom the file is made for, and that user needs `export` in the policy.
+//! `to` is the user whom the file is made for, and that user needs `export` and `unmask` in the policy: nothing is covered in the file.
 
 use std::sync::Arc;
 
@@ -30,9 +30,17 @@ impl Broker {
                     // Another process has it in force, and may have loaded another while the recordings were read.
                     let last = tx.last_policy(&node).await?.and_then(|text| Policy::parse(&text, "").ok());
                     let policy = last.map_or_else(|| policy.now(), Arc::new);
-                    if !policy.may(&person, Act::Export, &place(tx, &found.host).await?) {
+                    let host = place(tx, &found.host).await?;
+                    if !policy.may(&person, Act::Export, &host) {
                         let refusal = Refusal::new("may-not", format!("no rule lets {to} have recordings of {} exported", found.host));
                         return Err(refusal.hint("a [[may]] rule with do = [\"export\"] gives it").into());
+                    }
+                    if !policy.may(&person, Act::Unmask, &host) {
+                        let why = format!(
+                            "no rule lets {to} see what is masked on {}, and the file has all that was typed and shown",
+                            found.host
+                        );
+                        return Err(Refusal::new("may-not", why).hint("a [[may]] rule with do = [\"unmask\"] gives it").into());
                     }
                 }
                 if found.sealed.is_none() {

@@ -12,16 +12,17 @@ use crate::audit::event::{Event, Showing};
 use crate::store::{Outcome, SessionRow, Tx, Urgency};
 
 impl Broker {
-    /// Somebody watches a session of this node, or one channel of it: may they, and the event that says so. A `may` rule gives this, and
-    /// so does having approved its request. `purpose` is what they say it is for. Whoever is watched is not told.
+    /// Somebody watches a channel of a session of this node: may they, and the event that says so. A `may` rule gives this, and so does
+    /// having approved its request. `channel` is what there is to watch, or why there is nothing: told to whoever may. `purpose` is what
+    /// they say it is for. Whoever is watched is not told.
     pub async fn watch_session(
         &self,
         by: &Actor,
         id: &SessionId,
-        channel: Option<u32>,
+        channel: Result<u32, Refusal>,
         purpose: Note,
         shown: Showing,
-    ) -> Result<SessionRow, Error> {
+    ) -> Result<(SessionRow, u32), Error> {
         let (who, id, policy, salt, node) = (by.clone(), id.clone(), self.in_force(), self.salt(), self.node().to_owned());
         let watched = self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
@@ -31,9 +32,10 @@ impl Broker {
                     may_watch(tx, &policy, &person, &session, shown).await?;
                 }
                 goes_on_here(&session, &node)?;
+                let channel = channel?;
                 let purpose = tx.keep_text(purpose.as_str(), &salt).await?;
-                let event = Event::SessionWatched { session: id, channel: channel.map(u64::from), purpose, shown };
-                Ok(Outcome::Changed(session, event))
+                let event = Event::SessionWatched { session: id, channel: Some(channel.into()), purpose, shown };
+                Ok(Outcome::Changed((session, channel), event))
             })
         });
         watched.await

@@ -174,14 +174,25 @@ impl Broker {
         done.await.map_err(|error| self.as_fault(error))
     }
 
-    /// Somebody opens a recording: may they, and the event that says so. `purpose` is what they say it is for.
-    pub async fn open_recording(&self, by: &Actor, channel: &ChannelId, purpose: Note, shown: Showing) -> Result<Recorded, Error> {
-        let (who, channel, policy, salt) = (by.clone(), channel.clone(), self.in_force(), self.salt());
+    /// Somebody opens the recording of a channel, or all of a session: may they, and the event that says so. `purpose` is what they say it
+    /// is for.
+    pub async fn open_recording(
+        &self,
+        by: &Actor,
+        session: &SessionId,
+        channel: Option<u32>,
+        purpose: Note,
+        shown: Showing,
+    ) -> Result<Recorded, Error> {
+        let (who, id, policy, salt) = (by.clone(), session.clone(), self.in_force(), self.salt());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 let policy = policy.now();
-                let unknown = || Refusal::no_such("recording", &channel);
-                let session = recorded(tx, &channel.session).await?.ok_or_else(unknown)?;
+                let unknown = || match channel {
+                    Some(number) => Refusal::no_such("recording", &ChannelId { session: id.clone(), number }),
+                    None => Refusal::no_such("recording", &id),
+                };
+                let session = recorded(tx, &id).await?.ok_or_else(unknown)?;
                 if let Some(person) = actor(tx, &who).await? {
                     let host = place(tx, &session.host).await?;
                     if !policy.may(&person, Act::Replay, &host) {
@@ -193,12 +204,14 @@ impl Broker {
                         may_unmask(&policy, &person, &host)?;
                     }
                 }
-                if !session.numbers.contains(&channel.number) {
+                if session.live {
+                    return Err(goes_on(&id).into());
+                }
+                if channel.map_or(session.numbers.is_empty(), |number| !session.numbers.contains(&number)) {
                     return Err(unknown().into());
                 }
                 let purpose = Some(tx.keep_text(purpose.as_str(), &salt).await?);
-                let event =
-                    Event::RecordingOpened { session: channel.session, channel: channel.number.into(), purpose, shown: Some(shown) };
+                let event = Event::RecordingOpened { session: id, channel: channel.map(u64::from), purpose, shown: Some(shown) };
                 Ok(Outcome::Changed(session, event))
             })
         })
@@ -214,6 +227,12 @@ pub(super) fn may_unmask(policy: &Policy, person: &Person, host: &Host) -> Resul
     Err(Refusal::may_not(Act::Unmask.sentence(), Some(&host.name)).hint("without --unmask it plays with that covered"))
 }
 
+/// What is recorded while somebody is inside is sealed when they have left.
+fn goes_on(id: &SessionId) -> Refusal {
+    let refusal = Refusal::new("goes-on", format!("{id} goes on: it can be replayed when it has ended"));
+    refusal.hint(format!("ssh -t jit-bastion watch {id} --because WHY"))
+}
+
 /// What is known of a session's recordings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
@@ -223,19 +242,22 @@ pub struct Recorded {
     pub sealed: Option<(String, Digest)>,
     /// The channels that there are recordings of.
     pub numbers: BTreeSet<u32>,
+    /// Somebody is inside.
+    pub live: bool,
 }
 
 /// A visit's recordings, or those of a look from the bastion's own command line.
 pub(super) async fn recorded(tx: &mut Tx, id: &SessionId) -> Result<Option<Recorded>, Stop> {
     if let Some(row) = tx.session(id).await? {
         let numbers = row.channels.iter().map(|channel| channel.number).collect();
-        return Ok(Some(Recorded { host: row.host, sealed: row.sealed, numbers }));
+        return Ok(Some(Recorded { host: row.host, sealed: row.sealed, numbers, live: row.ended.is_none() }));
     }
     let audit = tx.audit(id).await?;
     Ok(audit.map(|row| Recorded {
         numbers: (1..).zip(0..row.recordings).map(|(number, _)| number).collect(),
         host: row.host,
         sealed: row.sealed,
+        live: false,
     }))
 }
 

@@ -31,7 +31,7 @@ pub(super) fn play(file: &Path, words: &ReplayWords, look: Look, json: bool) -> 
     let wanted = wanted(manifest, words)?;
     open::block_on(async {
         match words.files {
-            true => list(&exported, &wanted, Listing::new(mask), look, json).await?,
+            true => list(exported, wanted, Listing { mask, look, json }).await?,
             false => shown(exported, &wanted, How::new(words, mask, None, json)).await?,
         }
         Ok(Said::nothing(0))
@@ -55,13 +55,9 @@ fn wanted(manifest: &Manifest, words: &ReplayWords) -> Result<Vec<ChannelId>, Fa
     Ok(numbers.into_iter().map(|number| ChannelId { session: session.clone(), number }).collect())
 }
 
-async fn list(exported: &Exported, wanted: &[ChannelId], mut listing: Listing, look: Look, json: bool) -> anyhow::Result<()> {
-    for channel in wanted {
-        listing = listing.with(exported.open(channel.number)?)?;
-    }
-    // Whoever has closed the pipe reads nothing more.
-    let _ = listing.tell(look, json, &mut Here).await;
-    Ok(())
+async fn list(exported: Exported, wanted: Vec<ChannelId>, listing: Listing) -> anyhow::Result<()> {
+    let recordings = wanted.into_iter().map(move |channel| exported.open(channel.number));
+    Ok(listing.tell(recordings, &mut Here).await?)
 }
 
 async fn shown(exported: Exported, wanted: &[ChannelId], how: How) -> anyhow::Result<()> {

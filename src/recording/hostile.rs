@@ -114,7 +114,7 @@ fn words_of_any_length_are_cut() {
     world.recover();
     let events: Vec<_> = world.open(1).map(Result::unwrap).collect();
     assert_eq!(events[0].parts(), ('m', &words[..MAX_MARKER]));
-    assert_eq!(Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect::<Vec<_>>(), ["x"]);
+    assert_eq!(Transcript::new(world.open(1).header(), world.open(1)).lines().map(|l| l.unwrap().text).collect::<Vec<_>>(), ["x"]);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_crash_says_how_far_a_command_that_is_not_kept_was_proven() {
     drop(journal);
     world.recover();
     assert_eq!(world.raw(1).out, b"kept");
-    let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect();
+    let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).lines().map(|l| l.unwrap().text).collect();
     let text = text.join("");
     assert!(text.contains("4 bytes of this command are kept; in all 0 bytes went in and 1500000 came out"), "{text}");
     assert!(text.contains(&format!("standard output: interrupted; up to byte 1100000 sha256:{}", "ab".repeat(32))), "{text}");
@@ -203,7 +203,7 @@ fn a_file_transfer_whose_bytes_come_is_kept_whole_and_counted() {
     assert_eq!((kept.out, kept.err), ([&wild, b"sftp: 1 bytes".as_slice()].concat(), b"oops\n".to_vec()));
     assert_eq!(kept.input, b"id; cat /etc/shadow\n");
     assert_eq!(world.raw(2), replay::RawStreams::default());
-    let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).map(|l| l.unwrap().text).collect();
+    let text: Vec<_> = Transcript::new(world.open(1).header(), world.open(1)).lines().map(|l| l.unwrap().text).collect();
     assert!(
         text.iter().any(|l| l == "oops") && !text.iter().any(|l| l.contains("not text")),
         "of packets the account tells, not the bytes: {text:?}"
@@ -281,7 +281,7 @@ async fn an_interrupted_session_reads_like_one_that_ended() {
             assert_eq!(world.raw(number), ended.raw(number));
             let frames = Player::new(world.open(number).header(), world.open(number), 80, 24, Pace::default());
             assert!(frames.map(Result::unwrap).count() > 1);
-            assert!(Transcript::new(world.open(number).header(), world.open(number)).map(Result::unwrap).count() > 0);
+            assert!(Transcript::new(world.open(number).header(), world.open(number)).lines().map(Result::unwrap).count() > 0);
         }
     }
     let exec = killed.raw(2);

@@ -34,6 +34,7 @@ mod screen;
 mod scribe;
 mod sealing;
 mod settling;
+mod standing;
 pub mod statements;
 mod steering;
 mod stretch;

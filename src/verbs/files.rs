@@ -7,22 +7,27 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::parse::{Playable, ReplayWords};
-use super::purpose::purpose;
+use super::purpose::{Asked, purpose};
 use super::replay::{SealedPlace, showing};
+use super::showing::{Array, Broken, Pieces, at_once};
 use super::sink::Sink;
+use super::still::Still;
 use super::table::Table;
 use super::text::Look;
 use super::{Answer, Caller, read};
 use crate::access::mask::Mask;
 use crate::access::names::ChannelId;
 use crate::access::time::{Span, Timestamp};
-use crate::broker::{Broker, Error};
+use crate::broker::{Broker, ChannelRow, Error, Recorded};
 use crate::recording::RecordError;
+use crate::recording::files::scp::Scp;
 use crate::recording::files::{FileAct, Moved};
 use crate::recording::replay::Recording;
 
-/// No more are shown: their recordings have them all.
+/// A table has no more rows: its columns are as wide as what stands in them, so it is made whole. As JSON all are told.
 const MOST: usize = 20_000;
+/// Nor more text, in bytes: the names were chosen by whoever was recorded.
+const MOST_TEXT: usize = 8 << 20;
 
 /// The files of one channel, or of each channel of a session that moves files.
 pub(super) async fn list(
@@ -33,94 +38,104 @@ pub(super) async fn list(
     json: bool,
     sink: &mut dyn Sink,
 ) -> Result<Answer, Error> {
-    let purpose = purpose(broker, caller, words.because.as_ref(), &format!("replay {id} --files"), json, sink).await?;
-    let mut listing = Listing::new((!words.unmask).then(|| broker.policy().mask()));
-    for channel in channels(broker, id).await? {
-        let session = broker.open_recording(&caller.actor, &channel, purpose.clone(), showing(words.unmask)).await?;
-        let place = SealedPlace::of(broker, &session, &channel)?;
-        let reading = tokio::task::spawn_blocking(move || listing.with(place.open()?));
-        listing = read(broker, read(broker, reading.await)?)?;
-        if listing.cut {
-            break;
-        }
-    }
-    listing.tell(caller.look, json, sink).await.map_err(|gone| broker.fault(&gone))?;
+    let Asked { purpose, .. } = purpose(broker, caller, words.because.as_ref(), &format!("replay {id} --files"), json, sink).await?;
+    let opened = broker.open_recording(&caller.actor, &id.session, id.number, purpose, showing(words.unmask)).await?;
+    let mut still = Still::replays(broker, caller, opened.host.clone(), words.unmask);
+    let place = |number| SealedPlace::of(broker, &opened, &ChannelId { session: id.session.clone(), number });
+    let places = movers(broker, id, &opened).await?.into_iter().map(place).collect::<Result<Vec<_>, _>>()?;
+    let listing = Listing { mask: (!words.unmask).then(|| broker.policy().mask()), look: caller.look, json };
+    let told = still.during(Box::pin(listing.tell(places.into_iter().map(|place| place.open()), sink))).await?;
+    read(broker, told)?;
     // What was written is the answer.
     Ok(Answer::done("", Value::Null))
 }
 
-fn of(id: &Playable, number: u32) -> ChannelId {
-    ChannelId { session: id.session.clone(), number }
-}
-
 /// The channel itself, or all of a session that can move files.
-async fn channels(broker: &Broker, id: &Playable) -> Result<Vec<ChannelId>, Error> {
+async fn movers(broker: &Broker, id: &Playable, opened: &Recorded) -> Result<Vec<u32>, Error> {
     if let Some(number) = id.number {
-        return Ok(vec![of(id, number)]);
+        return Ok(vec![number]);
     }
-    let rows = read(broker, broker.reader().session(&id.session).await)?.map(|row| row.channels).unwrap_or_default();
-    let movers: Vec<ChannelId> =
-        rows.iter().filter(|row| ["sftp", "exec"].contains(&row.kind.as_str())).map(|row| of(id, row.number)).collect();
-    // One that is not there, or that nobody may see, is refused where it is opened.
-    Ok(if movers.is_empty() { vec![of(id, rows.iter().map(|row| row.number).min().unwrap_or(1))] } else { movers })
+    let Some(row) = read(broker, broker.reader().session(&id.session).await)? else {
+        return Ok(opened.numbers.iter().copied().collect());
+    };
+    let moves = |row: &ChannelRow| match row.kind.as_str() {
+        "sftp" => true,
+        "exec" => row.command.as_ref().is_some_and(|command| Scp::of(command.as_bytes()).is_some()),
+        _ => false,
+    };
+    Ok(row.channels.iter().filter(|row| moves(row)).map(|row| row.number).collect())
 }
 
 /// What was done to files, with its time and its channel.
 pub struct Listing {
-    mask: Option<Arc<Mask>>,
-    acts: Vec<(ChannelId, Timestamp, FileAct)>,
-    cut: bool,
+    /// Covers what this masks; none shows it.
+    pub mask: Option<Arc<Mask>>,
+    /// How a table is read.
+    pub look: Look,
+    /// As one array, and no table.
+    pub json: bool,
 }
 
 impl Listing {
-    /// Covers what this masks; none shows it.
-    pub fn new(mask: Option<Arc<Mask>>) -> Self {
-        Self { mask, acts: Vec::new(), cut: false }
-    }
-
-    /// What one recording tells of. Reads all of it.
-    pub fn with(mut self, recording: Recording) -> Result<Self, RecordError> {
-        let session = &recording.manifest().session;
-        let began = session.started.plus(Span::from_duration(Duration::from_micros(recording.channel().began_us)));
-        let channel = ChannelId { session: session.session.clone(), number: recording.channel().number };
-        for event in recording {
-            let event = event?;
-            let ('f', text) = event.parts() else { continue };
-            let Ok(act) = serde_json::from_str(text) else { continue };
-            self.cut = self.acts.len() >= MOST;
-            if self.cut {
-                break;
-            }
-            let at = Duration::try_from_secs_f64(event.time()).unwrap_or_default();
-            self.acts.push((channel.clone(), began.plus(Span::from_duration(at)), act));
-        }
-        Ok(self)
-    }
-
-    /// Writes it as a table, or as one array. That there is more is said on standard error.
-    pub async fn tell(&self, look: Look, json: bool, sink: &mut dyn Sink) -> std::io::Result<()> {
-        let text = match json {
-            true => super::json::print(&self.acts.iter().map(|(channel, at, act)| self.one(channel, *at, act)).collect()),
-            false if self.acts.is_empty() => "no files\n".to_owned(),
-            false => self.table().print(look),
-        };
-        sink.out(text.as_bytes()).await?;
-        if self.cut {
-            sink.err(format!("only the first {MOST}; `replay` of one channel shows all of its\n").as_bytes()).await?;
+    /// Reads all of these recordings and writes what they tell of. That a table does not show all is said on standard error.
+    pub async fn tell(
+        self,
+        recordings: impl Iterator<Item = Result<Recording, RecordError>> + Send + 'static,
+        sink: &mut dyn Sink,
+    ) -> Result<(), Broken> {
+        let cut =
+            at_once(move |pieces| if self.json { self.array(recordings, pieces) } else { self.table(recordings, pieces) }, sink).await?;
+        if cut {
+            // Whoever has left reads nothing more.
+            let _ = sink.err(b"there are more; `--json` tells all, and so does `replay` of one channel\n").await;
         }
         Ok(())
     }
 
-    fn table(&self) -> Table {
-        let mut table = Table::new(["time", "act", "path", "size", "sha256", "outcome"]);
-        for (_, at, act) in &self.acts {
-            let (act, _) = self.covered(act);
-            for (word, moved) in act.parts() {
-                let (size, sha256) = moved.map_or_else(Default::default, |moved| (moved.bytes.to_string(), digest(moved)));
-                table.row([at.to_string(), word.to_owned(), place(&act), size, sha256, act.outcome.clone()]);
+    /// Element by element: it needs the memory of one.
+    fn array(&self, recordings: impl Iterator<Item = Result<Recording, RecordError>>, pieces: &Pieces) -> Result<bool, RecordError> {
+        let mut array = Array::new(pieces);
+        for recording in recordings {
+            for act in acts(recording?) {
+                let (channel, at, act) = act?;
+                if !array.put(&self.one(&channel, at, &act)) {
+                    return Ok(false);
+                }
             }
         }
-        table
+        array.end();
+        Ok(false)
+    }
+
+    /// As far as it may be long. Whether there is more.
+    fn table(&self, recordings: impl Iterator<Item = Result<Recording, RecordError>>, pieces: &Pieces) -> Result<bool, RecordError> {
+        let mut table = Table::new(["time", "act", "path", "size", "sha256", "outcome"]);
+        let (mut rows, mut text, mut cut) = (0, 0, false);
+        'all: for recording in recordings {
+            for act in acts(recording?) {
+                let (_, at, act) = act?;
+                cut = rows >= MOST || text >= MOST_TEXT;
+                if cut {
+                    break 'all;
+                }
+                for row in self.rows(at, &act) {
+                    rows += 1;
+                    text += row.iter().map(String::len).sum::<usize>();
+                    table.row(row);
+                }
+            }
+        }
+        pieces.put(if rows == 0 { b"no files\n".to_vec() } else { table.print(self.look).into_bytes() });
+        Ok(cut)
+    }
+
+    fn rows(&self, at: Timestamp, act: &FileAct) -> Vec<[String; 6]> {
+        let (act, _) = self.covered(act);
+        let row = |(word, moved): (&str, Option<&Moved>)| {
+            let (size, sha256) = moved.map_or_else(Default::default, |moved| (moved.bytes.to_string(), digest(moved)));
+            [at.to_string(), word.to_owned(), place(&act), size, sha256, act.outcome.clone()]
+        };
+        act.parts().into_iter().map(row).collect()
     }
 
     fn one(&self, channel: &ChannelId, at: Timestamp, act: &FileAct) -> Value {
@@ -138,6 +153,23 @@ impl Listing {
         let masked = shown != *act;
         (shown, masked)
     }
+}
+
+/// What one recording tells of, as it is read.
+fn acts(recording: Recording) -> impl Iterator<Item = Result<(ChannelId, Timestamp, FileAct), RecordError>> {
+    let session = &recording.manifest().session;
+    let began = session.started.plus(Span::from_duration(Duration::from_micros(recording.channel().began_us)));
+    let channel = ChannelId { session: session.session.clone(), number: recording.channel().number };
+    recording.filter_map(move |event| {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => return Some(Err(error)),
+        };
+        let ('f', text) = event.parts() else { return None };
+        let act = serde_json::from_str(text).ok()?;
+        let at = Duration::try_from_secs_f64(event.time()).unwrap_or_default();
+        Some(Ok((channel.clone(), began.plus(Span::from_duration(at)), act)))
+    })
 }
 
 fn digest(moved: &Moved) -> String {
@@ -177,13 +209,13 @@ mod tests {
             outcome: "ok".into(),
         };
         let channel = ChannelId { session: "s-7k2m9q".parse().unwrap(), number: 2 };
+        let at = Timestamp::from_micros(0);
         for (mask, shown) in [(Some(Arc::new(Mask::built_in())), false), (None, true)] {
-            let mut listing = Listing::new(mask);
-            listing.acts.push((channel.clone(), Timestamp::from_micros(0), act.clone()));
-            let table = listing.table().print(Look { columns: None, color: false });
-            let told = listing.one(&channel, Timestamp::from_micros(0), &act);
+            let listing = Listing { mask, look: Look { columns: None, color: false }, json: false };
+            let row = listing.rows(at, &act).concat().join(" ");
+            let told = listing.one(&channel, at, &act);
             assert_eq!((told["masked"] == true, told["channel"] == "s-7k2m9q.2"), (!shown, true), "{told}");
-            for text in [table, told.to_string()] {
+            for text in [row, told.to_string()] {
                 assert!(text.contains("/exports/MRN ") && text.contains("rename"), "{text}");
                 assert_eq!((text.contains("4711123"), text.contains("6789")), (shown, shown), "{text}");
             }

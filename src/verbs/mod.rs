@@ -24,6 +24,7 @@ mod sessions;
 mod show;
 mod showing;
 pub mod sink;
+mod still;
 pub mod table;
 pub mod text;
 mod watch;

@@ -13,6 +13,14 @@ const LONGEST: usize = 1000;
 /// Empty answers that are asked about again.
 const TRIES: usize = 3;
 
+/// What they look for, and the window that they look in.
+pub(super) struct Asked {
+    /// It.
+    pub(super) purpose: Note,
+    /// Columns and rows of their terminal, if there is one: it may have changed while they were asked.
+    pub(super) window: Option<(u16, u16)>,
+}
+
 /// The purpose: `given`, or asked. `words` is what was typed, for the hint.
 pub(super) async fn purpose(
     broker: &Broker,
@@ -21,26 +29,28 @@ pub(super) async fn purpose(
     words: &str,
     json: bool,
     sink: &mut dyn Sink,
-) -> Result<Note, Error> {
+) -> Result<Asked, Error> {
+    let mut window = caller.look.columns.zip(caller.rows);
     if let Some(given) = given {
-        return Ok(given.clone());
+        return Ok(Asked { purpose: given.clone(), window });
     }
+    let terminal = window.is_some();
     let none = || {
         let refusal = Refusal::new("no-purpose", "whoever looks says what for: it is kept with their name");
-        refusal.hint(format!("ssh jit-bastion {words} --because WHY"))
+        refusal.hint(format!("ssh {}jit-bastion {words} --because WHY", if terminal { "-t " } else { "" }))
     };
-    if json || caller.look.columns.is_none() || caller.rows.is_none() {
+    if json || !terminal {
         return Err(none().into());
     }
     for _ in 0..TRIES {
         let asked = sink.out(b"what for? (kept with your name) ").await;
         let line = match asked {
-            Ok(()) => line(sink).await,
+            Ok(()) => line(sink, &mut window).await,
             Err(gone) => Err(gone),
         };
         match line {
             Ok(Some(line)) => match Note::parse(line.trim()) {
-                Ok(purpose) => return Ok(purpose),
+                Ok(purpose) => return Ok(Asked { purpose, window }),
                 Err(_) => continue,
             },
             Ok(None) => break,
@@ -51,11 +61,16 @@ pub(super) async fn purpose(
 }
 
 /// A line that somebody types in a raw terminal, echoed to them. None if they would rather not.
-async fn line(sink: &mut dyn Sink) -> io::Result<Option<String>> {
+async fn line(sink: &mut dyn Sink, window: &mut Option<(u16, u16)>) -> io::Result<Option<String>> {
     let mut typed = Typed::default();
     loop {
-        let Happening::Typed(bytes) = sink.happening().await else {
-            return Ok(None);
+        let bytes = match sink.happening().await {
+            Happening::Typed(bytes) => bytes,
+            Happening::Resized { columns, rows } => {
+                *window = Some((columns, rows));
+                continue;
+            }
+            Happening::Ended => return Ok(None),
         };
         for byte in bytes {
             let echo = match typed.byte(byte) {

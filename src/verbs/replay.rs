@@ -3,18 +3,31 @@
 use serde_json::Value;
 
 use super::parse::{Playable, ReplayWords};
-use super::purpose::purpose;
+use super::purpose::{Asked, purpose};
 use super::showing::{How, show};
 use super::sink::Sink;
-use super::{Answer, Caller, files, read};
+use super::still::Still;
+use super::{Answer, Caller, Waiting, files, read};
 use crate::access::names::ChannelId;
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error, Recorded, Showing};
 use crate::recording::RecordError;
+use crate::recording::deck::LEAVE;
 use crate::recording::replay::{self, Recording, Vouched};
 
 /// `replay ID [--speed N] [--idle-limit S] [--at TIME] [--unmask] [--because TEXT]`, or `replay ID --files`
-pub(super) async fn play(broker: &Broker, caller: &Caller, words: &ReplayWords, json: bool, sink: &mut dyn Sink) -> Result<Answer, Error> {
+pub(super) fn play<'a>(
+    broker: &'a Broker,
+    caller: &'a Caller,
+    words: &'a ReplayWords,
+    json: bool,
+    sink: &'a mut dyn Sink,
+) -> Waiting<'a, Result<Answer, Error>> {
+    // It is large, and nobody else's answer needs room for it.
+    Box::pin(playing(broker, caller, words, json, sink))
+}
+
+async fn playing(broker: &Broker, caller: &Caller, words: &ReplayWords, json: bool, sink: &mut dyn Sink) -> Result<Answer, Error> {
     let Some(id) = words.id.as_ref().filter(|_| words.exported.export.is_none()) else {
         let refusal = Refusal::new("local-only", "a file is played on the machine where it lies");
         return Err(refusal.hint("there: jit-bastion replay --export FILE").into());
@@ -26,13 +39,19 @@ pub(super) async fn play(broker: &Broker, caller: &Caller, words: &ReplayWords, 
         return files::list(broker, caller, words, id, json, sink).await;
     }
     let channel = chosen(broker, id).await?;
-    let purpose = purpose(broker, caller, words.because.as_ref(), &format!("replay {channel}"), json, sink).await?;
-    let session = broker.open_recording(&caller.actor, &channel, purpose, showing(words.unmask)).await?;
+    let Asked { purpose, window } = purpose(broker, caller, words.because.as_ref(), &format!("replay {channel}"), json, sink).await?;
+    let opened = broker.open_recording(&caller.actor, &channel.session, Some(channel.number), purpose, showing(words.unmask)).await?;
+    let mut still = Still::replays(broker, caller, opened.host.clone(), words.unmask);
     let mask = (!words.unmask).then(|| broker.policy().mask());
-    let sealed = SealedPlace::of(broker, &session, &channel)?;
-    let how = How::new(words, mask, caller.look.columns.zip(caller.rows), json);
-    let shown = show(move || sealed.open(), &channel, how, sink).await;
-    read(broker, shown)?;
+    let sealed = SealedPlace::of(broker, &opened, &channel)?;
+    let how = How::new(words, mask, window, json);
+    let in_window = how.window.is_some() && !json;
+    let shown = still.during(Box::pin(show(move || sealed.open(), &channel, how, sink))).await;
+    if shown.is_err() && in_window {
+        // It was given up in the middle: their own screen is still away.
+        let _ = sink.out(LEAVE).await;
+    }
+    read(broker, shown?)?;
     // What was written is the answer.
     Ok(Answer { human: String::new(), json: Value::Null, status: 0 })
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::sessions::Places;
 use super::{Answer, Caller, read};
 use crate::access::names::{SessionId, escaped};
-use crate::access::policy::Act;
+use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error, SessionFilter, SessionRow};
 use crate::recording::text::{LONGEST, Needle, SHORTEST};
@@ -41,7 +41,31 @@ struct Found {
     more: bool,
 }
 
-/// Finds `text` in the recordings that fit `filter` and that the caller may play. The search is an event.
+/// What the caller finds of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finds {
+    /// They may not play it.
+    Nothing,
+    /// What is not covered.
+    Uncovered,
+    /// All of it.
+    All,
+}
+
+impl Finds {
+    fn of(caller: &Caller, policy: &Policy, row: &SessionRow, places: &Places) -> Self {
+        let host = places.get(&row.host);
+        let may = |act| caller.person.as_ref().is_none_or(|person| policy.may(person, act, &host));
+        match may(Act::Recordings) && may(Act::Replay) && caller.sees(&row.grant) {
+            true if may(Act::Unmask) => Self::All,
+            true => Self::Uncovered,
+            false => Self::Nothing,
+        }
+    }
+}
+
+/// Finds `text` in the recordings that fit `filter` and that the caller may play. The search is an event. What is covered is shown to nobody;
+/// and whoever may not unmask there does not find by it: hit or no hit would tell it digit by digit.
 pub(super) async fn find(broker: &Broker, caller: &Caller, text: &str, filter: &SessionFilter) -> Result<Answer, Error> {
     let needle = Needle::parse(text).ok_or_else(|| {
         let refusal = Refusal::new("text", format!("a text that is sought has {SHORTEST} to {LONGEST} characters"));
@@ -58,7 +82,7 @@ async fn hits(broker: &Broker, caller: &Caller, needle: &Needle, filter: &Sessio
     let (policy, places) = (broker.policy(), Places::load(broker).await?);
     let mask = policy.mask();
     let (mut found, mut before, mut looked, mut page) = (Found::default(), None, 0, PAGES.0);
-    let mut hidden: BTreeMap<SessionId, ()> = BTreeMap::new();
+    let mut known: BTreeMap<SessionId, Finds> = BTreeMap::new();
     let mut of_one: BTreeMap<(SessionId, u32), usize> = BTreeMap::new();
     loop {
         let pieces = read(broker, broker.reader().text_pieces(needle, filter, before, page).await)?;
@@ -67,37 +91,28 @@ async fn hits(broker: &Broker, caller: &Caller, needle: &Needle, filter: &Sessio
         before = pieces.last().map(|piece| piece.id);
         for piece in pieces {
             let mut lines = piece.lines.into_iter().filter(|line| needle.is_in(&line.text)).peekable();
-            if lines.peek().is_none() || hidden.contains_key(&piece.session) {
+            if lines.peek().is_none() {
                 continue;
             }
-            if !found.rows.contains_key(&piece.session) {
+            if !known.contains_key(&piece.session) {
                 let row = read(broker, broker.reader().session(&piece.session).await)?;
-                let seen = row.filter(|row| {
-                    let host = places.get(&row.host);
-                    let may = |act| caller.person.as_ref().is_none_or(|person| policy.may(person, act, &host));
-                    may(Act::Recordings) && may(Act::Replay) && caller.sees(&row.grant)
-                });
-                match seen {
-                    Some(row) => drop(found.rows.insert(piece.session.clone(), row)),
-                    None => {
-                        hidden.insert(piece.session, ());
-                        continue;
-                    }
-                }
+                let finds = row.as_ref().map_or(Finds::Nothing, |row| Finds::of(caller, &policy, row, &places));
+                found.rows.extend(row.filter(|_| finds != Finds::Nothing).map(|row| (row.id.clone(), row)));
+                known.insert(piece.session.clone(), finds);
             }
-            for line in lines {
+            let finds = known.get(&piece.session).copied().unwrap_or(Finds::Nothing);
+            for line in lines.take_while(|_| finds != Finds::Nothing) {
+                let text = mask.unfinished(&line.text);
+                if finds == Finds::Uncovered && !needle.is_in(&text) {
+                    continue;
+                }
                 let shown = of_one.entry((piece.session.clone(), piece.channel)).or_default();
                 *shown += 1;
                 if *shown > MOST_OF_ONE || found.hits.len() >= MOST_HITS {
                     found.more = true;
                     break;
                 }
-                found.hits.push(Hit {
-                    session: piece.session.clone(),
-                    channel: piece.channel,
-                    at: line.at,
-                    text: mask.text(&line.text).into_owned(),
-                });
+                found.hits.push(Hit { session: piece.session.clone(), channel: piece.channel, at: line.at, text: text.into_owned() });
             }
         }
         if before.is_none() || found.hits.len() >= MOST_HITS || looked >= MOST_PIECES {

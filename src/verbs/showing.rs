@@ -1,11 +1,10 @@
 //! A recording that may be shown, shown: in a terminal in its own time, drawn by a virtual terminal of ours, with keys that steer it; without
 //! one, or as JSON, written out at once.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::parse::ReplayWords;
@@ -15,13 +14,11 @@ use crate::access::mask::Mask;
 use crate::access::names::ChannelId;
 use crate::recording::cast::CastEvent;
 use crate::recording::replay::Recording;
-use crate::recording::transcript::Transcript;
+use crate::recording::transcript::{Told, Transcript};
 use crate::recording::{Deck, Pace, RecordError};
 
 /// Events or lines that are read ahead of the reader; then the disk waits.
 const AHEAD: usize = 16;
-/// Text that is written without a pause to look whether the reader is still there.
-const CHUNK: usize = 16 * 1024;
 
 /// How it is shown.
 pub struct How {
@@ -65,7 +62,7 @@ pub async fn show(
 ) -> Result<(), Broken> {
     let How { pace, at, mask, window, json } = how;
     let Some((columns, rows)) = window.filter(|_| !json) else {
-        return at_once(open, at, mask, json, sink).await;
+        return at_once(move |pieces| written(open()?, at, mask, json, pieces), sink).await;
     };
     let opening = tokio::task::spawn_blocking(move || {
         let deck = Deck::new(open()?.rewindable()?, columns.into(), rows.into(), pace, at.as_secs_f64());
@@ -82,44 +79,41 @@ pub async fn show(
     }
 }
 
-/// Written out as fast as it is read.
-async fn at_once(
-    open: impl FnOnce() -> Result<Recording, RecordError> + Send + 'static,
-    at: Duration,
-    mask: Option<Arc<Mask>>,
-    json: bool,
+/// Writes out what a thread of its own makes: reading, checking and drawing may take long. It makes no more than is read.
+pub(super) async fn at_once<T: Send + 'static>(
+    make: impl FnOnce(&Pieces) -> Result<T, RecordError> + Send + 'static,
     sink: &mut dyn Sink,
-) -> Result<(), Broken> {
+) -> Result<T, Broken> {
     let (pieces, mut ready) = tokio::sync::mpsc::channel(AHEAD);
-    // Reading, checking and drawing are work for a thread of their own; the queue's bound keeps it at the reader's pace.
-    let reading = tokio::task::spawn_blocking(move || written(open()?, at, mask, json, &pieces));
-    'all: while let Some(bytes) = ready.recv().await {
-        for piece in bytes.chunks(CHUNK) {
-            if sink.out(piece).await.is_err() {
-                break 'all;
-            }
+    let making = tokio::task::spawn_blocking(move || make(&Pieces(pieces)));
+    while let Some(bytes) = ready.recv().await {
+        if !playing::written(sink, &bytes).await {
+            break;
         }
     }
     drop(ready);
-    Ok(reading.await??)
+    Ok(making.await??)
+}
+
+/// Takes what is to be written out.
+pub(super) struct Pieces(tokio::sync::mpsc::Sender<Vec<u8>>);
+
+impl Pieces {
+    /// Waits until it is taken; false when nobody takes anything any more.
+    pub(super) fn put(&self, bytes: Vec<u8>) -> bool {
+        self.0.blocking_send(bytes).is_ok()
+    }
 }
 
 /// Writes out one recording; runs on a thread that may block. Ends well when nobody takes the pieces any more.
-fn written(
-    recording: Recording,
-    at: Duration,
-    mask: Option<Arc<Mask>>,
-    json: bool,
-    pieces: &tokio::sync::mpsc::Sender<Vec<u8>>,
-) -> Result<(), RecordError> {
-    let header = recording.header().clone();
-    let send = |bytes| pieces.blocking_send(bytes).is_ok();
+fn written(recording: Recording, from: Duration, mask: Option<Arc<Mask>>, json: bool, pieces: &Pieces) -> Result<(), RecordError> {
     if json {
-        return events(recording, at, mask, send);
+        return events(recording, from, mask, pieces);
     }
-    for line in Transcript::new(&header, recording).masked(mask) {
+    let header = recording.header().clone();
+    for line in Transcript::new(&header, recording).masked(mask).lines() {
         let line = line?;
-        if line.at >= at && !send((line.text + "\n").into_bytes()) {
+        if line.at >= from && !pieces.put((line.text + "\n").into_bytes()) {
             break;
         }
     }
@@ -128,35 +122,39 @@ fn written(
 
 /// One array of events. What is masked cannot be found in pieces between which a program moves the cursor: so the output is told in lines,
 /// as they stood on the screen, unless all of it may be seen.
-fn events(recording: Recording, from: Duration, mask: Option<Arc<Mask>>, send: impl Fn(Vec<u8>) -> bool) -> Result<(), RecordError> {
-    let array = Array { begun: Cell::new(false), taken: Cell::new(true), from, send };
-    let header = recording.header().clone();
+fn events(recording: Recording, from: Duration, mask: Option<Arc<Mask>>, pieces: &Pieces) -> Result<(), RecordError> {
+    let mut array = Array::new(pieces);
+    let mut put = |at: Duration, kind: char, data: Option<&str>, masked: bool| {
+        let value = || json!({ "at": at.as_secs_f64(), "kind": kind.to_string(), "data": data, "masked": masked });
+        at < from || array.put(&value())
+    };
     let Some(mask) = mask else {
         for event in recording {
             let event = event?;
             let (code, text) = event.parts();
-            array.put(since(&event), code, Some(text), false);
-            if !array.taken.get() {
-                break;
+            if !put(since(&event), code, Some(text), false) {
+                return Ok(());
             }
         }
         array.end();
         return Ok(());
     };
-    let others = recording.take_while(|_| array.taken.get()).inspect(|event| {
-        let Ok(event) = event else { return };
-        match event.parts() {
-            ('i', _) => array.put(since(event), 'i', None, true),
-            (code @ ('r' | 'm' | 'f'), text) => {
-                let shown = mask.text(text);
-                array.put(since(event), code, Some(&shown), shown != text);
-            }
-            _ => {}
+    let header = recording.header().clone();
+    for told in Transcript::new(&header, recording).masked(Some(Arc::clone(&mask))) {
+        let taken = match told? {
+            Told::Line(line) => put(line.at, 'o', Some(&(line.text + "\r\n")), line.masked),
+            Told::Event(event) => match event.parts() {
+                ('i', _) => put(since(&event), 'i', None, true),
+                (code @ ('r' | 'm' | 'f'), text) => {
+                    let shown = mask.text(text);
+                    put(since(&event), code, Some(&shown), shown != text)
+                }
+                _ => true,
+            },
+        };
+        if !taken {
+            return Ok(());
         }
-    });
-    for line in Transcript::new(&header, others).masked(Some(Arc::clone(&mask))) {
-        let line = line?;
-        array.put(line.at, 'o', Some(&(line.text + "\r\n")), line.masked);
     }
     array.end();
     Ok(())
@@ -167,25 +165,25 @@ fn since(event: &CastEvent) -> Duration {
 }
 
 /// A JSON array that is written as it comes.
-struct Array<S> {
-    begun: Cell<bool>,
-    /// Somebody still takes it.
-    taken: Cell<bool>,
-    from: Duration,
-    send: S,
+pub(super) struct Array<'p> {
+    pieces: &'p Pieces,
+    begun: bool,
 }
 
-impl<S: Fn(Vec<u8>) -> bool> Array<S> {
-    fn put(&self, at: Duration, kind: char, data: Option<&str>, masked: bool) {
-        if at < self.from || !self.taken.get() {
-            return;
-        }
-        let value = json!({ "at": at.as_secs_f64(), "kind": kind.to_string(), "data": data, "masked": masked });
-        let before = if self.begun.replace(true) { "," } else { "[" };
-        self.taken.set((self.send)(format!("{before}{}", super::json::print(&value)).into_bytes()));
+impl<'p> Array<'p> {
+    /// Without an element yet.
+    pub(super) fn new(pieces: &'p Pieces) -> Self {
+        Self { pieces, begun: false }
     }
 
-    fn end(&self) {
-        (self.send)(if self.begun.get() { b"]\n".to_vec() } else { b"[]\n".to_vec() });
+    /// One more. False when nobody takes anything any more.
+    pub(super) fn put(&mut self, value: &Value) -> bool {
+        let before = if std::mem::replace(&mut self.begun, true) { "," } else { "[" };
+        self.pieces.put(format!("{before}{}", super::json::print(value)).into_bytes())
+    }
+
+    /// That was all.
+    pub(super) fn end(self) {
+        self.pieces.put(if self.begun { b"]\n".to_vec() } else { b"[]\n".to_vec() });
     }
 }

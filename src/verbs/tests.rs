@@ -12,6 +12,7 @@ mod recordings;
 mod refusing;
 mod searching;
 mod visible;
+mod watching;
 mod whereto;
 
 use std::net::SocketAddr;
@@ -182,21 +183,45 @@ impl World {
 
     /// Alice visits phi-db; one shell is recorded and sealed, and the session ends.
     async fn visit(&self) -> String {
+        let shown = Body::Out(b"hello \x1b]52;c;ZXZpbA==\x07from \x1b[1mphi-db\x1b[0m\r\n");
+        self.seen(&[(1000, shown), (2000, Body::In(b"secret\r"))]).await
+    }
+
+    /// The same, and this is what was seen, at these microseconds.
+    async fn seen(&self, frames: &[(u64, Body<'_>)]) -> String {
+        self.recorded(&[(ChannelKind::Shell, None, frames)]).await
+    }
+
+    /// Alice visits phi-db: these channels, with their commands and what was seen in them.
+    async fn recorded(&self, channels: &[(ChannelKind, Option<&str>, &[(u64, Body<'_>)])]) -> String {
         let open = self.enter().await;
         let id = open.id.to_string();
         let journal = Journal::create(&self.dir.path().join("journal"), &open.meta, Level::Process);
         let mut journal = journal.unwrap();
         crate::recording::text::prepare(journal.path()).unwrap();
         let recorder = Recorder::start(&self.dir.path().join("recordings"), &journal).unwrap();
-        let open_shell = Body::Open(ChannelMeta { kind: ChannelKind::Shell, command: None, terminal: None });
-        let shown = Body::Out(b"hello \x1b]52;c;ZXZpbA==\x07from \x1b[1mphi-db\x1b[0m\r\n");
-        for (at, body) in [(0, open_shell), (1000, shown), (2000, Body::In(b"secret\r")), (3000, Body::Close)] {
-            journal.keep(&[Frame { channel: 1, at, body }]).unwrap();
+        let mut last = 0;
+        for (channel, (kind, command, frames)) in (1..).zip(channels) {
+            let meta = ChannelMeta { kind: *kind, command: command.map(|command| command.as_bytes().to_vec()), terminal: None };
+            let began = last;
+            journal.keep(&[Frame { channel, at: began, body: Body::Open(meta) }]).unwrap();
+            for (at, body) in *frames {
+                last = began + at;
+                journal.keep(&[Frame { channel, at: last, body: body.clone() }]).unwrap();
+            }
+            last += 1000;
+            journal.keep(&[Frame { channel, at: last, body: Body::Close }]).unwrap();
         }
-        journal.finish("left", 4000).unwrap();
+        journal.finish("left", last + 1000).unwrap();
         let sealed = recorder.seal("left", self.signer.clone()).await.unwrap();
         self.broker.close_session(open, Ending::Left, Some(sealed), Lateness::default()).await.unwrap();
         id
+    }
+
+    /// How often this event is in the log.
+    async fn told(&self, event: &str) -> usize {
+        let rows = self.broker.reader().events(0, u32::MAX).await.unwrap();
+        rows.iter().filter(|row| String::from_utf8_lossy(&row.bytes).contains(&format!("\"{event}\""))).count()
     }
 
     async fn enter(&self) -> OpenSession {

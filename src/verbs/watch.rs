@@ -2,7 +2,7 @@
 //!
 //! It is an event, with its purpose. The session neither waits for a viewer nor knows of one. Whoever may no longer watch sees nothing more.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -11,58 +11,82 @@ use tokio::time::Instant;
 use super::keys::{Keys, Pressed};
 use super::parse::WatchWords;
 use super::playing::written;
-use super::purpose::purpose;
+use super::purpose::{Asked, purpose};
 use super::replay::showing;
-use super::sessions::Places;
 use super::sink::{Happening, Sink};
-use super::{Answer, Caller, read};
+use super::still::Still;
+use super::{Answer, Caller, Waiting, read};
 use crate::access::names::ChannelId;
-use crate::access::policy::Act;
 use crate::access::refusal::Refusal;
 use crate::broker::{Broker, Error, SessionRow};
 use crate::recording::deck::{ENTER, LEAVE};
-use crate::recording::onlooker::{Onlooker, Over, open_channels};
+use crate::recording::onlooker::{Onlooker, OpenChannel, Over, open_channels};
 
 /// The journal is looked at so often.
 const PACE: Duration = Duration::from_millis(60);
 /// After its channel was closed, so long until the session's own end is no longer waited for.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// Whether they still may is asked at most so often.
-const ASKED: Duration = Duration::from_secs(1);
 
 /// `watch SESSION [--unmask] [--because TEXT]`
-pub(super) async fn watch(broker: &Broker, caller: &Caller, words: &WatchWords, json: bool, sink: &mut dyn Sink) -> Result<Answer, Error> {
+pub(super) fn watch<'a>(
+    broker: &'a Broker,
+    caller: &'a Caller,
+    words: &'a WatchWords,
+    json: bool,
+    sink: &'a mut dyn Sink,
+) -> Waiting<'a, Result<Answer, Error>> {
+    // It is large, and nobody else's answer needs room for it.
+    Box::pin(watching(broker, caller, words, json, sink))
+}
+
+async fn watching(broker: &Broker, caller: &Caller, words: &WatchWords, json: bool, sink: &mut dyn Sink) -> Result<Answer, Error> {
     caller.human("watch", "SESSION")?;
     let id = &words.id.session;
-    let (Some(columns), Some(rows), false) = (caller.look.columns, caller.rows, json) else {
+    let no_terminal = || {
         let refusal = Refusal::new("no-terminal", "a session is watched at a terminal");
-        return Err(refusal.hint(format!("ssh -t jit-bastion watch {id} --because WHY")).into());
+        refusal.hint(format!("ssh -t jit-bastion watch {id} --because WHY"))
     };
-    let purpose = purpose(broker, caller, words.because.as_ref(), &format!("watch {id}"), json, sink).await?;
-    let row = broker.watch_session(&caller.actor, id, words.id.number, purpose, showing(words.unmask)).await?;
+    if json || caller.look.columns.zip(caller.rows).is_none() {
+        return Err(no_terminal().into());
+    }
+    let Asked { purpose, window } = purpose(broker, caller, words.because.as_ref(), &format!("watch {id}"), json, sink).await?;
+    let (columns, rows) = window.ok_or_else(no_terminal)?;
     let journal = broker.settings().state.join("journal").join(format!("{id}.journal"));
-    let number = chosen(broker, words, &journal).await?;
+    let channel = there(broker, caller, words, &journal).await?;
+    let (row, number) = broker.watch_session(&caller.actor, id, channel, purpose, showing(words.unmask)).await?;
+    let mut still = Still::watches(broker, caller, &row, words.unmask);
     let mask = (!words.unmask).then(|| broker.policy().mask());
     let channel = ChannelId { session: id.clone(), number };
     let title = format!("{channel}: {} as {} on {}", row.user, row.login, row.host);
     let opening = tokio::task::spawn_blocking(move || Onlooker::new(&journal, number, columns.into(), rows.into(), mask, title));
     let onlooker = read(broker, read(broker, opening.await)?)?;
-    let left = if sink.out(ENTER).await.is_ok() { looked(broker, caller, &row, onlooker, sink).await } else { Ok(Left::Gone) };
+    let looking = async { if sink.out(ENTER).await.is_ok() { looked(broker, &row, onlooker, sink).await } else { Ok(Left::Gone) } };
+    let left = still.during(Box::pin(looking)).await;
     // Whoever has left needs no screen, and reads no last line.
     let _ = sink.out(LEAVE).await;
-    let told = match left? {
+    let told = match left?? {
         Left::Enough | Left::Gone => format!("{channel}: left; it goes on\n"),
         Left::Over(Over::Channel) => format!("{channel}: closed\n"),
         Left::Over(Over::Session(ending)) => format!("{channel}: ended: {ending}\n"),
-        Left::Barred => format!("{channel}: you may watch it no longer\n"),
     };
     let _ = sink.out(told.as_bytes()).await;
     Ok(Answer { human: String::new(), json: Value::Null, status: 0 })
 }
 
+/// What there is to watch, or the refusal if there is nothing: for whoever may, so that the event follows what is really looked at. Of
+/// whom the broker refuses anyway nobody reads a journal.
+async fn there(broker: &Broker, caller: &Caller, words: &WatchWords, journal: &Path) -> Result<Result<u32, Refusal>, Error> {
+    let nothing = || Err(nothing_there(words, &[]));
+    let Some(row) = read(broker, broker.reader().session(&words.id.session).await)? else { return Ok(nothing()) };
+    if !Still::watches(broker, caller, &row, words.unmask).may().await? {
+        return Ok(nothing());
+    }
+    chosen(broker, words, journal).await
+}
+
 /// The channel that was named, or the first terminal, or the first channel at all.
-async fn chosen(broker: &Broker, words: &WatchWords, journal: &std::path::Path) -> Result<u32, Error> {
-    let (id, path) = (&words.id.session, PathBuf::from(journal));
+async fn chosen(broker: &Broker, words: &WatchWords, journal: &Path) -> Result<Result<u32, Refusal>, Error> {
+    let path = journal.to_owned();
     let looking = tokio::task::spawn_blocking(move || open_channels(&path));
     // A journal that is gone belongs to a session that has just ended.
     let open = read(broker, looking.await)?.unwrap_or_default();
@@ -70,12 +94,14 @@ async fn chosen(broker: &Broker, words: &WatchWords, journal: &std::path::Path) 
         Some(number) => open.iter().find(|channel| channel.number == number),
         None => open.iter().find(|channel| channel.terminal).or_else(|| open.first()),
     };
-    let none = || {
-        let numbers: Vec<String> = open.iter().map(|channel| format!("{id}.{} ({})", channel.number, channel.kind.as_str())).collect();
-        let refusal = Refusal::new("nothing-to-watch", format!("nothing is open there now that can be watched in {id}"));
-        if numbers.is_empty() { refusal.hint("try again in a moment") } else { refusal.hint(format!("open are: {}", numbers.join(", "))) }
-    };
-    Ok(found.ok_or_else(none)?.number)
+    Ok(found.map(|channel| channel.number).ok_or_else(|| nothing_there(words, &open)))
+}
+
+fn nothing_there(words: &WatchWords, open: &[OpenChannel]) -> Refusal {
+    let id = &words.id.session;
+    let numbers: Vec<String> = open.iter().map(|channel| format!("{id}.{} ({})", channel.number, channel.kind.as_str())).collect();
+    let refusal = Refusal::new("nothing-to-watch", format!("nothing is open there now that can be watched in {id}"));
+    if numbers.is_empty() { refusal.hint("try again in a moment") } else { refusal.hint(format!("open are: {}", numbers.join(", "))) }
 }
 
 /// Why somebody watches no more.
@@ -86,13 +112,10 @@ enum Left {
     Gone,
     /// There is nothing more to see.
     Over(Over),
-    /// They may no longer.
-    Barred,
 }
 
-async fn looked(broker: &Broker, caller: &Caller, row: &SessionRow, mut onlooker: Onlooker, sink: &mut dyn Sink) -> Result<Left, Error> {
-    let (mut keys, mut typing, mut closed, mut asked) = (Keys::default(), true, None, Instant::now());
-    let mut changes = broker.changes();
+async fn looked(broker: &Broker, row: &SessionRow, mut onlooker: Onlooker, sink: &mut dyn Sink) -> Result<Left, Error> {
+    let (mut keys, mut typing, mut closed) = (Keys::default(), true, None);
     loop {
         let since = broker.now().micros().saturating_sub(row.started_at.micros());
         #[expect(clippy::cast_precision_loss, reason = "seconds are told")]
@@ -115,12 +138,6 @@ async fn looked(broker: &Broker, caller: &Caller, row: &SessionRow, mut onlooker
             // The journal does not tell the end of a session whose recorder failed.
             None if !more && broker.live().get(&row.id).is_none() => return ended(broker, row).await,
             _ => {}
-        }
-        if asked.elapsed() > ASKED && changes.has_changed().unwrap_or(false) {
-            (asked, _) = (Instant::now(), changes.borrow_and_update());
-            if !still_may(broker, caller, row).await? {
-                return Ok(Left::Barred);
-            }
         }
         match next(sink, typing, if more { Duration::ZERO } else { PACE }).await {
             None => return Ok(Left::Gone),
@@ -155,14 +172,4 @@ async fn ended(broker: &Broker, row: &SessionRow) -> Result<Left, Error> {
     let now = read(broker, broker.reader().session(&row.id).await)?;
     let ending = now.and_then(|row| row.ended).map_or_else(|| "it is over".to_owned(), |(_, ending)| ending.to_string());
     Ok(Left::Over(Over::Session(ending)))
-}
-
-/// Whether they would be let in now.
-async fn still_may(broker: &Broker, caller: &Caller, row: &SessionRow) -> Result<bool, Error> {
-    let Some(proof) = &caller.proof else { return Ok(false) };
-    let Some(person) = broker.standing(proof).await? else { return Ok(false) };
-    if broker.policy().may(&person, Act::Watch, &Places::load(broker).await?.get(&row.host)) {
-        return Ok(true);
-    }
-    Ok(read(broker, broker.reader().said_yes(&person.user).await)?.contains(&row.request))
 }

@@ -119,8 +119,9 @@ macro_rules! visits {
     RecordingOpened = "recording-opened" {
         /// Whose recording.
         session: SessionId,
-        /// Which channel of it.
-        channel: u64,
+        /// Which channel of it; left out: all that tell of files.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        channel: Option<u64>,
         /// What for; the first versions did not ask.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         purpose: Option<Commitment>,

@@ -129,7 +129,29 @@ async fn recordings_open_for_those_who_may_and_that_is_told() {
     let channel: crate::access::names::ChannelId = format!("{id}.1").parse().unwrap();
     for (who, code) in [("carol", "no-such-id"), ("mallory", "no-such-id"), ("alice", "no-such-id")] {
         let by = Actor::User(User::parse(who).unwrap());
-        assert_eq!(refused(world.broker.open_recording(&by, &channel, note("x"), Showing::Masked).await).code, code);
+        assert_eq!(
+            refused(world.broker.open_recording(&by, &channel.session, Some(channel.number), note("x"), Showing::Masked).await).code,
+            code
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_file_for_somebody_is_made_if_they_may_see_all_that_is_in_it() {
+    let world = World::new().await;
+    world.granted("postgres").await;
+    let open = world.enter("postgres").await;
+    let id = open.id.clone();
+    world.leave(open, Ending::Left).await;
+    for (acts, code, says) in
+        [("", "may-not", "exported"), (", \"export\"", "may-not", "masked"), (", \"export\", \"unmask\"", "not-sealed", "sealed")]
+    {
+        let policy = POLICY.replace("\"replay\"]", &format!("\"replay\"{acts}]"));
+        std::fs::write(world.dir.path().join("policy.toml"), policy).unwrap();
+        world.broker.load_policy(&local()).await.unwrap();
+        let carol = Some(User::parse("carol").unwrap());
+        let refusal = refused(world.broker.export_recordings(&local(), &id, carol, None).await);
+        assert!(refusal.code == code && refusal.message.contains(says), "{acts}: {refusal}");
     }
 }
 

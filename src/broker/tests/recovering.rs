@@ -66,8 +66,12 @@ async fn a_killed_bastions_sessions_are_ended_once_at_the_next_start() {
 
     let channel: ChannelId = format!("{seen}.1").parse().unwrap();
     let by = |name: &str| Actor::User(User::parse(name).unwrap());
-    assert_eq!(refused(world.broker.open_recording(&by("dave"), &channel, note("x"), Showing::Masked).await).code, "no-such-id");
-    let row = world.broker.open_recording(&by("carol"), &channel, note("case 12"), Showing::Masked).await.unwrap();
+    assert_eq!(
+        refused(world.broker.open_recording(&by("dave"), &channel.session, Some(channel.number), note("x"), Showing::Masked).await).code,
+        "no-such-id"
+    );
+    let row =
+        world.broker.open_recording(&by("carol"), &channel.session, Some(channel.number), note("case 12"), Showing::Masked).await.unwrap();
     assert_eq!((row.host.as_str(), row.numbers), ("phi-db", [1].into()));
     assert_eq!(world.events(1).await, ["recording-opened"]);
     assert!(!world.last_event().await.contains("case 12"), "the log has its commitment alone");

@@ -71,7 +71,7 @@ async fn a_yes_that_came_to_nothing_gives_no_look_over_the_shoulder() {
     let more = more.filed.unwrap().request;
     assert_eq!(world.yes("bert", &more).await.unwrap().grant, None, "one of two");
     let by = |name: &str| Actor::User(User::parse(name).unwrap());
-    let looks = async |name: &str| world.broker.watch_session(&by(name), &open.id, None, note("x"), Showing::Masked).await;
+    let looks = async |name: &str| world.broker.watch_session(&by(name), &open.id, Ok(1), note("x"), Showing::Masked).await;
     assert_eq!(refused(looks("bert").await).code, "no-such-id", "it waits");
     world.broker.deny(&world.who("bob").await, &more.id, note("enough")).await.unwrap();
     assert_eq!(refused(looks("bert").await).code, "no-such-id", "it was denied");

@@ -142,3 +142,48 @@ async fn what_is_masked_is_for_who_may_unmask() {
         rows.iter().map(|row| String::from_utf8_lossy(&row.bytes).into_owned()).filter(|e| e.contains("recording-opened")).collect();
     assert_eq!(shown.iter().map(|e| e.contains(r#""shown":"unmasked""#)).collect::<Vec<_>>(), [false, true, false, true]);
 }
+
+#[tokio::test]
+async fn what_an_editor_showed_is_read_as_text_and_as_json() {
+    let world = world().await;
+    world.grant().await;
+    let shown = Body::Out(b"$ less\r\n\x1b[?1049h\x1b[Hpatient 123-45-6789\x1b[?1049l$ cat x\r\nMeier\r\n\x1b[H\x1b[J$ exit\r\n");
+    let session = world.seen(&[(1000, shown)]).await;
+    let text = world.say("carol", &format!("replay {session} --because x")).await.out;
+    assert_eq!(text, "patient ***********\n$ less\n$ cat x\nMeier\n$ exit\n");
+    let told = world.json("carol", &format!("replay {session} --because x")).await;
+    let lines: Vec<_> = told.as_array().unwrap().iter().filter(|e| e["kind"] == "o").map(|e| e["data"].as_str().unwrap()).collect();
+    assert_eq!(lines.concat(), text.replace('\n', "\r\n"));
+    assert_eq!(told.as_array().unwrap().iter().filter(|e| e["masked"] == true).count(), 1, "{told}");
+}
+
+#[tokio::test]
+async fn the_files_of_a_session_are_one_opening_and_need_the_memory_of_one() {
+    let world = world().await;
+    world.grant().await;
+    let long = "x".repeat(60_000);
+    let acts: Vec<String> =
+        (0..150).map(|n| serde_json::json!({ "act": "remove", "path": format!("/{n}/{long}"), "outcome": "ok" }).to_string()).collect();
+    let moved: Vec<(u64, Body<'_>)> = acts.iter().map(|act| (1, Body::File(act))).collect();
+    let cat: &[(u64, Body<'_>)] = &[(1, Body::Out(b"x\n"))];
+    let exec = |command| (ChannelKind::Exec, Some(command), cat);
+    let session = world
+        .recorded(&[
+            exec("cat a"),
+            exec("cat b"),
+            (ChannelKind::Exec, Some("scp -t /tmp/x"), moved.get(..1).unwrap()),
+            (ChannelKind::Sftp, None, &moved),
+        ])
+        .await;
+    world.rules(&POLICY.replace("\"replay\"]", "\"replay\", \"unmask\"]")).await;
+    let cat = world.dir.path().join("recordings/2026/11/21").join(&session).join("01-exec.cast");
+    std::fs::write(cat, "no recording any more").unwrap();
+    let line = format!("replay {session} --files --unmask --because x");
+    let told = world.json("carol", &line).await;
+    assert_eq!(told.as_array().map(Vec::len), Some(151), "commands that move no files are not even opened");
+    assert_eq!((world.told("recording-opened").await, told[0]["channel"].clone()), (1, format!("{session}.3").into()));
+    let table = world.say("carol", &line).await;
+    assert!(table.err.starts_with("there are more; `--json` tells all"), "{}", table.err);
+    assert!(table.out.lines().count() > 100 && table.out.lines().count() < 150);
+    assert_eq!(world.say("carol", &format!("replay {session}.4 --files --because x")).await.status, 0);
+}

@@ -69,6 +69,25 @@ async fn nobody_finds_what_they_may_not_play() {
 }
 
 #[tokio::test]
+async fn what_is_covered_is_found_by_nobody_who_may_not_see_it() {
+    let world = world().await;
+    world.grant().await;
+    let typed = [(1000, Body::Out(b"MRN: 00123456 Meier\r\n")), (2000, Body::Out(b"ssn 123-45-678")), (9_000_000, Body::Out(b"9\r\n"))];
+    world.seen(&typed).await;
+    world.broker.index_waiting().await.unwrap();
+    let finds = async |text: &str| world.json("carol", &format!("recordings --text {text}")).await;
+    for hidden in ["MRN: 0", "MRN: 00123456", "00123456", "0123456 mei", "123-45-678", "123-45-6789", "ssn 123"] {
+        assert_eq!(finds(hidden).await, Value::Array(vec![]), "{hidden}");
+    }
+    assert_eq!(finds("meier").await[0]["line"], "MRN: ******** Meier");
+    let half = finds("ssn").await;
+    assert!(half.as_array().unwrap().iter().all(|hit| !hit["line"].as_str().unwrap().contains('5')), "{half}");
+    world.rules(&POLICY.replace("\"replay\"]", "\"replay\", \"unmask\"]")).await;
+    let found = finds("MRN: 00123456").await;
+    assert_eq!(found[0]["line"], "MRN: ******** Meier", "whoever may see it finds by it: {found}");
+}
+
+#[tokio::test]
 async fn a_text_that_is_erased_is_not_found_and_its_recording_plays() {
     let world = world().await;
     world.grant().await;
