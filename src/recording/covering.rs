@@ -9,25 +9,78 @@ use avt::observer::DirtyRows;
 use avt::{Line, Observation, Observer, ScreenKind, Terminal};
 
 use super::cast::CastEvent;
+use super::moments::Screen;
 use super::screen::{apply, safe};
+use super::work::Work;
 use crate::access::mask::{Mask, OVERLAP};
+
+/// What an event costs beside its text.
+const EVENT: u64 = 16;
 
 /// What is seen of a virtual terminal while it is fed.
 #[derive(Default)]
 pub(super) struct Eyes {
     dirty: DirtyRows,
     above: Above,
+    work: Work,
+}
+
+/// What was seen of an event.
+pub(super) struct Sight {
+    /// The rows that changed.
+    pub(super) rows: Vec<usize>,
+    /// What it cost, see [`Work`].
+    pub(super) work: u64,
+    /// Where it goes on, in bytes of its text, if not all of it was seen.
+    pub(super) rest: Option<usize>,
 }
 
 impl Eyes {
-    /// Lets the virtual terminal see an event. The rows that changed come back.
-    pub(super) fn see(&mut self, terminal: &mut Terminal, event: &CastEvent) -> Vec<usize> {
-        apply(terminal, event, (&mut self.dirty, &mut self.above)).0
+    /// Those that looked at a screen that was folded up.
+    pub(super) fn on(screen: &Screen) -> (Terminal, Self) {
+        let eyes = Self { above: Above(screen.above.clone()), ..Self::default() };
+        let terminal = screen.put(&eyes.work);
+        eyes.work.take();
+        (terminal, eyes)
+    }
+
+    /// Lets the virtual terminal see an event, from this byte of its text on, until so much work was done.
+    pub(super) fn see(&mut self, terminal: &mut Terminal, event: &CastEvent, from: usize, most: u64) -> Sight {
+        self.work.take();
+        self.work.add(EVENT);
+        let (rows, rest) = match event.parts() {
+            ('o', text) => {
+                let (work, mut at) = (&self.work, from);
+                let bounded = text.get(from..).unwrap_or_default().chars().map_while(|c| {
+                    // However much one character means, there is always a next one.
+                    if at > from && work.done() >= most {
+                        return None;
+                    }
+                    at += c.len_utf8();
+                    work.add(c.len_utf8() as u64);
+                    Some(c)
+                });
+                let ((rows, ()), ()) = terminal.feed_with(bounded, ((&mut self.dirty, &mut self.above), work));
+                (rows, (at < text.len()).then_some(at))
+            }
+            _ => (apply(terminal, event, ((&mut self.dirty, &mut self.above), &self.work)).0.0, None),
+        };
+        Sight { rows, work: self.work.take(), rest }
+    }
+
+    /// The same of some text, all of it.
+    pub(super) fn text(&mut self, terminal: &mut Terminal, text: &str) -> Vec<usize> {
+        terminal.feed_with(text, (&mut self.dirty, &mut self.above)).0
     }
 
     /// The end of the text that has left the screen and goes on in its first row.
     pub(super) fn above(&self, terminal: &Terminal) -> &str {
         if terminal.active_screen_kind() == ScreenKind::Primary { &self.above.0 } else { "" }
+    }
+
+    /// Folds up what is seen now.
+    pub(super) fn fold(&self, terminal: &Terminal) -> Screen {
+        Screen::of(terminal, self.above.0.clone())
     }
 }
 
@@ -83,6 +136,18 @@ pub(super) fn cover(mask: &Mask, terminal: &Terminal, above: &str, wanted: &BTre
 /// The next row is part of the same text.
 fn goes_on(line: &Line) -> bool {
     line.is_wrapped() || line.cells().last().is_some_and(|cell| cell.char() != ' ')
+}
+
+/// The next row goes on in the middle of a word or number: where rows are told one by one, these belong together. A frame around a dialog
+/// does not.
+pub(super) fn goes_on_in(line: &Line, next: Option<&Line>) -> bool {
+    let end = |cell: Option<&avt::Cell>| cell.is_some_and(|cell| is_of_a_word(cell.char()));
+    line.is_wrapped() || end(line.cells().last()) && next.is_some_and(|next| end(next.cells().first()))
+}
+
+/// Part of a word or number, with a dash in any of its shapes.
+pub(super) fn is_of_a_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
 /// The text of some rows, and where each of its characters stands.

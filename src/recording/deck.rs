@@ -26,16 +26,16 @@ pub use super::steering::{ENTER, Key, LEAVE};
 
 /// What happens within this time is drawn once.
 const FRAME: Duration = Duration::from_millis(33);
-/// So much text is looked at in one call, at most.
-const BURST: usize = 256 * 1024;
-/// And so much on the way to another time, where nothing is drawn.
-const SEEK: usize = 2 << 20;
-/// What an event counts beside its text.
-const EVENT: usize = 16;
+/// So much work is done in one call, at most (see [`super::work`]), some 15 ms..
+const BURST: u64 = 1 << 20;
+/// ..and on the way to another time, where nothing is drawn.
+const SEEK: u64 = 4 << 20;
 /// Time that passes at once, at most: who could not be written to for a minute misses nothing.
 const LEAP: Duration = Duration::from_millis(500);
 /// Of what was typed, so much is shown, in bytes.
 const TYPED: usize = 24;
+/// And of a marker or of the bastion's words, in characters.
+const SAID: usize = 130;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum State {
@@ -55,6 +55,8 @@ enum After {
 pub struct Deck<R = BufReader<Stretch>> {
     reader: CastReader<R>,
     ahead: Option<CastEvent>,
+    /// So many bytes of it were seen already.
+    into: usize,
     /// Where the reader stood before it read ahead.
     before: Place,
     index: Index,
@@ -88,6 +90,7 @@ impl<R: BufRead + Seek> Deck<R> {
         let mut deck = Self {
             reader,
             ahead: None,
+            into: 0,
             before,
             index,
             moments,
@@ -201,7 +204,7 @@ impl<R: BufRead + Seek> Deck<R> {
     }
 
     fn pull(&mut self) -> Result<(), RecordError> {
-        self.before = self.reader.place();
+        (self.before, self.into) = (self.reader.place(), 0);
         self.ahead = self.reader.next().transpose()?;
         Ok(())
     }
@@ -223,32 +226,35 @@ impl<R: BufRead + Seek> Deck<R> {
     }
 
     /// Shows the virtual terminal what happened up to a time, but no more than `most`. Whether it came there.
-    fn feed(&mut self, until: f64, most: usize, rows: &mut BTreeSet<usize>) -> Result<bool, RecordError> {
-        let mut fed = 0;
-        while let Some(event) = self.ahead.take_if(|event| event.time() <= until) {
-            fed += self.see(&event, rows);
-            self.pull()?;
-            if self.moments.due() {
-                self.moments.keep(self.before, self.last, &self.terminal);
-            }
-            if fed > most {
-                return Ok(self.ahead.as_ref().is_none_or(|event| event.time() > until));
+    fn feed(&mut self, until: f64, most: u64, rows: &mut BTreeSet<usize>) -> Result<bool, RecordError> {
+        let mut left = most;
+        while left > 0
+            && let Some(event) = self.ahead.take_if(|event| event.time() <= until)
+        {
+            if self.see(event, &mut left, rows)? && self.moments.due() {
+                self.moments.keep(self.before, self.last, || self.eyes.fold(&self.terminal));
             }
         }
-        Ok(true)
+        Ok(self.ahead.as_ref().is_none_or(|event| event.time() > until))
     }
 
-    fn see(&mut self, event: &CastEvent, rows: &mut BTreeSet<usize>) -> usize {
-        let (code, text) = event.parts();
-        match code {
-            'm' => self.saying = format!("bastion: {text}"),
-            'i' => self.types(text),
+    /// Sees an event to its end, and then the next is ahead; or a piece of it, and it stays ahead. Whether to its end.
+    fn see(&mut self, event: CastEvent, left: &mut u64, rows: &mut BTreeSet<usize>) -> Result<bool, RecordError> {
+        match event.parts() {
+            ('m', text) => self.saying = format!("bastion: {text}"),
+            ('i', text) => self.types(text),
             _ => {}
         }
         self.last = event.time();
-        rows.extend(self.eyes.see(&mut self.terminal, event));
-        self.moments.fed(text.len() + EVENT);
-        text.len() + EVENT
+        let sight = self.eyes.see(&mut self.terminal, &event, self.into, *left);
+        rows.extend(sight.rows);
+        self.moments.fed(sight.work);
+        *left = left.saturating_sub(sight.work);
+        match sight.rest {
+            Some(rest) => (self.ahead, self.into) = (Some(event), rest),
+            None => self.pull()?,
+        }
+        Ok(sight.rest.is_none())
     }
 
     /// Remembers the end of what was typed, or that something was.
@@ -281,13 +287,12 @@ impl<R: BufRead + Seek> Deck<R> {
             return Ok(());
         }
         self.state = State::Paused;
-        let (mut rows, mut fed) = (BTreeSet::new(), 0);
+        let (mut rows, mut left) = (BTreeSet::new(), SEEK);
         while let Some(event) = self.ahead.take() {
             self.at = event.time();
-            fed += self.see(&event, &mut rows);
             let marks = matches!(event.parts().0, 'r' | 'm');
-            self.pull()?;
-            if marks || !rows.is_empty() || fed > SEEK {
+            self.see(event, &mut left, &mut rows)?;
+            if marks || !rows.is_empty() || left == 0 {
                 break;
             }
         }
@@ -329,11 +334,10 @@ impl<R: BufRead + Seek> Deck<R> {
         if to < self.last || nearest.at > self.last {
             self.reader.go(nearest.place)?;
             self.last = nearest.at;
-            self.terminal = match &nearest.screen {
-                Some(screen) => screen.put(),
-                None => virtual_terminal(self.reader.header()),
+            (self.terminal, self.eyes) = match &nearest.screen {
+                Some(screen) => Eyes::on(screen),
+                None => (virtual_terminal(self.reader.header()), Eyes::default()),
             };
-            self.eyes = Eyes::default();
             self.pull()?;
         }
         self.state = State::Seeking(to, after);
@@ -366,7 +370,8 @@ impl<R: BufRead + Seek> Deck<R> {
         };
         let mut out = format!(" {state} {} x{}", self.clock(), self.speed);
         if !self.saying.is_empty() {
-            let _ = write!(out, " | {}", self.view.covered_text(&self.saying));
+            // Covered, then cut: half a number would be none.
+            let _ = write!(out, " | {:.*}", SAID, self.view.covered_text(&self.saying));
         }
         if !self.typed.is_empty() {
             let _ = write!(out, " | typed: {}", self.typed);

@@ -6,11 +6,12 @@ use super::RecordError;
 use super::cast::{CastEvent, CastReader};
 use super::files::FileAct;
 use super::screen::safe;
+use crate::access::mask::OVERLAP;
 
 /// No more are remembered: a copy of a whole disk has a file every few milliseconds.
 const MOST: usize = 10_000;
-/// A label is no longer, in characters.
-const LABEL: usize = 120;
+/// A label is no longer, in characters: so much more than is shown of it that a number is never cut before it is covered.
+const LABEL: usize = 120 + OVERLAP;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,7 @@ mod stretch;
 pub mod text;
 pub mod transcript;
 pub mod verify;
+mod work;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -4,9 +4,10 @@ use avt::Terminal;
 
 use super::cast::Place;
 use super::screen::sized;
+use super::work::Work;
 
-/// The first distance between two moments, in bytes of events.
-const DISTANCE: usize = 512 * 1024;
+/// The first distance between two moments, in units of work.
+const DISTANCE: u64 = 512 * 1024;
 /// When there are more, every second one is forgotten and the distance doubled.
 const MOST: usize = 48;
 /// The same when they are larger than this in all, in bytes.
@@ -29,18 +30,21 @@ pub(super) struct Screen {
     cols: usize,
     rows: usize,
     dump: String,
+    /// The end of the text that has left it and goes on in its first row.
+    pub(super) above: String,
 }
 
 impl Screen {
-    fn of(terminal: &Terminal) -> Self {
+    /// As it is now.
+    pub(super) fn of(terminal: &Terminal, above: String) -> Self {
         let (cols, rows) = terminal.size();
-        Self { cols, rows, dump: terminal.dump() }
+        Self { cols, rows, dump: terminal.dump(), above }
     }
 
     /// Unfolds it.
-    pub(super) fn put(&self) -> Terminal {
+    pub(super) fn put(&self, work: &Work) -> Terminal {
         let mut terminal = sized(self.cols, self.rows);
-        terminal.feed(self.dump.as_str());
+        terminal.feed_with(self.dump.as_str(), work);
         terminal
     }
 }
@@ -50,8 +54,8 @@ impl Screen {
 pub(super) struct Moments {
     first: Moment,
     later: Vec<Moment>,
-    distance: usize,
-    since: usize,
+    distance: u64,
+    since: u64,
 }
 
 impl Moments {
@@ -60,9 +64,9 @@ impl Moments {
         Self { first: Moment { place: begin, at: 0.0, screen: None }, later: Vec::new(), distance: DISTANCE, since: 0 }
     }
 
-    /// So many bytes were seen.
-    pub(super) fn fed(&mut self, bytes: usize) {
-        self.since = self.since.saturating_add(bytes);
+    /// So much work was done.
+    pub(super) fn fed(&mut self, work: u64) {
+        self.since = self.since.saturating_add(work);
     }
 
     /// It is time to remember one.
@@ -71,12 +75,12 @@ impl Moments {
     }
 
     /// Remembers the screen after the event at `at`, unless it is behind what is known already.
-    pub(super) fn keep(&mut self, place: Place, at: f64, terminal: &Terminal) {
+    pub(super) fn keep(&mut self, place: Place, at: f64, screen: impl FnOnce() -> Screen) {
         self.since = 0;
         if self.later.last().is_some_and(|last| last.at >= at) {
             return;
         }
-        self.later.push(Moment { place, at, screen: Some(Screen::of(terminal)) });
+        self.later.push(Moment { place, at, screen: Some(screen()) });
         let bytes: usize = self.later.iter().filter_map(|moment| moment.screen.as_ref()).map(|screen| screen.dump.len()).sum();
         if self.later.len() > MOST || bytes > BYTES {
             let mut odd = false;

@@ -16,13 +16,20 @@ use super::frames::Body;
 use super::journal::{JournalReader, Next};
 use super::screen::{LastRow, View, virtual_terminal};
 use super::steering::{Key, clock};
+use super::work::{Allowance, Turn};
 use super::{ChannelKind, RecordError, SessionMeta};
 use crate::access::mask::Mask;
 
-/// So many bytes of the journal are looked at in one call.
-const PIECE: usize = 1 << 20;
+/// So many bytes of the journal are looked at in one call, or less where they mean much work.
+const PIECE: u64 = 1 << 20;
 /// What a frame counts beside its bytes.
-const FRAME: usize = 64;
+const FRAME: u64 = 64;
+/// Units of work (see [`super::work`]) that count as much as a byte.
+const UNITS: u64 = 8;
+/// Output that means more work than this at once, some 0.1 s, is not shown..
+const BURST: u64 = 8 << 20;
+/// ..until other bytes have brought some of it back, so much each, or the end was reached.
+const PER_BYTE: u64 = 32;
 
 /// A channel that is open in a session that goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +93,11 @@ struct Scene {
     view: View,
     help: bool,
     typed: bool,
+    /// The newest size, until something is shown in it.
+    size: Option<CastEvent>,
+    allowance: Allowance,
+    /// Not all output was shown.
+    skipped: bool,
     saying: String,
     at: u64,
     over: Option<Over>,
@@ -111,6 +123,9 @@ impl Onlooker {
             view,
             help: false,
             typed: false,
+            size: None,
+            allowance: Allowance::new(BURST),
+            skipped: false,
             saying: String::new(),
             at: 0,
             over: None,
@@ -134,6 +149,8 @@ impl Onlooker {
                 }
                 Next::Dry(_) => {
                     self.there = true;
+                    self.scene.fit();
+                    self.scene.allowance.caught_up();
                     return Ok(false);
                 }
                 Next::Torn(why) => return Err(RecordError::bad(self.reader.path(), why)),
@@ -178,15 +195,15 @@ impl Onlooker {
 }
 
 impl Scene {
-    /// Sees a frame of the channel; how many bytes that were.
-    fn frame(&mut self, at: u64, body: &Body<'_>, number: u32) -> Result<usize, RecordError> {
+    /// Sees a frame of the channel; what that counts.
+    fn frame(&mut self, at: u64, body: &Body<'_>, number: u32) -> Result<u64, RecordError> {
         let lines = &mut self.lines;
         let seen = match *body {
             Body::Open(ref meta) => {
                 let header = CastHeader::new(&self.session, number, meta, None, at);
                 self.teller = Teller::new(header.x_jit.as_ref().map_or(super::cast::Newline::Raw, |x| x.newline));
                 self.terminal = virtual_terminal(&header);
-                (self.eyes, self.over) = (Eyes::default(), None);
+                (self.eyes, self.over, self.size, self.skipped) = (Eyes::default(), None, None, false);
                 self.view.refresh();
                 0
             }
@@ -225,20 +242,47 @@ impl Scene {
             }
             Body::Count { .. } | Body::Digested(_) | Body::End(_) => 0,
         };
-        self.see()?;
-        Ok(seen)
+        self.allowance.comes_back(seen as u64 * PER_BYTE);
+        Ok(seen as u64 + self.see()? / UNITS)
     }
 
-    /// Shows the virtual terminal what was told.
-    fn see(&mut self) -> Result<(), RecordError> {
-        let lines = std::mem::take(&mut self.lines);
+    /// Shows the virtual terminal what was told; the work that it was.
+    fn see(&mut self) -> Result<u64, RecordError> {
+        let (lines, mut work) = (std::mem::take(&mut self.lines), 0);
         for line in lines.split_inclusive(|byte| *byte == b'\n') {
             let event = CastEvent::parse(line).map_err(|error| RecordError::Act(error.to_string()))?;
-            self.changed.extend(self.eyes.see(&mut self.terminal, &event));
+            match (event.parts().0, self.allowance.turn()) {
+                // Who pulls at the corner of a window makes thousands.
+                ('r', _) => self.size = Some(event),
+                (_, Turn::Skip) => self.skipped = true,
+                (_, turn) => work += self.show(&event, turn),
+            }
         }
         self.lines = lines;
         self.lines.clear();
-        Ok(())
+        Ok(work)
+    }
+
+    fn show(&mut self, event: &CastEvent, turn: Turn) -> u64 {
+        if turn == Turn::Resume {
+            // What was left out may have ended in the middle of a sequence.
+            self.changed.extend(self.eyes.text(&mut self.terminal, "\x18"));
+        }
+        let fitted = self.fit();
+        let sight = self.eyes.see(&mut self.terminal, event, 0, self.allowance.left());
+        self.changed.extend(sight.rows);
+        self.skipped |= sight.rest.is_some();
+        self.allowance.spend(sight.work);
+        fitted + sight.work
+    }
+
+    /// Gives the virtual terminal its newest size; the work that it was.
+    fn fit(&mut self) -> u64 {
+        let Some(size) = self.size.take() else { return 0 };
+        let sight = self.eyes.see(&mut self.terminal, &size, 0, u64::MAX);
+        self.changed.extend(sight.rows);
+        self.allowance.spend(sight.work);
+        sight.work
     }
 
     fn status(&self, since: f64, there: bool) -> String {
@@ -248,7 +292,8 @@ impl Scene {
         let mut out = format!(" {} {} {}", if there { "watching" } else { "catching up with" }, self.title, clock(since));
         let typed = if self.typed { "typed: (kept, not shown)" } else { "" };
         let cropped = self.view.cropped().unwrap_or_default();
-        for part in [&self.view.covered_text(&self.saying), cropped.as_str(), typed, "q quit"] {
+        let skipped = if self.skipped { "some output went by too fast to be shown" } else { "" };
+        for part in [&self.view.covered_text(&self.saying), skipped, cropped.as_str(), typed, "q quit"] {
             if !part.is_empty() {
                 out.push_str(" | ");
                 out.push_str(part);
@@ -346,5 +391,29 @@ mod tests {
         assert!(watch.onlooker.draw(0.0).len() < 200, "and nothing is drawn before");
         while watch.onlooker.look().unwrap() {}
         assert!(watch.rows()[0].starts_with("xxxx"));
+    }
+
+    #[test]
+    fn a_host_that_makes_much_of_few_bytes_makes_nobody_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = journal(&dir);
+        journal.keep(&[frame(1, shell(1000, 300))]).unwrap();
+        for _ in 0..16 {
+            journal.keep(&[frame(1, Body::Out("a\x1b[65535b".repeat(7_000).as_bytes()))]).unwrap();
+        }
+        for n in 0..2_000 {
+            journal.keep(&[frame(1, Body::Resize { cols: 999 + n % 2, rows: 300 })]).unwrap();
+        }
+        let mut watch = Watch::new(&journal, 1, None);
+        let begun = std::time::Instant::now();
+        watch.onlooker.look().unwrap();
+        assert!(begun.elapsed() < std::time::Duration::from_secs(5), "one look took {:?}", begun.elapsed());
+        watch.rows();
+        let behind = begun.elapsed();
+        assert!(behind < std::time::Duration::from_secs(60), "the end was reached after {behind:?}");
+        assert!(watch.onlooker.scene.status(1.0, true).contains("some output went by too fast to be shown"));
+        // What comes then is seen, in the newest size.
+        journal.keep(&[frame(1, Body::Resize { cols: 40, rows: 4 }), frame(1, Body::Out(b"\x1b[2J\x1b[Hhere again"))]).unwrap();
+        assert_eq!(watch.rows()[0], "here again");
     }
 }

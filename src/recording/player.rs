@@ -11,16 +11,14 @@ use avt::Terminal;
 
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader};
-use super::covering::Eyes;
+use super::covering::{Eyes, Sight};
 use super::screen::{LastRow, View, virtual_terminal};
 use crate::access::mask::Mask;
 
 /// What happens within this time is drawn once.
 const FRAME: Duration = Duration::from_millis(33);
-/// So much text is drawn at once, at most.
-const BURST: usize = 256 * 1024;
-/// What an event counts beside its text.
-const EVENT: usize = 16;
+/// What is drawn at once costs so much, at most, and an event.
+const BURST: u64 = 1 << 20;
 
 /// How fast to play.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -85,9 +83,9 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
                 self.ahead = Some(event);
                 break;
             }
-            // An event costs even if it has no text.
-            fed += event.parts().1.len() + EVENT;
-            rows.extend(self.feed(&event));
+            let sight = self.feed(&event);
+            fed += sight.work;
+            rows.extend(sight.rows);
             next = self.events.next().transpose()?;
         }
         let pause = began - std::mem::replace(&mut self.last, began);
@@ -96,11 +94,11 @@ impl<I: Iterator<Item = Result<CastEvent, RecordError>>> Player<I> {
         Ok(Some(PlayFrame { delay, bytes: self.view.draw(&self.terminal, &rows, self.eyes.above(&self.terminal)) }))
     }
 
-    fn feed(&mut self, event: &CastEvent) -> Vec<usize> {
+    fn feed(&mut self, event: &CastEvent) -> Sight {
         if let ('m', text) = event.parts() {
             self.view.note(text);
         }
-        self.eyes.see(&mut self.terminal, event)
+        self.eyes.see(&mut self.terminal, event, 0, u64::MAX)
     }
 }
 

@@ -239,6 +239,54 @@ fn a_number_over_two_rows_or_half_gone_is_covered() {
 }
 
 #[test]
+fn a_number_whose_beginning_has_left_stays_covered_after_a_jump_back() {
+    let wrapped = "0123456789abcde123-45-6789 x\r\n1\r\n2\r\n3";
+    let mut show = covering(&[(0.0, 'o', wrapped), (0.2, 'o', ""), (3.0, 'o', "\r\n4"), (9.0, 'o', "\r\n5")]);
+    show.deck.moments.fed(1 << 20);
+    show.pass(0.3);
+    assert_eq!(show.picture()[0], "****** x");
+    show.press(Key::End);
+    assert_eq!(show.picture()[0], "2");
+    show.press(Key::Skip(-8.0));
+    assert_eq!(show.picture()[0], "****** x");
+}
+
+#[test]
+fn a_number_at_the_end_of_what_is_shown_of_a_label_is_covered() {
+    let label = format!("{}123-45-6789", "x".repeat(109));
+    let mut show = covering(&[(0.0, 'o', "."), (1.0, 'm', &label), (2.0, 'o', ".")]);
+    show.deck.resize(300, 5);
+    show.deck.press(Key::Next).unwrap();
+    show.pass(0.0);
+    assert!(show.deck.status().contains("x***"), "{}", show.deck.status());
+    assert!(!show.deck.status().contains("123"), "{}", show.deck.status());
+}
+
+#[test]
+fn a_host_that_makes_much_of_few_bytes_keeps_no_key_waiting() {
+    let bomb = "a\x1b[65535b".repeat(2_000);
+    let events = [(0.0, 'o', "begin"), (1.0, 'o', bomb.as_str()), (2.0, 'o', "\x1b[2J\x1b[Hend")];
+    let mut deck = Deck::new(tape(1000, 300, &events), 80, 24, Pace::default(), 0.0).unwrap();
+    let begun = std::time::Instant::now();
+    for _ in 0..8 {
+        deck.advance(LEAP).unwrap();
+    }
+    assert!(deck.ahead.is_some() && deck.into > 0, "in the midst of it");
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    let (into, last) = (deck.into, deck.last);
+    deck.press(Key::Pause).unwrap();
+    deck.advance(LEAP).unwrap();
+    assert_eq!((deck.into, deck.last), (into, last));
+    deck.press(Key::Step).unwrap();
+    assert!(deck.into > into && deck.at == 1.0);
+    deck.press(Key::Skip(-1.0)).unwrap();
+    while matches!(deck.state, State::Seeking(..)) {
+        deck.advance(Duration::ZERO).unwrap();
+    }
+    assert_eq!((deck.into, deck.terminal.screen().line(0).unwrap().text().trim_end()), (0, "begin"));
+}
+
+#[test]
 fn what_is_typed_shows_only_to_who_may() {
     let events = [(0.0, 'i', "pass\r"), (0.1, 'm', "ssn 123-45-6789")];
     let mut show = covering(&events);

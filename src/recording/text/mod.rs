@@ -20,7 +20,7 @@ use super::frames::{Body, Frame};
 use super::{ChannelKind, ChannelMeta, RecordError};
 
 pub use fold::{LONGEST, Needle, SHORTEST, folded, grams, some_grams};
-pub use screen::{MAX_LINE, ScreenText, SeenLine};
+pub use screen::{GAP, MAX_LINE, ScreenText, SeenLine};
 
 /// So many channels of a session are looked at at one time.
 const MOST_OPEN: usize = 32;
@@ -97,6 +97,8 @@ impl Texts {
                     opened.screen.remark(0, &String::from_utf8_lossy(command), told);
                 }
                 self.open.insert(*channel, opened);
+            } else {
+                told.push(SeenLine { at: 0, text: GAP.to_owned() });
             }
             return;
         }
@@ -145,10 +147,11 @@ impl Texts {
 
     fn write(&mut self, channel: u32, told: &[SeenLine]) {
         for SeenLine { at, text } in told {
-            self.bytes += text.len() as u64;
             if self.bytes > MOST {
                 return;
             }
+            self.bytes += text.len() as u64;
+            let text = if self.bytes > MOST { GAP } else { text };
             let line = serde_json::json!([channel, at, text]);
             if let Err(error) = writeln!(self.out, "{line}") {
                 return self.fail(&error);

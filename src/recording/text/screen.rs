@@ -10,10 +10,12 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use avt::parser::{DecMode, EdScope, Function};
-use avt::{Line, Observation, Observer, Operation, ScreenKind, Terminal};
+use avt::{Line, Observation, Observer, Operation, Parser, ScreenKind, Terminal};
 
 use crate::recording::cast::Newline;
+use crate::recording::covering::{goes_on_in, is_of_a_word};
 use crate::recording::screen::safe;
+use crate::recording::work::{Allowance, Turn, Work, fitting};
 
 /// A line that is longer goes on as another.
 pub const MAX_LINE: usize = 4096;
@@ -27,14 +29,14 @@ const PAUSE: u64 = 50_000;
 const LOOK: u64 = 250_000;
 /// And the row under the cursor when it stood so long.
 const STOOD: u64 = 1_500_000;
-/// Output is seen in slices of so many bytes: a few of them can fill a screen and clear it again.
-const SLICE: usize = 512;
 /// Texts that were told already are known by a hash; so many of them.
 const KNOWN: usize = 16 * 1024;
-/// What scrolls by faster than anybody reads is not looked at: work in bytes that may come at once..
+/// What scrolls by faster than anybody reads is not looked at: units of work (see [`crate::recording::work`]) that may come at once..
 const BURST: u64 = 8 << 20;
-/// ..and that comes back in a second of the recording's own time.
+/// ..and that come back in a second of the recording's own time.
 const REFILL: u64 = 512 << 10;
+/// The line that stands where output was not looked at.
+pub const GAP: &str = "(some output went by too fast here and was not gathered)";
 
 /// A line, and when it stood on the screen: microseconds since the recording's beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,16 +49,17 @@ pub struct SeenLine {
 
 /// Gathers one channel's lines.
 pub struct ScreenText {
+    parser: Parser,
     terminal: Terminal,
     seen: Seen,
     newline: Newline,
+    /// The newest size, until something is shown in it.
+    size: Option<(usize, usize)>,
     /// The beginning of a character whose rest comes in the next piece.
     torn: Vec<u8>,
     last: u64,
     looked: u64,
-    /// Work that may still be done.
-    left: u64,
-    skipping: bool,
+    allowance: Allowance,
     /// Bytes that went by too fast.
     pub skipped: u64,
 }
@@ -68,37 +71,44 @@ impl ScreenText {
         #[expect(clippy::expect_used, reason = "only a size of zero is an error, and bounded() makes none")]
         let terminal = Terminal::new(cols, rows).expect("a size of at least 1 by 1");
         let seen = Seen { dirty: vec![false; rows], ..Seen::default() };
-        Self { terminal, seen, newline, torn: Vec::new(), last: 0, looked: 0, left: BURST, skipping: false, skipped: 0 }
+        let (parser, allowance) = (Parser::new(), Allowance::new(BURST));
+        Self { parser, terminal, seen, newline, size: None, torn: Vec::new(), last: 0, looked: 0, allowance, skipped: 0 }
     }
 
     /// Output at this time; times never go back.
     pub fn output(&mut self, at: u64, bytes: &[u8], told: &mut Vec<SeenLine>) {
         self.settle(at, told);
-        if self.left == 0 || (self.skipping && self.left < BURST / 8) {
-            self.skipping = true;
+        let turn = self.allowance.turn();
+        if turn == Turn::Skip {
             self.skipped += bytes.len() as u64;
             return;
         }
-        if std::mem::take(&mut self.skipping) {
+        self.fit();
+        if turn == Turn::Resume {
             // What was left out may have ended in the middle of a sequence.
             self.torn.clear();
-            self.feed(at, "\u{18}\r\n", told);
+            self.feed("\u{18}\r\n");
         }
         let text = decode(&mut self.torn, bytes);
         match self.newline {
-            Newline::CrLf => self.feed(at, &text.replace('\n', "\r\n"), told),
-            Newline::Raw => self.feed(at, &text, told),
+            Newline::CrLf => self.feed(&text.replace('\n', "\r\n")),
+            Newline::Raw => self.feed(&text),
         }
+        self.tell(at, told);
     }
 
-    /// The screen has another size.
+    /// The screen has another size. Who pulls at the corner of a window makes thousands: the one counts in which something is shown.
     pub fn resize(&mut self, at: u64, cols: u32, rows: u32, told: &mut Vec<SeenLine>) {
         self.settle(at, told);
-        let (cols, rows) = bounded(cols, rows);
+        self.size = Some(bounded(cols, rows));
+    }
+
+    fn fit(&mut self) {
+        let Some((cols, rows)) = self.size.take().filter(|size| *size != self.terminal.size()) else { return };
         self.seen.all(&self.terminal, None);
         self.terminal.resize_with(cols, rows, &mut self.seen);
         self.seen.dirty.resize(rows, true);
-        self.tell(at, told);
+        self.allowance.spend(self.seen.work.take());
     }
 
     /// A line that is no output: a command, what was done to a file.
@@ -120,28 +130,31 @@ impl ScreenText {
     fn settle(&mut self, at: u64, told: &mut Vec<SeenLine>) {
         let pause = at.saturating_sub(self.last);
         if pause >= PAUSE || at.saturating_sub(self.looked) >= LOOK {
-            let typed_on = (pause < STOOD).then(|| self.terminal.cursor().row);
+            let typed_on = (pause < STOOD || self.in_a_number()).then(|| self.terminal.cursor().row);
             self.seen.all(&self.terminal, typed_on);
             self.looked = at;
             self.tell(self.last, told);
         }
-        self.left = BURST.min(self.left + pause.min(60_000_000) * REFILL / 1_000_000);
+        self.allowance.comes_back(pause.min(60_000_000) * REFILL / 1_000_000);
         self.last = self.last.max(at);
     }
 
-    fn feed(&mut self, at: u64, text: &str, told: &mut Vec<SeenLine>) {
-        let mut rest = text;
-        while !rest.is_empty() {
-            let (slice, more) = rest.split_at(rest.ceil_char_boundary(SLICE.min(rest.len())));
-            self.terminal.feed_with(slice, &mut self.seen);
-            rest = more;
-            let spent = std::mem::take(&mut self.seen.spent) + slice.len() as u64;
-            self.left = self.left.saturating_sub(spent);
-            self.tell(at, told);
-            if self.left == 0 {
-                self.skipped += rest.len() as u64;
-                self.skipping = true;
-                break;
+    /// The cursor stands behind a digit or a dash: half a number is no text to be found, and no mask knows it.
+    fn in_a_number(&self) -> bool {
+        let cursor = self.terminal.cursor();
+        let cell = self.terminal.screen().line(cursor.row).and_then(|line| line.cells().get(cursor.col.checked_sub(1)?));
+        cell.is_some_and(|cell| is_of_a_word(cell.char()) && !cell.char().is_alphabetic())
+    }
+
+    fn feed(&mut self, text: &str) {
+        for (at, c) in text.char_indices() {
+            let function = self.parser.feed(c).map(|function| fitting(function, self.terminal.size()));
+            if let Some(function) = function {
+                self.terminal.execute_with(function, &mut self.seen);
+            }
+            if !self.allowance.spend(self.seen.work.take() + c.len_utf8() as u64) {
+                self.skipped += (text.len() - at - c.len_utf8()) as u64;
+                return self.seen.emit(GAP.chars());
             }
         }
     }
@@ -183,7 +196,7 @@ struct Seen {
     /// Rows that scrolled away and go on in the next.
     pending: String,
     ready: Vec<String>,
-    spent: u64,
+    work: Work,
 }
 
 impl Seen {
@@ -195,7 +208,7 @@ impl Seen {
     fn rows(&mut self, terminal: &Terminal, range: Range<usize>, typed_on: Option<usize>) {
         let (screen, height) = (terminal.screen(), terminal.size().1);
         let primary = terminal.active_screen_kind() == ScreenKind::Primary;
-        let wraps = |row: usize| screen.line(row).is_some_and(Line::is_wrapped);
+        let wraps = |row: usize| screen.line(row).is_some_and(|line| goes_on_in(line, screen.line(row + 1)));
         for row in range {
             if !self.dirty.get(row).is_some_and(|dirty| *dirty) {
                 continue;
@@ -215,7 +228,7 @@ impl Seen {
             // Its beginning may have scrolled away.
             let mut text = if from == 0 && primary { self.pending.clone() } else { String::new() };
             text.extend((from..=to).filter_map(|row| screen.line(row)).flat_map(Line::chars).map(safe));
-            self.spent += text.len() as u64 / 2;
+            self.work.add(text.len() as u64 / 2);
             self.emit(text.chars());
         }
     }
@@ -257,12 +270,11 @@ impl Observer for Seen {
     type Output = ();
 
     fn before(&mut self, context: &mut Observation<'_>, operation: &Operation) {
+        (&self.work).before(context, operation);
         let terminal = context.terminal();
         let Operation::Function(function) = operation else { return self.all(terminal, None) };
-        let (cursor, (cols, rows)) = (terminal.cursor(), terminal.size());
+        let (cursor, rows) = (terminal.cursor(), terminal.size().1);
         match function {
-            Function::Print(_) => return,
-            Function::Rep(times) => self.spent += u64::from(*times),
             // The bottom row pushes the top one away; on the primary screen that is told as it goes.
             Function::Lf | Function::Nel if terminal.active_screen_kind() == ScreenKind::Alternate && cursor.row + 1 >= rows => {
                 self.all(terminal, None);
@@ -279,13 +291,10 @@ impl Observer for Seen {
             Function::Ed(_) | Function::Ris | Function::Decaln => self.all(terminal, None),
             Function::Dl(_) | Function::Il(_) | Function::Su(_) | Function::Sd(_) => self.all(terminal, Some(cursor.row)),
             Function::Ri if cursor.row == 0 => self.all(terminal, None),
-            _ => {
-                self.spent += 1;
-                return;
-            }
+            _ => return,
         }
-        // What moves or wipes the screen costs as much as the screen is large.
-        self.spent += (cols * rows) as u64 / 16;
+        // Every row was asked whether it has changed.
+        self.work.add(rows as u64 / 4);
     }
 
     fn dirty(&mut self, rows: Range<usize>) {
@@ -293,10 +302,11 @@ impl Observer for Seen {
         self.dirty.iter_mut().take(rows.end.min(height)).skip(rows.start).for_each(|dirty| *dirty = true);
     }
 
-    fn evicted(&mut self, _: &mut Observation<'_>, line: &Line) {
-        self.spent += line.len() as u64 / 8;
+    fn evicted(&mut self, context: &mut Observation<'_>, line: &Line) {
+        (&self.work).evicted(context, line);
         self.pending.extend(line.chars().map(safe));
-        if !line.is_wrapped() || self.pending.len() >= MAX_LINE {
+        let next = context.terminal().primary_screen().all_lines().next();
+        if !goes_on_in(line, next) || self.pending.len() >= MAX_LINE {
             self.end_pending();
         }
     }
@@ -400,5 +410,70 @@ mod tests {
         screen.output(0, "\x1b[2J\x1b#8".repeat(20_000).as_bytes(), &mut told);
         screen.output(1, "a\x1b[65535b".repeat(20_000).as_bytes(), &mut told);
         assert!(screen.skipped > 100_000);
+    }
+
+    #[test]
+    fn what_is_not_gathered_leaves_a_line_and_what_means_nothing_costs_nothing() {
+        // Nothing stands before the first column: a repetition of it is no work, and hides nothing.
+        let (mut screen, mut told) = (ScreenText::new(80, 24, Newline::Raw), Vec::new());
+        screen.output(0, "\x1b[65535b".repeat(2000).as_bytes(), &mut told);
+        screen.output(1, ("a\x1b[65535b".repeat(50) + ".\r\npatient 4711\r\n").as_bytes(), &mut told);
+        screen.finish(&mut told);
+        assert_eq!((screen.skipped, told.iter().filter(|line| line.text == "patient 4711").count()), (0, 1));
+        let (mut screen, mut told) = (ScreenText::new(80, 24, Newline::Raw), Vec::new());
+        for _ in 0..50 {
+            screen.output(2, "a\x1b[65535b".repeat(2000).as_bytes(), &mut told);
+        }
+        screen.output(60_000_000, b"seen again\r\n", &mut told);
+        screen.finish(&mut told);
+        let last: Vec<&str> = told.iter().rev().take(2).map(|line| line.text.as_str()).collect();
+        assert!(screen.skipped > 500_000 && last.contains(&"seen again"), "{} {last:?}", screen.skipped);
+        assert_eq!(told.iter().filter(|line| line.text == GAP).count(), 1);
+    }
+
+    #[test]
+    fn a_storm_of_window_sizes_is_one_size() {
+        let begun = std::time::Instant::now();
+        let (mut screen, mut told) = (ScreenText::new(500, 200, Newline::Raw), Vec::new());
+        screen.output(0, b"$ \x1b#8", &mut told);
+        for n in 0..50_000u64 {
+            screen.resize(n, 499 + (n % 2) as u32, 200, &mut told);
+            // Also with a little output between each.
+            if n > 25_000 {
+                screen.output(n, b".", &mut told);
+            }
+        }
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "{:?}", begun.elapsed());
+        screen.resize(90_000_000, 30, 5, &mut told);
+        screen.output(90_000_000, format!("\x1b[2J\x1b[H{}\r\n", "w".repeat(40)).as_bytes(), &mut told);
+        screen.finish(&mut told);
+        assert_eq!((screen.terminal.size(), told.iter().any(|line| line.text == "w".repeat(40))), ((30, 5), true));
+    }
+
+    #[test]
+    fn half_a_number_is_not_told_before_the_cursor_leaves_it() {
+        for typed in ["ssn 123-45-678", "ssn 123-45-"] {
+            let frame = format!("\x1b[3;20H|\r{typed}");
+            let pieces = [(0, frame.as_str()), (5000, "9"), (9000, "\x1b[1;1H")];
+            let told = texts(&pieces);
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].starts_with(&format!("{typed}9")));
+        }
+        assert_eq!(texts(&[(0, "$ rm -r"), (5000, "f /\r\n")]), ["$ rm -r", "$ rm -rf /"]);
+    }
+
+    #[test]
+    fn a_word_over_two_rows_that_a_program_wrapped_itself_is_whole_and_a_frame_is_not_one_line() {
+        let (mut screen, mut told) = (ScreenText::new(20, 5, Newline::Raw), Vec::new());
+        screen.output(0, b"\x1b[1;15H123-45\x1b[2;1H-6789 x\x1b[3;1H", &mut told);
+        screen.output(9_000_000, b"\x1b[3;1H|one              |\x1b[4;1H|two              |", &mut told);
+        screen.finish(&mut told);
+        let lines: Vec<&str> = told.iter().map(|line| line.text.trim()).collect();
+        assert_eq!(lines, ["123-45-6789 x", "|one              |", "|two              |"]);
+        // And where its first row has scrolled away.
+        let (mut screen, mut told) = (ScreenText::new(20, 3, Newline::Raw), Vec::new());
+        screen.output(0, b"\x1b[1;15H123-45\x1b[2;1H-6789 x\x1b[3;1H\r\nend", &mut told);
+        screen.finish(&mut told);
+        assert_eq!(told.iter().map(|line| line.text.trim()).collect::<Vec<_>>(), ["123-45-6789 x", "end"]);
     }
 }
