@@ -1,6 +1,7 @@
 //! The text of recordings: who seeks in it, how it comes into the index, how it goes out again.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -41,25 +42,27 @@ impl Broker {
         .await
     }
 
-    /// `by` takes the text of a session out of the index, because somebody must not find it there; its recordings stay. How many pieces.
+    /// `by` takes the text of a session out of the index, because somebody must not find it there, and lets none in again; its recordings
+    /// stay. How many pieces.
     pub async fn erase_text(&self, by: &Actor, session: &SessionId, why: Note) -> Result<u64, Error> {
         let (session, salt) = (session.clone(), self.salt());
-        self.act(Urgency::Ordinary, by.clone(), move |tx| {
+        let erased = self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 if tx.session(&session).await?.is_none() {
                     return Err(Refusal::no_such("session", &session).into());
                 }
-                let pieces = tx.drop_text(&session).await?;
-                if pieces == 0 {
-                    let refusal = Refusal::new("no-text", format!("the index holds nothing of {session}"));
-                    return Err(refusal.hint("`jit-bastion index build` makes it from the recordings").into());
-                }
-                tx.wipe_text().await?;
+                let Some(pieces) = tx.erase_text(&session).await? else {
+                    let refusal = Refusal::new("no-text", format!("the text of {session} was erased already"));
+                    return Err(refusal.hint(format!("`jit-bastion index build --session {session}` makes it again")).into());
+                };
                 let note = tx.keep_text(why.as_str(), &salt).await?;
                 Ok(Outcome::Changed(pieces, Event::TextErased { session, pieces, note }))
             })
-        })
-        .await
+        });
+        let erased = erased.await;
+        // Also where it was erased already: that one may have broken off here.
+        self.store.wipe_text(self.now()).await.map_err(|e| self.store_fault(&e))?;
+        erased
     }
 
     /// May what stood on this session's screens be kept for search, by the rule that bound it and the floors under it now?
@@ -69,27 +72,35 @@ impl Broker {
         Ok(!self.rule_now(&reader, &request).await?.unindexed)
     }
 
-    /// Puts lines of a session into the index in place of what is there. They come piece by piece; each batch is a change of its own, so
-    /// that nobody's write waits long.
-    pub async fn index_text(&self, session: &SessionId, mut lines: impl FnMut() -> Option<(u32, SeenLine)>) -> Result<u64, Fault> {
-        let (mut pieces, mut open, mut anew, mut count) = (Vec::new(), BTreeMap::new(), true, 0);
+    /// Puts lines of a session into the index in place of what is there; how many pieces. They come piece by piece; each batch is a change of
+    /// its own, so that nobody's write waits long. None where the text was erased, before (unless it is to be written `again`) or meanwhile,
+    /// or where somebody else began to write it.
+    pub async fn index_text(
+        &self,
+        session: &SessionId,
+        again: bool,
+        mut lines: impl FnMut() -> io::Result<Option<(u32, SeenLine)>>,
+    ) -> Result<Option<u64>, Fault> {
+        let begun = self.store.begin_text(self.now(), session.clone(), again).await.map_err(|e| self.store_fault(&e))?;
+        let Some(generation) = begun else { return Ok(None) };
+        let (mut pieces, mut open, mut count) = (Vec::new(), BTreeMap::new(), 0);
         loop {
-            let line = lines();
+            let line = lines().map_err(|error| self.fault(&format!("the text of {session} cannot be read: {error}")))?;
             let over = line.is_none();
             match line {
                 Some((channel, line)) => pieces.extend(grown(&mut open, channel, line)),
                 None => pieces.extend(std::mem::take(&mut open).into_iter().map(|(channel, (_, lines))| (channel, lines))),
             }
-            if pieces.len() >= BATCH || over {
+            if pieces.len() >= BATCH || over && !pieces.is_empty() {
                 let batch = std::mem::take(&mut pieces);
                 count += batch.len() as u64;
-                if !batch.is_empty() || anew {
-                    self.store.keep_text(self.now(), session.clone(), anew, batch).await.map_err(|e| self.fault(&e))?;
+                let kept = self.store.keep_text(self.now(), session.clone(), generation, batch).await;
+                if !kept.map_err(|e| self.store_fault(&e))? {
+                    return Ok(None);
                 }
-                anew = false;
             }
             if over {
-                return Ok(count);
+                return Ok(Some(count));
             }
         }
     }
@@ -106,26 +117,35 @@ impl Broker {
         }
     }
 
-    /// Indexes what waits of sessions that are sealed; how many.
+    /// Indexes what waits of sessions that are sealed; how many. One that cannot be read stays, is a fault, and keeps no other waiting.
     pub async fn index_waiting(&self) -> Result<usize, Fault> {
         if self.store_lost().is_some() {
             return Ok(0);
         }
-        let mut done = 0;
+        let (mut done, mut failed) = (0, None);
         for (session, path) in waiting(&self.settings.state.join("journal")) {
-            let row = self.reader().session(&session).await.map_err(|e| self.fault(&e))?;
-            if row.is_none_or(|row| row.sealed.is_none()) {
-                continue;
+            match self.index_file(&session, &path).await {
+                Ok(true) => done += 1,
+                Ok(false) => {}
+                Err(fault) if fault.is_store_lost() => return Err(fault),
+                Err(fault) => failed = Some(fault),
             }
-            let mut reader = match TextReader::open(&path) {
-                Ok(reader) => reader,
-                Err(error) => return Err(self.fault(&format!("cannot read {}: {error}", path.display()))),
-            };
-            self.index_text(&session, || reader.next_line().ok().flatten().map(|line| (line.channel, line.line))).await?;
-            std::fs::remove_file(&path).map_err(|error| self.fault(&format!("cannot remove {}: {error}", path.display())))?;
-            done += 1;
         }
-        Ok(done)
+        failed.map_or(Ok(done), Err)
+    }
+
+    /// Indexes the file with a session's text and removes it, if the session is sealed; only removes it where the text may not be kept any
+    /// more.
+    async fn index_file(&self, session: &SessionId, path: &Path) -> Result<bool, Fault> {
+        let row = self.reader().session(session).await.map_err(|e| self.store_fault(&e))?;
+        let Some(row) = row.filter(|row| row.sealed.is_some()) else { return Ok(false) };
+        if self.may_index(&row).await? {
+            let opened = TextReader::open(path).map_err(|error| self.fault(&format!("cannot read {}: {error}", path.display())));
+            let mut reader = opened?;
+            self.index_text(session, false, || Ok(reader.next_line()?.map(|line| (line.channel, line.line)))).await?;
+        }
+        std::fs::remove_file(path).map_err(|error| self.fault(&format!("cannot remove {}: {error}", path.display())))?;
+        Ok(true)
     }
 }
 

@@ -8,11 +8,13 @@ use super::failure::Failure;
 use super::local;
 use super::said::{Outcome, Said};
 use crate::access::names::SessionId;
+use crate::access::time::Timestamp;
 use crate::broker::{Broker, SessionFilter, SessionRow};
 use crate::config::Config;
 use crate::recording::RecordError;
 use crate::recording::replay::{self, Vouched};
 use crate::recording::text::{SeenLine, of_recording};
+use crate::store::StoreError;
 
 /// `index ..`
 pub(super) async fn run(config: &Config, broker: &Broker, command: &IndexCommand) -> Outcome {
@@ -32,13 +34,18 @@ async fn build(config: &Config, broker: &Broker, only: Option<&SessionId>) -> Ou
         if row.node != broker.node() {
             left.push(format!("{}: its recordings lie on {}", row.id, row.node));
         } else if !broker.may_index(&row).await.map_err(|fault| Failure::Fault(fault.into()))? {
-            left.push(format!("{}: its rule has index = false", row.id));
+            left.push(format!("{}: its rule, or a floor of now, has index = false", row.id));
+        } else if let Some(at) = erased_at(broker, &row, only).await? {
+            left.push(format!("{}: its text was erased at {at}; `jit-bastion index build --session {}` makes it again", row.id, row.id));
         } else {
             match lines(config, broker, &row).await {
                 Ok(lines) => {
                     let mut lines = lines.into_iter();
-                    pieces += broker.index_text(&row.id, || lines.next()).await.map_err(|fault| Failure::Fault(fault.into()))?;
-                    sessions += 1;
+                    let made = broker.index_text(&row.id, only.is_some(), || Ok(lines.next())).await;
+                    match made.map_err(|fault| Failure::Fault(fault.into()))? {
+                        Some(made) => (sessions, pieces) = (sessions + 1, pieces + made),
+                        None => left.push(format!("{}: somebody else erases it or makes it at this moment", row.id)),
+                    }
                 }
                 Err(error) => left.push(format!("{}: {error:#}", row.id)),
             }
@@ -49,9 +56,20 @@ async fn build(config: &Config, broker: &Broker, only: Option<&SessionId>) -> Ou
     Ok(Said::done(text, json!({ "sessions": sessions, "pieces": pieces, "left_out": left })))
 }
 
+/// When its text was erased, which nobody undoes without naming the session.
+async fn erased_at(broker: &Broker, row: &SessionRow, only: Option<&SessionId>) -> Result<Option<Timestamp>, Failure> {
+    if only.is_some() {
+        return Ok(None);
+    }
+    broker.reader().text_erased(&row.id).await.map_err(unread)
+}
+
+fn unread(error: StoreError) -> Failure {
+    Failure::Fault(anyhow::Error::new(error).context("the store does not answer"))
+}
+
 /// One session, or all sealed ones without text.
 async fn chosen(broker: &Broker, only: Option<&SessionId>) -> Result<Vec<SessionRow>, Failure> {
-    let unread = |error| Failure::Fault(anyhow::Error::new(error).context("the store does not answer"));
     if let Some(id) = only {
         let row = broker.reader().session(id).await.map_err(unread)?.filter(|row| row.sealed.is_some());
         let none =

@@ -47,7 +47,7 @@ struct RawChannel {
 impl Reader {
     /// Bytes of the recordings of one user's sessions that began at `since` or later.
     pub async fn recorded(&self, user: &User, since: Timestamp) -> Result<u64, StoreError> {
-        let (bytes,): (i64,) = sql("SELECT CAST(COALESCE(SUM(channels.bytes), 0) AS BIGINT) FROM channels \
+        let (bytes,): (i64,) = sql("SELECT CAST(COALESCE(SUM(channels.bytes), 0) AS BIGINT) FROM channels
              JOIN sessions ON sessions.id = channels.session WHERE sessions.user_name = $1 AND sessions.started_at >= $2")
         .bind(user.as_str())
         .bind(since.micros())

@@ -8,6 +8,8 @@ use crate::recording::text::{grams, some_grams};
 
 /// A longer text is looked up by so many of its pieces: each more is another long list, and the reader looks anyway.
 const MOST_GRAMS: usize = 10;
+/// Pages of 4 KiB that one step writes.
+const STEP: i64 = 256;
 
 /// Adds piece `id` with this folded text.
 pub(super) async fn add(conn: &mut Conn, id: i64, folded: &str) -> Result<(), StoreError> {
@@ -29,13 +31,26 @@ pub(super) async fn forget(conn: &mut Conn, session: &str) -> Result<(), StoreEr
     statement.bind(session).execute(conn).await.map(drop)
 }
 
-/// Lets nothing of what was forgotten lie about in the index.
-pub(super) async fn wipe(conn: &mut Conn) -> Result<(), StoreError> {
+/// Lets nothing of what was forgotten lie about in the index, step by step: writing all of a large one at once would keep every other
+/// writer waiting for longer than they wait. The first step says that all of it is to be written anew. `false`: nothing was left to do.
+pub(super) async fn wipe(conn: &mut Conn, first: bool) -> Result<bool, StoreError> {
     match conn {
-        Conn::Sqlite(_) => sql("INSERT INTO screen_grams (screen_grams) VALUES ('optimize')").execute(conn).await.map(drop),
+        Conn::Sqlite(_) => {
+            let before = changes(conn).await?;
+            // https://www.sqlite.org/fts5.html#the_merge_command: a negative number begins, positive ones go on.
+            let pages = if first { -STEP } else { STEP };
+            sql("INSERT INTO screen_grams (screen_grams, rank) VALUES ('merge', $1)").bind(pages).execute(&mut *conn).await?;
+            // One change is the command itself.
+            Ok(changes(conn).await? - before >= 2)
+        }
         // Its own housekeeping takes what is deleted.
-        Conn::Postgres(_) => Ok(()),
+        Conn::Postgres(_) => Ok(false),
     }
+}
+
+async fn changes(conn: &mut Conn) -> Result<i64, StoreError> {
+    let (changes,): (i64,) = sql("SELECT total_changes()").fetch_one(conn).await?;
+    Ok(changes)
 }
 
 /// The pieces that may hold the folded text `needle` and that are older than piece `before`, the newest first, of sessions that fit $1..$5;

@@ -58,8 +58,8 @@ impl Store {
         match &self.0.at {
             Place::Sqlite(path) => Ok(Hold { _file: Some(locked(path)?), keeper: None, taken }),
             Place::Postgres(options) => {
-                let place = Named { options: postgres::of_its_own(options, "serve"), key: key(self.node()) };
-                let Asked::Held(holding) = place.take(None).await? else { return Err(StoreError::NodeServes(self.node().to_owned())) };
+                let place = Named::of(options, key(self.node())).await?;
+                let holding = place.first().await?.ok_or_else(|| StoreError::NodeServes(self.node().to_owned()))?;
                 let keeper = tokio::spawn(keep(Arc::clone(&self.0), place, holding, tell)).abort_handle();
                 Ok(Hold { _file: None, keeper: Some(keeper), taken })
             }
@@ -92,52 +92,73 @@ fn beside(path: &Path) -> PathBuf {
 
 /// The place of a node's lock on a server.
 struct Named {
+    /// The connections bear a name that those of no other process bear: whoever holds the lock can be told from this process's own past.
     options: PgConnectOptions,
     key: i64,
 }
 
-/// A connection that holds the lock, and who the server says it is.
-struct Holding {
-    conn: PgConnection,
-    me: Backend,
-}
-
-/// A server process behind a connection: its number, and when it began, because numbers come again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Backend {
-    pid: i32,
-    began: String,
-}
-
 /// What came of asking for the lock.
 enum Asked {
-    Held(Holding),
-    /// By a connection that was ours and that the server has not noticed to be gone: a server that stood still for a while has some.
+    Held(PgConnection),
+    /// By a connection that was ours: the server has not noticed that it is gone, or an attempt that was given up got the lock after all.
+    /// It is ended now.
     ByOurOwnPast,
+    /// By nobody who can be seen: it has ended since.
+    ByNobody,
     ByAnother,
 }
 
 impl Named {
-    /// Takes the lock. `past`: the connection of ours that held it before.
-    async fn take(&self, past: Option<&Backend>) -> Result<Asked, StoreError> {
+    /// No two server processes have one number and one beginning: that of a first connection names this process.
+    async fn of(options: &PgConnectOptions, key: i64) -> Result<Self, StoreError> {
+        let asked = async {
+            let mut conn = postgres::of_its_own(options, "serve").connect().await?;
+            let me: (String,) = sqlx::query_as(
+                "SELECT pid || '.' || CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT)
+                 FROM pg_stat_activity WHERE pid = pg_backend_pid()",
+            )
+            .fetch_one(&mut conn)
+            .await?;
+            conn.close().await.map(|()| me.0)
+        };
+        let me = tokio::time::timeout(ANSWER, asked).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        Ok(Self { options: postgres::of_its_own(options, &format!("serve {me}")), key })
+    }
+
+    /// Takes the lock, as a process that comes up. None if another has it, or somebody who is not seen keeps it for a while.
+    async fn first(&self) -> Result<Option<PgConnection>, StoreError> {
+        for _ in 0..UNSEEN {
+            match self.take().await? {
+                Asked::Held(conn) => return Ok(Some(conn)),
+                Asked::ByAnother => return Ok(None),
+                Asked::ByOurOwnPast | Asked::ByNobody => tokio::time::sleep(SOON).await,
+            }
+        }
+        Ok(None)
+    }
+
+    async fn take(&self) -> Result<Asked, StoreError> {
         let asked = async {
             let mut conn = self.options.connect().await?;
             let (free,): (bool,) = sqlx::query_as("SELECT pg_try_advisory_lock($1)").bind(self.key).fetch_one(&mut conn).await?;
             if free {
-                let (pid, began): (i32, String) =
-                    sqlx::query_as("SELECT pid, backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-                        .fetch_one(&mut conn)
-                        .await?;
-                return Ok(Asked::Held(Holding { conn, me: Backend { pid, began } }));
+                return Ok(Asked::Held(conn));
             }
-            let Some(past) = past else { return Ok(Asked::ByAnother) };
-            let ended: Vec<(bool,)> =
-                sqlx::query_as("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2")
-                    .bind(past.pid)
-                    .bind(&past.began)
-                    .fetch_all(&mut conn)
-                    .await?;
-            Ok(if ended.is_empty() { Asked::ByAnother } else { Asked::ByOurOwnPast })
+            // Ends it where it is ours; null where it is not.
+            let holders: Vec<(Option<bool>,)> = sqlx::query_as(
+                "SELECT CASE WHEN a.application_name = current_setting('application_name') THEN pg_terminate_backend(l.pid) END
+                 FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid JOIN pg_database d ON d.oid = l.database
+                 WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND d.datname = current_database()
+                       AND CAST(l.classid AS BIGINT) = (($1 >> 32) & 4294967295) AND CAST(l.objid AS BIGINT) = ($1 & 4294967295)",
+            )
+            .bind(self.key)
+            .fetch_all(&mut conn)
+            .await?;
+            Ok(match holders.as_slice() {
+                [] => Asked::ByNobody,
+                seen if seen.iter().all(|(ours,)| ours.is_some()) => Asked::ByOurOwnPast,
+                _ => Asked::ByAnother,
+            })
         };
         tokio::time::timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut.into()))
     }
@@ -145,19 +166,24 @@ impl Named {
 
 /// Holds the lock for as long as it can: asks each second whether the connection lives; takes the lock again where it broke; says so
 /// and ends where another has it.
-async fn keep(store: Arc<Inner>, place: Named, mut holding: Holding, taken: watch::Sender<bool>) {
+async fn keep(store: Arc<Inner>, place: Named, mut holding: PgConnection, taken: watch::Sender<bool>) {
     loop {
         tokio::time::sleep(PERIOD).await;
-        if matches!(tokio::time::timeout(ANSWER, holding.conn.ping()).await, Ok(Ok(()))) {
+        if matches!(tokio::time::timeout(ANSWER, holding.ping()).await, Ok(Ok(()))) {
             continue;
         }
         store.alone.store(false, Ordering::Release);
         tracing::warn!(node = store.node, "the connection that holds this node's name is broken; nobody is let in until it is held again");
         holding = loop {
-            match place.take(Some(&holding.me)).await {
+            match place.take().await {
                 Ok(Asked::Held(again)) => break again,
                 Ok(Asked::ByOurOwnPast) => {
                     tracing::info!(node = store.node, "this node's name was held by a lost connection of its own");
+                    tokio::time::sleep(SOON).await;
+                    continue;
+                }
+                // Whoever it was, and nobody is let in meanwhile.
+                Ok(Asked::ByNobody) => {
                     tokio::time::sleep(SOON).await;
                     continue;
                 }
@@ -175,7 +201,7 @@ async fn keep(store: Arc<Inner>, place: Named, mut holding: Holding, taken: watc
 }
 
 /// The number of the lock of a node's name.
-fn key(node: &str) -> i64 {
+pub(super) fn key(node: &str) -> i64 {
     use sha2::{Digest as _, Sha256};
     let digest: [u8; 32] = Sha256::digest(format!("jit-bastion serves as {node}")).into();
     let [a, b, c, d, e, f, g, h, ..] = digest;
@@ -184,6 +210,8 @@ fn key(node: &str) -> i64 {
 
 /// For the server to end a connection.
 const SOON: Duration = Duration::from_millis(100);
+/// So often a holder is looked for whom nobody sees.
+const UNSEEN: u32 = 30;
 /// How often the connection is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 /// A server that takes longer than this to answer counts as lost.

@@ -38,6 +38,7 @@ const SHAPES: &[Shape] = shapes! {
     6 "0006_screen_text"
     7 "0007_policy"
     10 "0010_egress"
+    13 "0013_screen_index"
 };
 
 /// Brings the store to the newest shape. `pool` may write.

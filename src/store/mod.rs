@@ -64,7 +64,7 @@ pub use hold::Hold;
 pub use log::Head;
 pub use notices::{Notice, SHOWN};
 pub use requests::{Kept, RequestFilter};
-pub use screen_texts::{PIECE, TextPiece};
+pub use screen_texts::{Generation, PIECE, TextPiece};
 pub use sessions::{ClosedSession, LiveRow, LiveRows, NewSession, SessionRow};
 pub use snapshot::{Snapshot, is_whole, snapshot};
 pub use sought::SessionFilter;

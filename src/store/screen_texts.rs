@@ -1,7 +1,8 @@
 //! What stood on the screens of sealed sessions, for search: a copy of what the recordings hold, never evidence.
 
-use super::sql::sql;
-use super::{Reader, SessionFilter, Store, StoreError, Tx, count, grams, name};
+use super::open::Place;
+use super::sql::{On, sql};
+use super::{Reader, SessionFilter, Store, StoreError, Tx, count, grams, name, sqlite};
 use crate::access::names::{HostName, Login, SessionId, User};
 use crate::access::time::Timestamp;
 use crate::recording::text::{Needle, SeenLine, folded};
@@ -19,9 +20,33 @@ pub struct TextPiece {
     pub lines: Vec<SeenLine>,
 }
 
+/// One writing of a session's text into the index. When another begins, or the text is erased, it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation(i64);
+
 impl Tx {
+    /// Takes all text of a session out of the index and lets none in again; how many pieces there were. None where it was erased already.
+    pub async fn erase_text(&mut self, session: &SessionId) -> Result<Option<u64>, StoreError> {
+        if erased(self.conn(), session).await?.is_some() {
+            return Ok(None);
+        }
+        let (pieces, now) = (self.drop_text(session).await?, self.now.micros());
+        sql("INSERT INTO screen_index (session, generation, erased_at) VALUES ($1, 1, $2)
+             ON CONFLICT (session) DO UPDATE SET generation = screen_index.generation + 1, erased_at = excluded.erased_at")
+        .bind(session.as_str())
+        .bind(now)
+        .execute(self.conn())
+        .await?;
+        Ok(Some(pieces))
+    }
+
+    async fn drop_text(&mut self, session: &SessionId) -> Result<u64, StoreError> {
+        grams::forget(self.conn(), session.as_str()).await?;
+        sql("DELETE FROM screen_texts WHERE session = $1").bind(session.as_str()).execute(self.conn()).await
+    }
+
     /// Adds lines of a channel.
-    pub async fn add_text(&mut self, session: &SessionId, channel: u32, lines: &[SeenLine]) -> Result<(), StoreError> {
+    async fn add_text(&mut self, session: &SessionId, channel: u32, lines: &[SeenLine]) -> Result<(), StoreError> {
         let (id,): (i64,) = sql("SELECT COALESCE(MAX(id), 0) + 1 FROM screen_texts").fetch_one(self.conn()).await?;
         let texts: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
         let times: Vec<String> = lines.iter().map(|line| line.at.to_string()).collect();
@@ -36,41 +61,69 @@ impl Tx {
             .await?;
         grams::add(self.conn(), id, &sought.join("\n")).await
     }
-
-    /// Takes all text of a session out of the index; how many pieces there were.
-    pub async fn drop_text(&mut self, session: &SessionId) -> Result<u64, StoreError> {
-        grams::forget(self.conn(), session.as_str()).await?;
-        sql("DELETE FROM screen_texts WHERE session = $1").bind(session.as_str()).execute(self.conn()).await
-    }
-
-    /// After text was taken out because it must not be known: nothing of it stays in the index.
-    pub async fn wipe_text(&mut self) -> Result<(), StoreError> {
-        grams::wipe(self.conn()).await
-    }
 }
 
 impl Store {
-    /// Adds pieces of a session's text, each the lines of one channel; before the first of them takes out what is there. Bookkeeping: no
+    /// Begins to write a session's text: what is there goes. None where it was erased, unless it is to be written `again`. Bookkeeping: no
     /// event.
+    pub async fn begin_text(&self, now: Timestamp, session: SessionId, again: bool) -> Result<Option<Generation>, StoreError> {
+        self.note(now, move |tx| {
+            Box::pin(async move {
+                if !again && erased(tx.conn(), &session).await?.is_some() {
+                    return Ok(None);
+                }
+                tx.drop_text(&session).await?;
+                let (generation,): (i64,) = sql("INSERT INTO screen_index (session, generation) VALUES ($1, 1)
+                     ON CONFLICT (session) DO UPDATE SET generation = screen_index.generation + 1, erased_at = NULL RETURNING generation")
+                .bind(session.as_str())
+                .fetch_one(tx.conn())
+                .await?;
+                Ok(Some(Generation(generation)))
+            })
+        })
+        .await
+    }
+
+    /// Adds pieces of a session's text, each the lines of one channel. `false`, and nothing is added, where that writing is over. Bookkeeping:
+    /// no event.
     pub async fn keep_text(
         &self,
         now: Timestamp,
         session: SessionId,
-        anew: bool,
+        Generation(generation): Generation,
         pieces: Vec<(u32, Vec<SeenLine>)>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         self.note(now, move |tx| {
             Box::pin(async move {
-                if anew {
-                    tx.drop_text(&session).await?;
+                let goes_on = sql("SELECT 1 FROM screen_index WHERE session = $1 AND generation = $2")
+                    .bind(session.as_str())
+                    .bind(generation)
+                    .found(tx.conn())
+                    .await?;
+                if goes_on {
+                    for (channel, lines) in &pieces {
+                        tx.add_text(&session, *channel, lines).await?;
+                    }
                 }
-                for (channel, lines) in &pieces {
-                    tx.add_text(&session, *channel, lines).await?;
-                }
-                Ok(())
+                Ok(goes_on)
             })
         })
         .await
+    }
+
+    /// After text was taken out because it must not be known: nothing of it stays in the index, nor in the file where the store is one.
+    /// In many small changes, between which others have their turn.
+    pub async fn wipe_text(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut first = true;
+        while self.note(now, move |tx| Box::pin(async move { grams::wipe(tx.conn(), first).await })).await? {
+            first = false;
+        }
+        if let Place::Sqlite(path) = &self.0.at
+            && !sqlite::fold(path).await?
+        {
+            tracing::warn!("what was erased lies in the store's write-ahead log until nobody reads for a moment, or the bastion stops");
+        }
+        Ok(())
     }
 }
 
@@ -104,6 +157,17 @@ impl Reader {
             sql("SELECT COUNT(*) FROM screen_texts WHERE session = $1").bind(session.as_str()).fetch_one(&self.pool).await?;
         count("screen_texts", session.as_str(), pieces)
     }
+
+    /// When a session's text was erased; none where it was not, or was written again since.
+    pub async fn text_erased(&self, session: &SessionId) -> Result<Option<Timestamp>, StoreError> {
+        erased(&self.pool, session).await
+    }
+}
+
+async fn erased<'c>(on: impl Into<On<'c>>, session: &SessionId) -> Result<Option<Timestamp>, StoreError> {
+    let row: Option<(Option<i64>,)> =
+        sql("SELECT erased_at FROM screen_index WHERE session = $1").bind(session.as_str()).fetch_optional(on).await?;
+    Ok(row.and_then(|(at,)| at).map(Timestamp::from_micros))
 }
 
 fn piece((id, session, channel, body, times): (i64, String, i64, String, String)) -> Result<TextPiece, StoreError> {

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
 use super::StoreError;
@@ -24,7 +25,9 @@ pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(BUSY)
         .foreign_keys(true)
-        .pragma("trusted_schema", "OFF");
+        .pragma("trusted_schema", "OFF")
+        // What is deleted was deleted for a reason: nothing of it stays in the file.
+        .pragma("secure_delete", "ON");
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(ACQUIRE)
@@ -40,6 +43,20 @@ pub(super) async fn open(path: &Path) -> Result<Pools, StoreError> {
         Ok::<_, StoreError>(Pool::Sqlite(pool))
     };
     Ok(Pools { write, read: readers(READERS).await?, door: readers(AT_THE_DOOR).await?, watch: readers(WATCHING).await? })
+}
+
+/// Empties the write-ahead log, in which pages lie as they were before. Only where nobody reads at that moment, so it is tried for a while;
+/// other writers wait no longer than [`FOLDING`] each time. `false` if somebody always read.
+pub(super) async fn fold(path: &Path) -> Result<bool, StoreError> {
+    let mut conn = SqliteConnectOptions::new().filename(path).busy_timeout(FOLDING).connect().await?;
+    for _ in 0..FOLDS {
+        let (busy, ..): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut conn).await?;
+        if busy == 0 {
+            return Ok(true);
+        }
+        tokio::time::sleep(FOLDING).await;
+    }
+    Ok(false)
 }
 
 /// The file readable by us alone, in a folder that, if we make it, is ours alone. SQLite gives its -wal and -shm the same mode.
@@ -97,6 +114,9 @@ impl Drop for Passing<'_> {
     }
 }
 
+/// How long an emptying of the write-ahead log waits for those who read, and how often it is tried.
+const FOLDING: Duration = Duration::from_millis(200);
+const FOLDS: usize = 20;
 /// Between two looks at the head of the line.
 const A_STEP: Duration = Duration::from_millis(2);
 

@@ -7,9 +7,9 @@ use crate::access::names::{Note, SessionId};
 /// The index of what stood on the screens of sessions, in which `recordings --text` looks.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum IndexCommand {
-    /// Make it from the sealed recordings: of one session, or of all that have none and whose rule lets it be made
+    /// Make it from the sealed recordings: of one session, or of all that have none, whose rule lets it be made and that were not erased
     Build {
-        /// This session, also if it has one already
+        /// This session, also if it has one already or was erased
         #[arg(long, value_name = "ID")]
         session: Option<SessionId>,
     },

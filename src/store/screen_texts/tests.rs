@@ -11,7 +11,11 @@ fn session(n: u32) -> SessionId {
 
 /// A store with the rows that sessions hang on left out: what is sought hangs on sessions alone.
 async fn store(dir: &std::path::Path) -> Store {
-    let store = Store::open(&testing::url(dir).await, "n").await.unwrap();
+    store_at(&testing::url(dir).await).await
+}
+
+async fn store_at(url: &str) -> Store {
+    let store = Store::open(url, "n").await.unwrap();
     for n in 1..=3_u32 {
         store.note(Timestamp::from_micros(0), move |tx| Box::pin(async move { add(tx, n).await })).await.unwrap();
     }
@@ -47,6 +51,20 @@ async fn add(tx: &mut Tx, n: u32) -> Result<(), StoreError> {
     Ok(())
 }
 
+const NOW: Timestamp = Timestamp::from_micros(5);
+
+/// Writes the whole text of a session.
+async fn keep(store: &Store, n: u32, pieces: Vec<(u32, Vec<SeenLine>)>) {
+    let generation = store.begin_text(NOW, session(n), false).await.unwrap().unwrap();
+    assert!(store.keep_text(NOW, session(n), generation, pieces).await.unwrap());
+}
+
+async fn erase(store: &Store, n: u32) -> Option<u64> {
+    let erased = store.note(NOW, move |tx| Box::pin(async move { tx.erase_text(&session(n)).await })).await.unwrap();
+    store.wipe_text(NOW).await.unwrap();
+    erased
+}
+
 async fn found(store: &Store, text: &str, filter: &SessionFilter) -> Vec<(SessionId, u32, u64, String)> {
     let needle = Needle::parse(text).unwrap();
     let pieces = store.reader().text_pieces(&needle, filter, None, 100).await.unwrap();
@@ -58,12 +76,11 @@ async fn found(store: &Store, text: &str, filter: &SessionFilter) -> Vec<(Sessio
 async fn what_stood_there_is_found_by_any_piece_of_it() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).await;
-    let now = Timestamp::from_micros(5);
     let first =
         vec![(1, vec![seen(7, "postgres=# SELECT  * FROM patients;"), seen(9, "100% \"of\" 'them' äÖü_\\x")]), (2, vec![seen(3, "other")])];
-    store.keep_text(now, session(1), true, first).await.unwrap();
-    store.keep_text(now, session(2), true, vec![(1, vec![seen(1, "select 1"), seen(2, "nothing here")])]).await.unwrap();
-    store.keep_text(now, session(3), true, vec![(1, vec![seen(1, "select from a session that goes on")])]).await.unwrap();
+    keep(&store, 1, first).await;
+    keep(&store, 2, vec![(1, vec![seen(1, "select 1"), seen(2, "nothing here")])]).await;
+    keep(&store, 3, vec![(1, vec![seen(1, "select from a session that goes on")])]).await;
     let all = SessionFilter::default();
     let line = "postgres=# SELECT  * FROM patients;".to_owned();
     for text in ["select * from", "PATIENTS;", "s=#", "ient"] {
@@ -82,20 +99,10 @@ async fn what_stood_there_is_found_by_any_piece_of_it() {
     assert_eq!(found(&store, "select", &since).await.len(), 1);
 
     // Written anew, and taken out.
-    store.keep_text(now, session(2), true, vec![(1, vec![seen(1, "another text")])]).await.unwrap();
+    keep(&store, 2, vec![(1, vec![seen(1, "another text")])]).await;
     assert_eq!(found(&store, "select", &all).await.len(), 1);
     assert_eq!(found(&store, "another", &all).await.len(), 1);
-    let dropped = store
-        .note(now, |tx| {
-            Box::pin(async move {
-                let n = tx.drop_text(&session(1)).await?;
-                tx.wipe_text().await?;
-                Ok(n)
-            })
-        })
-        .await
-        .unwrap();
-    assert_eq!((dropped, store.reader().text_of(&session(1)).await.unwrap()), (2, 0));
+    assert_eq!((erase(&store, 1).await, store.reader().text_of(&session(1)).await.unwrap()), (Some(2), 0));
     assert!(found(&store, "patients", &all).await.is_empty());
 }
 
@@ -104,7 +111,7 @@ async fn pages_come_one_after_another() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(dir.path()).await;
     let pieces = (0..10).map(|n| (n + 1, vec![seen(0, &format!("the same line {n}"))])).collect();
-    store.keep_text(Timestamp::from_micros(5), session(1), true, pieces).await.unwrap();
+    keep(&store, 1, pieces).await;
     let (needle, all) = (Needle::parse("same line").unwrap(), SessionFilter::default());
     let (mut before, mut channels) = (None, Vec::new());
     loop {
@@ -114,4 +121,60 @@ async fn pages_come_one_after_another() {
         channels.extend(page.iter().map(|piece| piece.channel));
     }
     assert_eq!(channels, (1..=10).rev().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_was_erased_comes_in_again_only_where_somebody_asks_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(dir.path()).await;
+    let text = || vec![(1, vec![seen(0, "a patient's name")])];
+    let late = store.begin_text(NOW, session(1), false).await.unwrap().unwrap();
+    assert!(store.keep_text(NOW, session(1), late, text()).await.unwrap());
+    assert_eq!((erase(&store, 1).await, erase(&store, 1).await), (Some(1), None));
+    assert_eq!(store.reader().text_erased(&session(1)).await.unwrap(), Some(NOW));
+    assert!(!store.keep_text(NOW, session(1), late, text()).await.unwrap(), "a batch that comes after the erasing");
+    assert_eq!(store.begin_text(NOW, session(1), false).await.unwrap(), None);
+    assert_eq!(store.reader().text_of(&session(1)).await.unwrap(), 0);
+
+    let [one, two] =
+        [store.begin_text(NOW, session(1), true).await.unwrap().unwrap(), store.begin_text(NOW, session(1), true).await.unwrap().unwrap()];
+    assert!(!store.keep_text(NOW, session(1), one, text()).await.unwrap(), "of two at once the later one");
+    assert!(store.keep_text(NOW, session(1), two, text()).await.unwrap());
+    assert_eq!((store.reader().text_of(&session(1)).await.unwrap(), store.reader().text_erased(&session(1)).await.unwrap()), (1, None));
+    // What is not there yet does not come.
+    assert_eq!(erase(&store, 2).await, Some(0));
+    assert_eq!(store.begin_text(NOW, session(2), false).await.unwrap(), None);
+}
+
+/// Where a text stands in the store's files, as it was written.
+fn lies_in(dir: &std::path::Path, text: &str) -> Vec<String> {
+    let files = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file());
+    let holds = |path: &std::path::PathBuf| std::fs::read(path).unwrap().windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    files.filter(holds).map(|path| path.display().to_string()).collect()
+}
+
+#[tokio::test]
+async fn nothing_of_what_was_erased_stays_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store_at(&testing::sqlite(dir.path())).await;
+    // The index has pieces of three characters: three that stand nowhere else.
+    let (name, three) = ("Zwiebelmann", "\u{9f98}\u{9750}\u{9f49}");
+    let other = |n: u32| (0..200).map(|line| seen(0, &format!("another text {n}: {}", line * 7919 + n * 104_729))).collect::<Vec<_>>();
+    for n in 0..12 {
+        keep(&store, 2, vec![(1, other(n))]).await;
+    }
+    keep(&store, 1, vec![(1, other(20)), (2, vec![seen(0, &format!("patient {name} {three}"))]), (3, other(30))]).await;
+    for text in [name, three] {
+        assert!(!lies_in(dir.path(), text).is_empty(), "{text} was written");
+    }
+    assert_eq!(erase(&store, 1).await, Some(3));
+    for text in [name, three] {
+        assert_eq!(lies_in(dir.path(), text), Vec::<String>::new(), "{text}");
+    }
+    let all = SessionFilter::default();
+    assert_eq!(found(&store, "another text 11: ", &all).await.len(), 200, "the others are still found");
+    // Anew in small steps, until there is nothing to do.
+    assert!(!store.note(NOW, |tx| Box::pin(async move { grams::wipe(tx.conn(), false).await })).await.unwrap());
+    store.close().await;
+    assert!(lies_in(dir.path(), name).is_empty());
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use sqlx::ConnectOptions as _;
+use sqlx::postgres::PgConnectOptions;
+
 use super::*;
 
 async fn node(dir: &TempDir, name: &str) -> Store {
@@ -155,7 +158,8 @@ async fn soon<T>(ask: impl AsyncFn() -> Option<T>) -> T {
 /// Breaks the connection that holds a name, as a failing network would.
 async fn break_hold(store: &Store) {
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-               WHERE datname = current_database() AND application_name = 'jit-bastion serve'";
+               WHERE pid = (SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'jit-bastion serve%'
+                            ORDER BY backend_start LIMIT 1)";
     assert!(sql(end).found(&store.0.pools.write).await.unwrap());
 }
 
@@ -174,6 +178,31 @@ async fn a_name_that_was_lost_is_held_again_or_given_up() {
     tokio::time::timeout(Duration::from_secs(20), hold.taken()).await.unwrap();
     assert!(!one.alone(), "nobody is let in any more");
     assert!(other.alone());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_attempt_of_its_own_that_nobody_waits_for_keeps_no_node_from_its_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let one = node(&dir, "node-1").await;
+    let hold = one.hold().await.unwrap();
+    let named = "SELECT application_name FROM pg_stat_activity
+                 WHERE datname = current_database() AND application_name LIKE 'jit-bastion serve%'";
+    let (name,): (String,) = sql(named).fetch_one(&one.0.pools.read).await.unwrap();
+    let options: PgConnectOptions = testing::postgres(dir.path()).await.parse().unwrap();
+    let mut given_up = options.application_name(&name).connect().await.unwrap();
+    let asks = tokio::spawn(async move {
+        let asked = sqlx::query("SELECT pg_advisory_lock($1)").bind(hold::key("node-1")).execute(&mut given_up).await;
+        (asked.is_ok(), given_up)
+    });
+    let waits = "SELECT 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                 WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted";
+    soon(async || sql(waits).found(&one.0.pools.read).await.unwrap().then_some(())).await;
+    break_hold(&one).await;
+    let (has_it, _given_up) = asks.await.unwrap();
+    assert!(has_it);
+    soon(async || (!one.alone() || hold.is_taken()).then_some(())).await;
+    soon(async || (one.alone() || hold.is_taken()).then_some(())).await;
+    assert!(!hold.is_taken(), "nobody else is there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -104,6 +104,35 @@ async fn a_text_that_is_erased_is_not_found_and_its_recording_plays() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_erased_before_it_came_in_does_not_come_in() {
+    let world = world().await;
+    world.grant().await;
+    let session = world.visit().await;
+    let text = world.dir.path().join("journal").join(format!("{session}.text"));
+    let (local, id) = (Actor::Local("root".into()), SessionId::parse(&session).unwrap());
+    assert_eq!(world.broker.erase_text(&local, &id, Note::parse("a patient's name").unwrap()).await.unwrap(), 0);
+    world.broker.index_waiting().await.unwrap();
+    assert!(!text.exists());
+    assert_eq!(world.json("carol", "recordings --text from phi-db").await, Value::Array(vec![]));
+}
+
+#[tokio::test]
+async fn a_text_that_cannot_be_read_keeps_no_other_out() {
+    let world = world().await;
+    world.grant().await;
+    let mut ids = [world.visit().await, world.visit().await];
+    ids.sort();
+    let text = |id: &str| world.dir.path().join("journal").join(format!("{id}.text"));
+    let [bad, good] = &ids;
+    std::fs::remove_file(text(bad)).unwrap();
+    std::fs::create_dir(text(bad)).unwrap();
+    assert!(world.broker.index_waiting().await.is_err(), "it is a fault");
+    let found = world.json("carol", "recordings --text from phi-db").await;
+    assert_eq!((&found[0]["session"], found.as_array().map(Vec::len)), (&good.as_str().into(), Some(1)), "{found}");
+    assert!(text(bad).exists() && !text(good).exists());
+}
+
+#[tokio::test]
 async fn policy_keeps_text_out_of_the_index() {
     let world = world().await;
     let local = Actor::Local("root".into());
