@@ -11,9 +11,9 @@
 //! A reader goes on as long as records are whole, right and of the first one's generation.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -68,6 +68,9 @@ impl Ledger {
         if size > SIZE / 2 {
             return sync_each(batch);
         }
+        if !self.is_in_place() && !self.replace()? {
+            return sync_each(batch);
+        }
         if self.failed || self.at + size > SIZE {
             self.begin_anew()?;
         }
@@ -83,6 +86,24 @@ impl Ledger {
             self.record = Vec::new();
         }
         synced
+    }
+
+    /// Whether its file is where a start would look for it.
+    fn is_in_place(&self) -> bool {
+        let id = |found: io::Result<Metadata>| found.ok().map(|found| (found.dev(), found.ino()));
+        let ours = id(self.file.metadata());
+        ours.is_some() && ours == id(self.path.metadata())
+    }
+
+    /// Its folder was made anew: makes another one there. Tells whether there is one now.
+    fn replace(&mut self) -> io::Result<bool> {
+        self.begin_anew()?;
+        let made = self.path.parent().and_then(|dir| Self::create(dir).ok().flatten());
+        let is_made = made.is_some();
+        if let Some(made) = made {
+            *self = Self { generation: self.generation, ..made };
+        }
+        Ok(is_made)
     }
 
     /// What it holds is on the disk elsewhere, so that it can be written from its beginning.
@@ -261,6 +282,28 @@ mod tests {
         let bytes = std::fs::read(dir.path().join(NAME)).unwrap();
         let first = run_of(&bytes).unwrap();
         assert!(first.generation > 1 && first.at > 0);
+        assert_eq!(restore(dir.path()).unwrap(), 1);
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_gone_is_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let scribe = Scribe::start(Level::Power, dir.path()).unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Power).unwrap();
+        let _recorder = Recorder::start(&dir.path().join("recordings"), &journal).unwrap();
+        let head = journal.len() as usize;
+        say(&mut journal, &scribe, b"before").landed().await.unwrap();
+        std::fs::remove_file(dir.path().join(NAME)).unwrap();
+        say(&mut journal, &scribe, b"after").landed().await.unwrap();
+        let whole = std::fs::read(journal.path()).unwrap();
+        let bytes = std::fs::read(dir.path().join(NAME)).unwrap();
+        let first = run_of(&bytes).unwrap();
+        assert!(first.bytes.ends_with(b"after") && first.generation > 1 && first.at > head as u64);
+        let (path, length) = (journal.path().to_owned(), first.at);
+        drop((journal, scribe));
+        is_left(dir.path());
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
         assert_eq!(restore(dir.path()).unwrap(), 1);
         assert_eq!(std::fs::read(&path).unwrap(), whole);
     }

@@ -215,6 +215,15 @@ pub struct TerminalMeta {
     pub rows: u32,
 }
 
+/// A bound of what may be recorded is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// Which one.
+    pub words: String,
+    /// What whoever wants more can do.
+    pub next: &'static str,
+}
+
 /// A recording that cannot be written, read or believed. These are faults of ours or of the disk, never of the user.
 #[derive(Debug, Error)]
 pub enum RecordError {
@@ -238,8 +247,8 @@ pub enum RecordError {
     #[error("the disk does not answer")]
     Silent,
     /// As much is kept as may be.
-    #[error("{0}")]
-    Quota(String),
+    #[error("{}", .0.words)]
+    Quota(Reached),
     /// A frame longer than [`frames::MAX_PAYLOAD`], or one that cannot be told in JSON.
     #[error("a frame of {0} bytes is too long to keep")]
     TooLong(usize),

@@ -159,14 +159,14 @@ fn ending(wing: &Wing, open: &OpenSession, ended: Result<Over, Ending>) -> Endin
         Err(why) => why,
         Ok(Over::Left) => Ending::Left,
         Ok(Over::Gone) => Ending::PeerGone,
-        Ok(Over::Spent) => visit::cut(&open.cutoff, Ending::OverBudget, String::new()).0,
-        Ok(Over::Unrecorded(RecordError::Quota(why))) => {
-            tracing::info!(session = %open.id, why, "a direct forward ends");
-            visit::cut(&open.cutoff, Ending::OverBudget, why).0
+        Ok(Over::Spent) => visit::cut(&open.cutoff, Ending::OverBudget),
+        Ok(Over::Unrecorded(RecordError::Quota(reached))) => {
+            tracing::info!(session = %open.id, reason = reached.words, "a session ends");
+            visit::cut(&open.cutoff, Ending::OverBudget)
         }
         Ok(Over::Unrecorded(error)) => {
             wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
-            visit::cut(&open.cutoff, Ending::RecorderFailed, String::new()).0
+            visit::cut(&open.cutoff, Ending::RecorderFailed)
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::access::names::User;
 use crate::access::refusal::Refusal;
 use crate::access::size::Size;
+use crate::recording::Reached;
 
 /// The bounds, and what the users who are inside have spent of theirs.
 #[derive(Debug)]
@@ -77,14 +78,16 @@ impl Quotas {
 
 impl Quota {
     /// So many bytes more are kept. An error says which bound is reached: they may not be shown.
-    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), String> {
+    pub(crate) fn take(&mut self, bytes: u64) -> Result<(), Reached> {
         self.own += bytes;
         let live = self.spent.live.fetch_add(bytes, Ordering::SeqCst) + bytes;
         if self.own > self.quotas.session.as_bytes() {
-            return Err(format!("this session has reached the {} that may be recorded of one", self.quotas.session));
+            let words = format!("this session has reached the {} that may be recorded of one", self.quotas.session);
+            return Err(Reached { words, next: "begin another one" });
         }
         if live.saturating_add(self.spent.over.load(Ordering::SeqCst)) > self.quotas.user.as_bytes() {
-            return Err(format!("your sessions have reached the {} that may be recorded of a user in 24 hours", self.quotas.user));
+            let words = format!("your sessions have reached the {} that may be recorded of a user in 24 hours", self.quotas.user);
+            return Err(Reached { words, next: "wait until some of them are a day old, or ask an administrator" });
         }
         Ok(())
     }
@@ -111,9 +114,9 @@ mod tests {
         let quotas = Quotas::new(Size::bytes(100), Size::bytes(150));
         let mut one = enter(&quotas, "alice", 0).unwrap();
         assert!(one.take(100).is_ok());
-        assert!(one.take(1).unwrap_err().contains("100B"));
+        assert!(one.take(1).unwrap_err().words.contains("100B"));
         let mut two = enter(&quotas, "alice", 0).unwrap();
-        assert!(two.take(49).is_ok() && two.take(1).unwrap_err().contains("150B"));
+        assert!(two.take(49).is_ok() && two.take(1).unwrap_err().words.contains("150B"));
         assert_eq!(enter(&quotas, "alice", 0).unwrap_err().code, "over-budget");
         assert!(enter(&quotas, "bob", 0).unwrap().take(99).is_ok(), "nobody else is touched");
         drop(one);

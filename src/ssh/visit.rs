@@ -166,10 +166,13 @@ where
     };
     ground::tell_rest(wing, open, tunnels);
     let (ending, why) = match ended.map(|end| itself(wing, open, end)) {
-        Err(why) => (why, why.sentence().to_owned()),
-        Ok((ending @ (Ending::RecorderFailed | Ending::OverBudget), words)) => cut(&cutoff, ending, words),
-        Ok((ending, words)) => {
-            relay.part(&words).await;
+        Err(ending) => (ending, Why::of(ending)),
+        Ok((ending @ (Ending::RecorderFailed | Ending::OverBudget), why)) => match cut(&cutoff, ending) {
+            first if first == ending => (ending, why),
+            first => (first, Why::of(first)),
+        },
+        Ok((ending, why)) => {
+            relay.part(&why.words).await;
             return ending;
         }
     };
@@ -209,33 +212,53 @@ fn pulse(open: &OpenSession) -> Pulse<'_> {
 }
 
 /// The session ends by the bastion's own will; where something else came first, that is why.
-pub(super) fn cut(cutoff: &Cutoff, ending: Ending, words: String) -> (Ending, String) {
+pub(super) fn cut(cutoff: &Cutoff, ending: Ending) -> Ending {
     cutoff.cut(ending);
-    let first = cutoff.reason().unwrap_or(ending);
-    (first, if first == ending { words } else { first.sentence().to_owned() })
+    cutoff.reason().unwrap_or(ending)
 }
 
-/// How a relay that ended by itself is told: the session's ending, and the words for whoever is still there.
-fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, String) {
+/// Why a session ends, for whoever is still there, and what they can do next; left out: ask for more.
+struct Why {
+    words: String,
+    next: Option<&'static str>,
+}
+
+impl Why {
+    fn of(ending: Ending) -> Self {
+        let next = (ending == Ending::RecorderFailed).then_some("your grant is not touched; tell an administrator");
+        Self { words: ending.sentence().to_owned(), next }
+    }
+
+    fn words(words: impl Into<String>) -> Self {
+        Self { words: words.into(), next: None }
+    }
+}
+
+/// How a relay that ended by itself is told: the session's ending, and why.
+fn itself(wing: &Wing, open: &OpenSession, end: End) -> (Ending, Why) {
     match end {
-        End::ClientLeft => (Ending::Left, String::new()),
-        End::HostLeft(Some(text)) => (Ending::Left, text),
-        End::HostLeft(None) => (Ending::PeerGone, "the host closed the connection without a word".into()),
+        End::ClientLeft => (Ending::Left, Why::words("")),
+        End::HostLeft(Some(text)) => (Ending::Left, Why::words(text)),
+        End::HostLeft(None) => (Ending::PeerGone, Why::words("the host closed the connection without a word")),
         End::Client(_) | End::Host(_) | End::Files(_) => {
             tracing::warn!(session = %open.id, reason = %end, "a session was broken off");
-            (Ending::PeerGone, end.to_string())
+            (Ending::PeerGone, Why::words(end.to_string()))
         }
         End::OverBudget => {
             let whole = open.egress.map_or_else(String::new, |budget| format!(" of {}", budget.limit));
-            (Ending::OverBudget, format!("the byte budget{whole} of {} is used up", open.meta.right.under()))
+            (Ending::OverBudget, Why::words(format!("the byte budget{whole} of {} is used up", open.meta.right.under())))
         }
         End::Recorder(RecordError::Enough(most)) => {
-            (Ending::OverBudget, format!("of a command no more than {} may be kept, and this one went on", Size::bytes(most)))
+            let words = format!("of a command no more than {} may be kept, and this one went on", Size::bytes(most));
+            (Ending::OverBudget, Why::words(words))
         }
-        End::Recorder(RecordError::Quota(why)) => (Ending::OverBudget, why),
+        End::Recorder(RecordError::Quota(reached)) => {
+            tracing::info!(session = %open.id, reason = reached.words, "a session ends");
+            (Ending::OverBudget, Why { words: reached.words, next: Some(reached.next) })
+        }
         End::Recorder(error) => {
             wing.broker.fault(&format!("{} was not recorded: {error}", open.id));
-            (Ending::RecorderFailed, Ending::RecorderFailed.sentence().to_owned())
+            (Ending::RecorderFailed, Why::of(Ending::RecorderFailed))
         }
     }
 }
@@ -287,8 +310,11 @@ fn welcome(open: &OpenSession) -> String {
     )
 }
 
-fn farewell(open: &OpenSession, why: &str) -> String {
-    format!("{why} ({}); `ssh jit-bastion request {}` asks for more", open.id, open.meta.host)
+fn farewell(open: &OpenSession, why: &Why) -> String {
+    match why.next {
+        Some(next) => format!("{} ({}); {next}", why.words, open.id),
+        None => format!("{} ({}); `ssh jit-bastion request {}` asks for more", why.words, open.id, open.meta.host),
+    }
 }
 
 /// Between two tries to seal what the disk did not take.

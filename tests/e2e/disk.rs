@@ -37,7 +37,8 @@ impl Inside {
         let flood = self.flood.wait().expect(255);
         let typist = self.typist.finish().expect(255);
         for ended in [&typist, &flood] {
-            assert!(ended.stderr.contains("can no longer be recorded"), "{}", ended.told());
+            let told = ["this session can no longer be recorded (s-", "; your grant is not touched; tell an administrator"];
+            assert!(told.iter().all(|words| ended.stderr.contains(words)), "{}", ended.told());
         }
         Kept { seen: fs::read(&self.seen).expect("the file"), typed: typist.stdout, sessions: self.sessions }
     }
@@ -287,7 +288,8 @@ fn what_may_be_recorded_has_a_bound_for_a_session_and_one_for_a_user() {
     let mut bystander = ssh.spawn(ECHO);
     bystander.write(b"one\n").until("got one");
     let first = ssh.run("head -c 5000000 /dev/zero | tr '\\0' x").expect(255);
-    assert!(first.stderr.contains("the 1MiB that may be recorded of one"), "{}", first.told());
+    let told = ["this session has reached the 1MiB that may be recorded of one (s-", "; begin another one"];
+    assert!(told.iter().all(|words| first.stderr.contains(words)), "{}", first.told());
     assert!((900_000..1_100_000).contains(&first.stdout.len()), "{}", first.stdout.len());
     // Whoever wants little goes on until all of the user's together are too much.
     bystander.write(b"two\n").until("got two");
@@ -300,9 +302,15 @@ fn what_may_be_recorded_has_a_bound_for_a_session_and_one_for_a_user() {
     assert!(refused.told().contains("your sessions of the last 24 hours"), "{}", refused.told());
     let sessions = bastion.sessions();
     assert_eq!([1, 2].map(|n| ending(&sessions[n])), ["\"over-budget\"", "\"over-budget\""]);
+    let listed = bastion.verb("carol", "sessions").expect(0).text();
+    let over = |session: &&String| listed.lines().any(|line| line.contains(session.as_str()) && line.contains("over-budget"));
+    assert!(sessions[1..].iter().all(|session| over(&session)), "{listed}");
     for (session, saw) in sessions[1..].iter().zip([first.stdout, second.stdout]) {
         assert!(bastion.casts(session)[0].out().starts_with(&saw));
     }
+    let last = bastion.cast_files().iter().map(|path| fs::read_to_string(path).expect("text")).collect::<Vec<_>>();
+    let says = |words: &str| last.iter().filter(|text| text.lines().last().is_some_and(|line| line.contains(words))).count();
+    assert_eq!((says("may be recorded of one ("), says("may be recorded of a user in 24 hours (")), (1, 1), "the recordings say why");
     bastion.local(&["verify"]).expect(0);
 }
 
