@@ -249,6 +249,11 @@ impl Journal {
         self.bell.clone()
     }
 
+    /// As long as this lives, nobody else finishes the journal.
+    pub(super) fn lock(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
     /// Another file stands for the disk.
     #[cfg(test)]
     pub(super) fn replace(&mut self, file: File) {

@@ -4,7 +4,7 @@
 //! [`Recorder::seal`]; one that is only dropped leaves its journal for [`super::recover`].
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,6 +36,8 @@ pub struct Recorder {
     root: PathBuf,
     journal: PathBuf,
     reserve: Arc<Reserve>,
+    /// Keeps the journal locked until the seal is done, also when nobody waits for it any more.
+    _lock: Arc<File>,
 }
 
 impl Recorder {
@@ -57,8 +59,8 @@ impl Recorder {
             .stack_size(STACK)
             .spawn(move || tail(reader, casts, &of_thread, &bell_of_thread));
         let thread = spawned.map_err(RecordError::io("start the recorder of", journal.path()))?;
-        let (root, journal) = (root.to_owned(), journal.path().to_owned());
-        Ok(Self { thread: Some(thread), finish, bell, root, journal, reserve })
+        let (root, lock, journal) = (root.to_owned(), journal.lock(), journal.path().to_owned());
+        Ok(Self { thread: Some(thread), finish, bell, root, journal, reserve, _lock: lock })
     }
 
     /// Finishes the files: everything in the journal is written, hashed, synced, renamed, and named in a signed manifest. The journal

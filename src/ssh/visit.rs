@@ -167,10 +167,7 @@ where
     ground::tell_rest(wing, open, tunnels);
     let (ending, why) = match ended.map(|end| itself(wing, open, end)) {
         Err(ending) => (ending, Why::of(ending)),
-        Ok((ending @ (Ending::RecorderFailed | Ending::OverBudget), why)) => match cut(&cutoff, ending) {
-            first if first == ending => (ending, why),
-            first => (first, Why::of(first)),
-        },
+        Ok((ending @ (Ending::RecorderFailed | Ending::OverBudget), why)) => why.unless_first(&cutoff, ending),
         Ok((ending, why)) => {
             relay.part(&why.words).await;
             return ending;
@@ -227,6 +224,14 @@ impl Why {
     fn of(ending: Ending) -> Self {
         let next = (ending == Ending::RecorderFailed).then_some("your grant is not touched; tell an administrator");
         Self { words: ending.sentence().to_owned(), next }
+    }
+
+    /// The bastion ends it, for this; where something else came first, for that.
+    fn unless_first(self, cutoff: &Cutoff, ending: Ending) -> (Ending, Self) {
+        match cut(cutoff, ending) {
+            first if first == ending => (ending, self),
+            first => (first, Self::of(first)),
+        }
     }
 
     fn words(words: impl Into<String>) -> Self {

@@ -158,14 +158,8 @@ where
             self.keep(Kept::Said(number, &format!("env {variable}")))?;
         }
         if let Some(channel) = table.of_client(client) {
-            channel.stage = Stage::Used {
-                number,
-                purpose: wish,
-                terminal: terminal.is_some(),
-                up: 0,
-                down: 0,
-                files: self.rights.account(wish, command),
-            };
+            let files = self.rights.account(wish, command);
+            channel.stage = Stage::Used { number, purpose: wish, terminal: terminal.is_some(), up: 0, down: 0, files };
             self.let_window_go(channel, terminal.is_some());
         }
         self.pulse.typed();
