@@ -13,6 +13,7 @@ use avt::{Line, Observation, Observer, Operation, ScreenKind, Terminal};
 
 use super::RecordError;
 use super::cast::{CastEvent, CastHeader};
+use super::covering::goes_on_in;
 use super::screen::{apply, safe, virtual_terminal};
 use super::standing::{self, Standing, hash};
 use crate::access::mask::{Mask, OVERLAP};
@@ -170,6 +171,8 @@ struct Rows {
     at: Duration,
     /// Rows that scrolled away and go on in the next.
     pending: String,
+    /// Where in it a row ended that goes on in the next without having wrapped: a line of its own, and part of what may be masked.
+    breaks: Vec<usize>,
     /// Somebody may have been typing on it when the recording ended.
     typed_on: bool,
     ready: Vec<TextLine>,
@@ -201,9 +204,9 @@ impl Rows {
         let all: Vec<&Line> = terminal.primary_screen().all_lines().collect();
         let shown = terminal.active_screen_kind() == ScreenKind::Primary;
         let cursor = shown.then(|| (all.len() + terminal.cursor().row).saturating_sub(terminal.size().1));
-        for (n, line) in all.into_iter().enumerate() {
+        for (n, line) in all.iter().enumerate() {
             self.typed_on |= cursor == Some(n);
-            self.push(line);
+            self.push(line, all.get(n + 1).copied());
         }
         // The rest of the screen is empty, which is not to say that the host wrote empty lines.
         while self.ready.len() > start && self.ready.last().is_some_and(|line| line.text.is_empty()) {
@@ -211,23 +214,34 @@ impl Rows {
         }
     }
 
-    fn push(&mut self, line: &Line) {
+    fn push(&mut self, line: &Line, next: Option<&Line>) {
         for c in line.chars().map(safe) {
             self.pending.push(c);
             if self.pending.len() >= MAX_LINE {
                 self.cut();
             }
         }
-        if !line.is_wrapped() {
-            self.end_line();
+        if line.is_wrapped() {
+            return;
+        }
+        match self.mask.is_some() && self.pending.len() < MAX_LINE / 2 && goes_on_in(line, next) {
+            true => self.breaks.push(self.pending.len()),
+            false => self.end_line(),
         }
     }
 
     fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.pending);
-        let (line, typed_on) = (line.trim_end(), std::mem::take(&mut self.typed_on));
-        if !self.standing.remove(&hash(line)) {
-            self.tell(line, typed_on);
+        let (all, typed_on) = (std::mem::take(&mut self.pending), std::mem::take(&mut self.typed_on));
+        let (shown, mut from) = (self.shown(all.trim_end(), typed_on), 0);
+        let mut shown = shown.chars();
+        for to in std::mem::take(&mut self.breaks).into_iter().chain([all.len()]) {
+            let line = all.get(from..to).unwrap_or_default();
+            let covered: String = shown.by_ref().take(line.chars().count()).collect();
+            let (line, covered) = (line.trim_end(), covered.trim_end());
+            if !self.standing.remove(&hash(line)) {
+                self.ready.push(TextLine { at: self.at, masked: covered != line, text: covered.to_owned() });
+            }
+            from = to;
         }
     }
 
@@ -241,13 +255,14 @@ impl Rows {
             }
             self.pending = line.split_off(at);
         }
-        self.tell(&line, false);
+        self.breaks.clear();
+        let shown = self.shown(&line, false);
+        self.ready.push(TextLine { at: self.at, masked: shown != line, text: shown });
     }
 
-    fn tell(&mut self, line: &str, typed_on: bool) {
+    fn shown(&self, line: &str, typed_on: bool) -> String {
         let cover = |mask: &Arc<Mask>| if typed_on { mask.unfinished(line).into_owned() } else { mask.text(line).into_owned() };
-        let shown = self.mask.as_ref().map_or_else(|| line.to_owned(), cover);
-        self.ready.push(TextLine { at: self.at, masked: shown != line, text: shown });
+        self.mask.as_ref().map_or_else(|| line.to_owned(), cover)
     }
 
     /// Time has passed in which so many cells could be read.
@@ -367,8 +382,8 @@ impl Observer for Rows {
         self.dirty.iter_mut().take(rows.end).skip(rows.start).for_each(|dirty| *dirty = true);
     }
 
-    fn evicted(&mut self, _: &mut Observation<'_>, line: &Line) {
-        self.push(line);
+    fn evicted(&mut self, context: &mut Observation<'_>, line: &Line) {
+        self.push(line, context.terminal().primary_screen().all_lines().next());
     }
 
     fn end(&mut self, _: &mut Observation<'_>) {}
@@ -520,5 +535,21 @@ mod tests {
         let lines: Vec<_> = transcript(std::iter::once(storm)).lines().map(|l| l.unwrap().text).collect();
         assert!(lines.iter().filter(|line| *line == GAP).count() == 1, "{}", lines.len());
         assert!(began.elapsed() < Duration::from_secs(60));
+    }
+
+    #[test]
+    fn a_number_over_two_rows_that_a_program_filled_itself_is_covered_and_they_stay_two_lines() {
+        let header = |cols| {
+            let terminal = Some(crate::recording::TerminalMeta { term: "xterm".into(), cols, rows: 4 });
+            CastHeader::new(&sample::meta(), 1, &ChannelMeta { kind: ChannelKind::Shell, command: None, terminal }, None, 0)
+        };
+        for scrolls in ["", "\x1b[4;1H\r\n1\r\n2\r\n3\r\n4"] {
+            let text = format!("\x1b[1;15H123-45\x1b[2;1H-6789 \u{e4} x\x1b[3;1H{scrolls}");
+            let event =
+                || std::iter::once(CastEvent::parse(&serde_json::to_vec(&(0.0, 'o', &text)).unwrap()).map_err(|_| RecordError::Poisoned));
+            let read = |mask| Transcript::new(&header(20), event()).masked(mask).lines().map(|l| l.unwrap().text).collect::<Vec<_>>();
+            assert_eq!(read(Some(Arc::new(Mask::built_in())))[..2], ["              ******", "***** \u{e4} x"]);
+            assert_eq!(read(None)[..2], ["              123-45", "-6789 \u{e4} x"]);
+        }
     }
 }

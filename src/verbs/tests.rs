@@ -135,6 +135,9 @@ async fn world() -> World {
     world
 }
 
+/// A channel's kind, its command, and what was seen in it at which time.
+type Channel<'a> = (ChannelKind, Option<&'a str>, &'a [(u64, Body<'a>)]);
+
 /// What a verb answered.
 #[derive(Debug)]
 struct Said {
@@ -193,7 +196,7 @@ impl World {
     }
 
     /// Alice visits phi-db: these channels, with their commands and what was seen in them.
-    async fn recorded(&self, channels: &[(ChannelKind, Option<&str>, &[(u64, Body<'_>)])]) -> String {
+    async fn recorded(&self, channels: &[Channel<'_>]) -> String {
         let open = self.enter().await;
         let id = open.id.to_string();
         let journal = Journal::create(&self.dir.path().join("journal"), &open.meta, Level::Process);
