@@ -6,7 +6,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -14,11 +15,15 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use super::process::{LIMIT, pid, wait_for_or};
 
+/// What a program wrote last is read within this time of its end, unless another holds the terminal open.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 /// A child whose standard input and output are a terminal.
 pub struct Terminal {
     child: Child,
     master: File,
     seen: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -36,13 +41,13 @@ impl Terminal {
         let mut reading = master.try_clone().expect("a second handle");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let into = Arc::clone(&seen);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(n @ 1..) = reading.read(&mut buffer) {
                 into.lock().expect("not poisoned").extend_from_slice(&buffer[..n]);
             }
         });
-        Self { child, master, seen }
+        Self { child, master, seen, reader }
     }
 
     /// Everything on the screen so far.
@@ -86,12 +91,18 @@ impl Terminal {
         self
     }
 
-    /// Waits for the end.
+    /// Waits for the end, and until all that was written before it is seen.
     #[track_caller]
     pub fn wait(&mut self) -> ExitStatus {
         let screen = Arc::clone(&self.seen);
         let shown = move || String::from_utf8_lossy(&screen.lock().expect("not poisoned")).into_owned();
-        wait_for_or(LIMIT, || self.child.try_wait().expect("our child"), || format!("the end of a terminal that shows:\n{}", shown()))
+        let status =
+            wait_for_or(LIMIT, || self.child.try_wait().expect("our child"), || format!("the end of a terminal that shows:\n{}", shown()));
+        let ended = Instant::now();
+        while !self.reader.is_finished() && ended.elapsed() < LAST_WORDS {
+            thread::sleep(Duration::from_millis(2));
+        }
+        status
     }
 }
 
