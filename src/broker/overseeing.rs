@@ -66,7 +66,8 @@ fn goes_on_here(session: &SessionRow, node: &str) -> Result<(), Refusal> {
     }
     if session.node != node {
         let refusal = Refusal::new("elsewhere", format!("{id} goes on at the bastion {}, and this is {node}", session.node));
-        return Err(refusal.hint(format!("reach {} itself, past the load balancer, and watch there", session.node)));
+        let there = format!("ssh -t {} watch {id} --because WHY", session.node);
+        return Err(refusal.hint(format!("{there} (that bastion itself, past the load balancer)")));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use avt::Terminal;
 
 use super::cast::{CastEvent, CastReader, Place};
 use super::covering::Eyes;
-use super::markers::{Index, index};
+use super::markers::{Index, Marker, index};
 use super::moments::Moments;
 use super::player::Pace;
 use super::screen::{LastRow, View, virtual_terminal};
@@ -120,6 +120,12 @@ impl<R: BufRead + Seek> Deck<R> {
     pub fn masked(mut self, mask: Option<Arc<Mask>>) -> Self {
         self.shows_input = mask.is_none();
         self.view.masked(mask);
+        self
+    }
+
+    /// Can be jumped to as well: what happened beside this recording.
+    pub fn beside(mut self, markers: Vec<Marker>) -> Self {
+        self.index.join(markers);
         self
     }
 

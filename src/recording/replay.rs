@@ -10,6 +10,7 @@ use super::cast::{CastEvent, CastHeader, CastReader, Newline, Place};
 use super::command::{ExactCommand, MAX_COMMAND};
 use super::exact::{Restorer, Stream};
 use super::manifest::{self, Manifest, ManifestChannel};
+use super::markers::{self, Marker};
 use super::verify::{digest_of, plain_file};
 use super::{RecordError, Stretch};
 use crate::access::names::SessionId;
@@ -128,6 +129,11 @@ impl Recording {
     /// The exact command line of an exec, whatever its header shows of it.
     pub fn command(&self) -> Option<&[u8]> {
         self.command.as_deref()
+    }
+
+    /// What happened beside it in the same session: markers for whoever plays it.
+    pub fn beside(&self) -> Vec<Marker> {
+        markers::beside(&self.manifest, &self.channel)
     }
 
     /// The events alone, from the first, in a reader that can go back.

@@ -65,8 +65,10 @@ pub async fn show(
         return at_once(move |pieces| written(open()?, at, mask, json, pieces), sink).await;
     };
     let opening = tokio::task::spawn_blocking(move || {
-        let deck = Deck::new(open()?.rewindable()?, columns.into(), rows.into(), pace, at.as_secs_f64());
-        deck.map(|deck| deck.masked(mask))
+        let recording = open()?;
+        let beside = recording.beside();
+        let deck = Deck::new(recording.rewindable()?, columns.into(), rows.into(), pace, at.as_secs_f64());
+        deck.map(|deck| deck.masked(mask).beside(beside))
     });
     match playing::steer(opening.await??, sink).await {
         Played::Left(at) => {

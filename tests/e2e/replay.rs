@@ -1,11 +1,16 @@
 //! Recordings at somebody's terminal: steered by keys, fitted to the window, and harmless.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use rustix::process::Signal;
 
+use crate::world::destinations::{echo, server};
 use crate::world::{Bastion, Terminal, run};
 
 /// A session of alice's at a terminal, with what a host may try to do to a viewer.
@@ -78,6 +83,35 @@ fn who_types_nothing_sees_it_to_the_end_and_hits_start_there() {
     assert!(all.contains("first") && all.contains("third"), "{all}");
     assert!(!bastion.verb("carol", &format!("replay {session} --at 23:59:59 --because a test")).expect(0).text().contains("first"));
     assert!(bastion.json("carol", &format!("replay {session} --at 0 --because a test")).as_array().is_some_and(|all| all.len() > 3));
+}
+
+#[test]
+fn a_shell_has_markers_where_a_connection_beside_it_opened_and_closed() {
+    let bastion = Bastion::start();
+    bastion.grant("alice", "phi-db", "1h");
+    let (port, socket) = (server(echo), bastion.aside("near"));
+    let forward = format!("{}:localhost:{port}", socket.display());
+    let ssh = bastion.ssh().jump("phi-db").flag("-tt").flag("-L").flag(&forward);
+    let mut screen = Terminal::start(ssh.command(&[]), 80, 24);
+    screen.press("echo be''fore\r").until("before");
+    let (mut stream, mut back) = (UnixStream::connect(&socket).expect("ssh listens"), Vec::new());
+    stream.write_all(b"four").and_then(|()| stream.shutdown(Shutdown::Write)).expect("it takes it");
+    stream.read_to_end(&mut back).expect("it comes back");
+    screen.press("echo af''ter; exit\r").until("after").wait();
+    bastion.settled();
+    let session = bastion.sessions().remove(0);
+    let play = |number: u32| {
+        let words = format!("replay {session}.{number} --speed 0.1 --because a test");
+        Terminal::start(bastion.ssh().by("carol").flag("-tt").command(&[&words]), 140, 24)
+    };
+    let mut viewer = play(1);
+    viewer.until("playing").press(" ").until("paused").press("]").until(&format!("forward: forward:{port} opened ({session}.2)"));
+    viewer.press("]").until(&format!("forward: forward:{port} closed: 4 bytes up, 4 bytes down ({session}.2)"));
+    viewer.press("[").press("q").wait();
+    let mut viewer = play(2);
+    viewer.until("playing").press(" ").until("paused").press("]").until(&format!("forward: forward to localhost:{port}"));
+    viewer.press("]").until("s side; forward: 4 bytes up, 4 bytes down in ");
+    viewer.press("q").wait();
 }
 
 /// A session that was exported, and a folder of somebody else's with the file and the key; the bastion is gone.
@@ -198,4 +232,23 @@ fn a_session_is_watched_from_its_screen_on_until_its_end() {
     assert!(event.contains("carol") && event.contains("\"shown\":\"masked\"") && !event.contains("case 12"), "{event}");
     let over = watch("carol", &format!("watch {session} --because x")).wait();
     assert_eq!(over.code(), Some(1), "it is over");
+}
+
+#[test]
+fn who_may_watch_no_longer_sees_no_more() {
+    let bastion = Bastion::start();
+    bastion.grant("alice", "phi-db", "1h");
+    let mut alice = Terminal::start(bastion.ssh().jump("phi-db").flag("-tt").command(&[]), 80, 24);
+    alice.press("echo be''fore\r").until("before");
+    let session = bastion.sessions().remove(0);
+    let watch = format!("watch {session} --because case 12");
+    let mut carol = Terminal::start(bastion.ssh().by("carol").flag("-tt").command(&[&watch]), 80, 24);
+    carol.until(&format!("watching {session}.1: alice as ")).until("before");
+    bastion.change_policy(|policy| policy.replace("\"watch\", ", ""));
+    let began = Instant::now();
+    carol.until("you may watch it no longer");
+    println!("the view was lost after {:?}", began.elapsed());
+    alice.press("echo wi''thout her\r").until("without her").press("exit\r").wait();
+    assert_eq!(carol.wait().code(), Some(0), "{}", carol.seen());
+    assert!(carol.seen().contains("\u{1b}[?1049l") && !carol.seen().contains("without her"), "{:?}", carol.seen());
 }

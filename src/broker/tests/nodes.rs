@@ -73,6 +73,13 @@ async fn a_node_that_starts_ends_its_own_sessions_and_no_others() {
     let there = other.open_session(admission, CLIENT.parse().unwrap()).await.unwrap();
     let id = there.id.clone();
     drop(there);
+    // Its screen is known there alone: it is said where to go.
+    let Err(Error::Refused(refused)) = world.broker.watch_session(&local(), &id, Ok(2), note("x"), Showing::Masked).await else {
+        panic!("it is watched from elsewhere")
+    };
+    assert_eq!(refused.message, format!("{id} goes on at the bastion node-2, and this is node-1"));
+    assert_eq!(refused.next, Some(format!("ssh -t node-2 watch {id} --because WHY (that bastion itself, past the load balancer)")));
+    assert!(other.watch_session(&local(), &id, Ok(1), note("x"), Showing::Masked).await.is_ok());
     other.recover(Vec::new()).await.unwrap();
     let row = async |id| world.broker.reader().session(id).await.unwrap().unwrap();
     assert_eq!(row(&id).await.ended.map(|(_, ending)| ending), Some(Ending::Shutdown));
