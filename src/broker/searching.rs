@@ -10,33 +10,47 @@ use tokio::time::{sleep, timeout};
 use super::people::actor;
 use super::{Broker, Error, Fault};
 use crate::access::names::{Actor, Note, SessionId};
-use crate::access::policy::Act;
+use crate::access::person::Person;
+use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
 use crate::audit::event::Event;
 use crate::recording::text::{SeenLine, TextReader};
 use crate::store::{Outcome, PIECE, SessionFilter, SessionRow, Urgency};
 
+/// May they seek in recordings at all?
+pub fn may_search(policy: &Policy, person: &Person) -> Result<(), Refusal> {
+    let missing = [Act::Recordings, Act::Replay].into_iter().find(|act| !policy.may_somewhere(person, *act));
+    missing.map_or(Ok(()), |act| Err(Refusal::may_not(act.sentence(), None)))
+}
+
 /// Lines of one channel.
 type Piece = (u32, Vec<SeenLine>);
 
 impl Broker {
-    /// `by` seeks a text in the recordings that fit: may they, and the event that says so. To find is to read: it takes the right to play
-    /// recordings, somewhere; on which hosts, the reader of the index looks.
-    pub async fn search_recordings(&self, by: &Actor, text: &str, filter: &SessionFilter) -> Result<(), Error> {
+    /// `by` has sought a text in the recordings that fit, and so many lines will be shown: may they, and the event that says so, before the
+    /// first of them is. To find is to read: it takes the right to play recordings, somewhere; on which hosts, the reader of the index looks.
+    pub async fn search_recordings(
+        &self,
+        by: &Actor,
+        text: &str,
+        filter: &SessionFilter,
+        lines: u64,
+        purpose: Option<Note>,
+    ) -> Result<(), Error> {
         let (who, text, policy, salt) = (by.clone(), text.to_owned(), self.in_force(), self.salt());
         let (user, host, login) = (filter.user.clone(), filter.host.clone(), filter.login.clone());
         self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
                 let policy = policy.now();
                 if let Some(person) = actor(tx, &who).await? {
-                    for act in [Act::Recordings, Act::Replay] {
-                        if !policy.may_somewhere(&person, act) {
-                            return Err(Refusal::may_not(act.sentence(), None).into());
-                        }
-                    }
+                    may_search(&policy, &person)?;
                 }
                 let text = tx.keep_text(&text, &salt).await?;
-                Ok(Outcome::Changed((), Event::RecordingsSearched { text, user, host, login }))
+                let purpose = match &purpose {
+                    Some(purpose) => Some(tx.keep_text(purpose.as_str(), &salt).await?),
+                    None => None,
+                };
+                Ok(Outcome::Changed((), Event::RecordingsSearched { text, user, host, login, lines: Some(lines), purpose }))
             })
         })
         .await

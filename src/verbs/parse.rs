@@ -100,7 +100,7 @@ pub enum Verb {
         #[arg(long)]
         mine: bool,
     },
-    /// One request in full: the exact text that is approved, its digest, and what became of it
+    /// One request in full: the exact text that is approved, its digest, and what became of it; or one session: what it carried and moved
     Show(ShowWords),
     /// Say yes to a request, or to less than it asks for
     Approve(ApproveWords),
@@ -198,6 +198,29 @@ pub struct RecordingWords {
     /// What stood on the screen, full-screen programs included; takes every word up to the next option
     #[arg(long, value_name = "TEXT")]
     pub text: Option<String>,
+    /// What the search is for, kept with its event; takes every word up to the next option
+    #[arg(long, value_name = "TEXT", requires = "text")]
+    pub because: Option<Note>,
+}
+
+/// What `show` shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shown {
+    /// A request.
+    Request(RequestId),
+    /// A session.
+    Session(SessionId),
+}
+
+impl std::str::FromStr for Shown {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        match SessionId::parse(text) {
+            Ok(session) => Ok(Self::Session(session)),
+            Err(_) => RequestId::parse(text).map(Self::Request),
+        }
+    }
 }
 
 /// What `replay` plays: one channel, or a session's first.

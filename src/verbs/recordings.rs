@@ -30,7 +30,7 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, words: &RecordingWord
         ..SessionFilter::default()
     };
     if let Some(text) = &words.text {
-        return search::find(broker, caller, text, &filter).await;
+        return search::find(broker, caller, text, &filter, words.because.as_ref()).await;
     }
     let mut rows = read(broker, broker.reader().sessions(&filter).await)?;
     if let Some(person) = &caller.person {

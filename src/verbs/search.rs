@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 
 use super::sessions::Places;
 use super::{Answer, Caller, read};
-use crate::access::names::{SessionId, escaped};
+use crate::access::names::{Note, SessionId, escaped};
 use crate::access::policy::{Act, Policy};
 use crate::access::refusal::Refusal;
-use crate::broker::{Broker, Error, SessionFilter, SessionRow};
+use crate::broker::{Broker, Error, SessionFilter, SessionRow, may_search};
 use crate::recording::text::{LONGEST, Needle, SHORTEST};
 
 /// So many lines are shown..
@@ -64,15 +64,24 @@ impl Finds {
     }
 }
 
-/// Finds `text` in the recordings that fit `filter` and that the caller may play. The search is an event. What is covered is shown to nobody;
+/// Finds `text` in the recordings that fit `filter` and that the caller may play. The search is an event, before a
+/// line of it is shown. What is covered is shown to nobody;
 /// and whoever may not unmask there does not find by it: hit or no hit would tell it digit by digit.
-pub(super) async fn find(broker: &Broker, caller: &Caller, text: &str, filter: &SessionFilter) -> Result<Answer, Error> {
+pub(super) async fn find(
+    broker: &Broker,
+    caller: &Caller,
+    text: &str,
+    filter: &SessionFilter,
+    purpose: Option<&Note>,
+) -> Result<Answer, Error> {
     let needle = Needle::parse(text).ok_or_else(|| {
         let refusal = Refusal::new("text", format!("a text that is sought has {SHORTEST} to {LONGEST} characters"));
         refusal.hint("name more of the line as it stood on the screen")
     })?;
-    broker.search_recordings(&caller.actor, text, filter).await?;
+    // Who may not is not sought for.
+    caller.person.as_ref().map_or(Ok(()), |person| may_search(&broker.policy(), person))?;
     let found = hits(broker, caller, &needle, filter).await?;
+    broker.search_recordings(&caller.actor, text, filter, found.hits.len() as u64, purpose.cloned()).await?;
     let human = told(&found, &needle, caller.look.columns.map_or(WIDTH, usize::from));
     let json = found.hits.iter().filter_map(|hit| Some(one(hit, found.rows.get(&hit.session)?))).collect::<Value>();
     Ok(Answer::done(human, json))

@@ -142,6 +142,12 @@ macro_rules! visits {
         /// As this account.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         login: Option<Login>,
+        /// How many lines were found and shown; the first versions did not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lines: Option<u64>,
+        /// What for, if they said so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        purpose: Option<Commitment>,
     }
     /// Somebody took a session's text out of the index; its recordings stay.
     TextErased = "text-erased" {

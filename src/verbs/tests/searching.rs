@@ -33,6 +33,14 @@ async fn recordings_are_found_by_what_stood_on_the_screen() {
     assert!(event.contains("\"recordings-searched\"") && event.contains("\"actor\":\"carol\"") && !event.contains("from phi"), "{event}");
     let commitment = serde_json::from_str::<Value>(&event).unwrap()["data"]["text"].as_str().unwrap().to_owned();
     assert_eq!(world.broker.reader().text(&commitment).await.unwrap().as_deref(), Some("from phi"));
+    assert!(event.contains("\"lines\":1") && !event.contains("\"purpose\""), "{event}");
+    world.say("carol", "recordings --text from phi --host db --because case 12").await;
+    let event: Value = serde_json::from_str(&last_event(&world).await).unwrap();
+    assert_eq!((&event["data"]["lines"], &event["data"]["host"]), (&1.into(), &"phi-db".into()), "{event}");
+    let purpose = event["data"]["purpose"].as_str().unwrap();
+    assert_eq!(world.broker.reader().text(purpose).await.unwrap().as_deref(), Some("case 12"));
+    world.say("carol", "recordings --text nowhere to be seen").await;
+    assert!(last_event(&world).await.contains("\"lines\":0"), "that nothing was found is told too");
 
     // What was typed is not on the screen; another host is another.
     for none in ["--text secret", "--text from phi-db --host phi-app", "--text from phi-db --user bob", "--text hello phi-db"] {
