@@ -11,6 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use super::cast::{CastHeader, Newline, screen};
 use super::command::CommandText;
 use super::exact::{Stream, Teller};
+use super::files::Total;
 use super::frames::{Body, Digested};
 use super::manifest::SealedChannel;
 use super::reserve::{Output, Reserve};
@@ -35,6 +36,8 @@ pub(super) struct Channel {
     last: u64,
     /// Bytes up and down: those that are in the file, and those that were only counted.
     carried: [(u64, u64); 2],
+    /// What it moved, file by file.
+    files: Option<Box<Total>>,
     /// The relay said that it is over; what was not said was cut off.
     over: bool,
     told: bool,
@@ -90,6 +93,7 @@ impl ChannelFile {
             began: at,
             last: at,
             carried,
+            files: None,
             over: false,
             told: false,
             digests,
@@ -133,7 +137,7 @@ impl ChannelFile {
                 self.teller.other(out, now, 'r', &format!("{cols}x{rows}"));
             }
             Body::Marker(text) => self.teller.other(out, now, 'm', text),
-            Body::File(act) => self.teller.file(out, now, act),
+            Body::File(act) => self.teller.file(out, now, act).iter().for_each(|act| self.channel.files.get_or_insert_default().count(act)),
             Body::Count { up, down } => *counted = (up, down),
             Body::Told(line) => self.teller.remark(out, now, &format!("{line}\r\n")),
             Body::Digested(digested) => {
@@ -241,6 +245,7 @@ impl Channel {
             duration: Duration::from_micros(self.last - self.began),
             command: self.command.map(|c| *c),
             counts,
+            files: self.files.map(|files| *files),
         })
     }
 

@@ -95,11 +95,11 @@ impl Teller {
     }
 
     /// Appends what was done to a file: for programs as it is, for people as a line of the bastion's own.
-    pub fn file(&mut self, out: &mut Vec<u8>, micros: u64, act: &str) {
+    pub fn file(&mut self, out: &mut Vec<u8>, micros: u64, act: &str) -> Option<FileAct> {
         lines::text(out, micros, 'f', act);
-        if let Ok(act) = serde_json::from_str::<FileAct>(act) {
-            self.remark(out, micros, &format!("{}\r\n", act.line()));
-        }
+        let act: FileAct = serde_json::from_str(act).ok()?;
+        self.remark(out, micros, &format!("{}\r\n", act.line()));
+        Some(act)
     }
 
     /// Appends a resize, a marker, or another event that carries no bytes of the channel.

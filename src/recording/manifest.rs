@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::command::{CommandText, ExactCommand};
+use super::files::Total;
 use super::{ChannelKind, RecordError, SessionMeta};
 
 /// The file's name in each session's folder.
@@ -86,6 +87,8 @@ pub struct SealedChannel {
     pub command: Option<CommandText>,
     /// Bytes up and down of a file transfer or a connection, whether they are in the file or not.
     pub counts: Option<(u64, u64)>,
+    /// The files that it moved, if any.
+    pub files: Option<Total>,
 }
 
 /// A manifest as it is in the file.
@@ -140,6 +143,9 @@ pub struct ManifestChannel {
     /// Bytes to the client, of a file transfer or a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub down: Option<u64>,
+    /// The files that it moved, if any; the first versions did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<Total>,
 }
 
 impl Manifest {
@@ -203,6 +209,12 @@ impl Manifest {
         UnparsedPublicKey::new(&ED25519, key).verify(&signed, &signature).map_err(|_| "its signature is wrong".into())
     }
 
+    /// The manifest of a folder, if it is the one that was sealed: its SHA-256 is `digest`.
+    pub fn sealed_as(folder: &Path, digest: &[u8; 32]) -> Result<Self, RecordError> {
+        let (manifest, bytes) = Self::read(folder)?;
+        if sha256(&bytes) == *digest { Ok(manifest) } else { Err(RecordError::bad(&folder.join(NAME), "changed since it was sealed")) }
+    }
+
     /// Reads the manifest of a folder; its bytes come along.
     pub(super) fn read(folder: &Path) -> Result<(Self, Vec<u8>), RecordError> {
         let path = folder.join(NAME);
@@ -232,6 +244,7 @@ impl From<&SealedChannel> for ManifestChannel {
             command_exact: sealed.command.as_ref().and_then(|c| c.exact.clone()),
             up: sealed.counts.map(|c| c.0),
             down: sealed.counts.map(|c| c.1),
+            files: sealed.files,
         }
     }
 }
@@ -260,6 +273,7 @@ impl ManifestChannel {
             duration: Duration::from_micros(self.duration_us),
             command: self.command.clone().map(|text| CommandText { text, exact: self.command_exact.clone() }),
             counts: self.up.zip(self.down),
+            files: self.files,
         })
     }
 }
@@ -335,6 +349,7 @@ mod tests {
             duration: Duration::from_millis(7),
             command: Some(CommandText { text: "echo \"ä\u{1}\u{7f}\"".into(), exact: None }),
             counts: None,
+            files: Some(Total { moved: 2, read: 3, written: 4 }),
         }
     }
 

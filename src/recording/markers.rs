@@ -254,6 +254,7 @@ mod tests {
             command_exact: None,
             up: Some(7),
             down: None,
+            files: None,
         };
         let shell = channel(2, ChannelKind::Shell, 1_000_000, 9_000_000);
         let manifest = Manifest {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::parse::Verb;
+use super::parse::{Shown, Verb};
 use super::rights::table;
 use super::{Answer, Caller, read, whereto};
 use crate::access::grant::Grant;
@@ -35,7 +35,11 @@ pub(super) async fn gate(broker: &Broker, caller: &Caller, verb: &Verb) -> Resul
     let Some(grant) = caller.limited_to(broker).await? else { return Ok(()) };
     let fits = match verb {
         Verb::Whoami | Verb::Hosts | Verb::KnownHosts { .. } | Verb::Grants | Verb::Sessions { .. } | Verb::Recordings(_) => true,
-        Verb::Show(words) => words.id == grant.request,
+        Verb::Show(words) => match &words.id {
+            Shown::Request(id) => *id == grant.request,
+            // Its grant is looked at where it is shown.
+            Shown::Session(_) => true,
+        },
         Verb::Close { id } | Verb::Cert { grant: id } => *id == grant.id,
         _ => false,
     };

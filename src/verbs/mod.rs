@@ -1,6 +1,7 @@
 //! The words that people type: read by one parser, run against the broker, answered as text or as JSON. Used by the SSH wing and by the
 //! local command line; never imports either, and changes nothing but through the broker.
 
+mod account;
 mod decide;
 mod explain;
 mod extend;

@@ -10,6 +10,7 @@ use super::{Answer, Caller, read};
 use crate::access::host::Host;
 use crate::access::names::{HostName, Note, SessionId};
 use crate::access::policy::Act;
+use crate::access::refusal::Refusal;
 use crate::access::time::Timestamp;
 use crate::broker::{Broker, Error, SessionFilter, SessionRow};
 
@@ -44,6 +45,17 @@ pub(super) async fn list(broker: &Broker, caller: &Caller, live: bool) -> Result
     rows.retain(|row| caller.sees(&row.grant));
     let human = if rows.is_empty() { "no sessions\n".into() } else { table(&rows, broker.now()).print(caller.look) };
     Ok(Answer::done(human, rows.iter().map(super::json::session).collect::<Value>()))
+}
+
+/// One session, if this caller would find it in that list.
+pub(super) async fn visible(broker: &Broker, caller: &Caller, id: &SessionId) -> Result<SessionRow, Error> {
+    let none = || Error::from(Refusal::no_such("session", id));
+    let row = read(broker, broker.reader().session(id).await)?.filter(|row| caller.sees(&row.grant)).ok_or_else(none)?;
+    let Some(person) = &caller.person else { return Ok(row) };
+    let may = person.user == row.user
+        || broker.policy().may(person, Act::Sessions, &Places::load(broker).await?.get(&row.host))
+        || read(broker, broker.reader().said_yes(&person.user).await)?.contains(&row.request);
+    if may { Ok(row) } else { Err(none()) }
 }
 
 fn table(rows: &[SessionRow], now: Timestamp) -> Table {

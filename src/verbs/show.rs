@@ -1,11 +1,11 @@
-//! `show`: one request, the exact text that is approved, what was said to it and what came of it.
+//! `show`: one request, the exact text that is approved, what was said to it and what came of it. Of a session see [`super::account`].
 
 use serde_json::json as object;
 
-use super::parse::ShowWords;
+use super::parse::{ShowWords, Shown};
 use super::request::who_can;
 use super::text::left;
-use super::{Answer, Caller, json, read};
+use super::{Answer, Caller, account, json, read};
 use crate::access::grant::{Grant, GrantState};
 use crate::access::host::Host;
 use crate::access::names::{RequestId, escaped};
@@ -16,7 +16,14 @@ use crate::broker::{Broker, Error};
 
 /// `show ID [--text ..]`: the exact text, then what became of it; with `--text` nothing else.
 pub(super) async fn show(broker: &Broker, caller: &Caller, words: &ShowWords) -> Result<Answer, Error> {
-    let request = visible(broker, caller, &words.id).await?;
+    let request = match &words.id {
+        Shown::Request(id) => visible(broker, caller, id).await?,
+        Shown::Session(id) if words.text => {
+            let refusal = Refusal::new("no-text", format!("{id} is a session, and only of a request a text is approved"));
+            return Err(refusal.hint(format!("ssh jit-bastion show {id}")).into());
+        }
+        Shown::Session(id) => return account::show(broker, caller, id).await,
+    };
     if words.text {
         let text = request.approval_text(words.length, words.channels.as_ref());
         let told = object!({ "request": request.id.as_str(), "text": text });

@@ -98,6 +98,10 @@ fn every_file_is_accounted_for() {
     let told = bastion.json("carol", &format!("replay {session} --files --because case 4711"));
     assert!(told.as_array().expect("an array").iter().any(|one| one["file"]["read"]["sha256"] == digest.as_str()), "{told}");
     bastion.verb("carol", &format!("replay {session} --files")).expect(1).says("says what for");
+    let shown = bastion.verb("bob", &format!("show {session}")).expect(0).text();
+    assert!(shown.contains("\n2 files: 3000000 bytes read, 3000000 bytes written\n"), "{shown}");
+    let told = bastion.json("carol", &format!("show {session}"));
+    assert_eq!((&told["files"]["moved"], &told["recordings"][0]["files"]["read"]), (&2.into(), &3_000_000.into()), "{told}");
     let file = bastion.aside("handed.tar").display().to_string();
     bastion.local(&["export", "--session", &session, "--out", &file]).expect(0);
     assert_eq!(bastion.local(&["replay", "--export", &file, "--files"]).expect(0).text(), table);

@@ -75,7 +75,7 @@ async fn whoever_was_let_read_recordings_until_their_turn_came_finds_nothing() {
     let loads = world.queued(1, async move { broker.load_policy(&Actor::System).await }).await;
     let broker = Arc::clone(&world.broker);
     let carol = Actor::User(User::parse("carol").unwrap());
-    let seeks = world.queued(2, async move { broker.search_recordings(&carol, "a name", &SessionFilter::default()).await }).await;
+    let seeks = world.queued(2, async move { broker.search_recordings(&carol, "a name", &SessionFilter::default(), 0, None).await }).await;
     drop(held);
     loads.await.unwrap().unwrap();
     assert_eq!(refused(seeks.await.unwrap()).code, "may-not");

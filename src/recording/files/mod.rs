@@ -69,6 +69,39 @@ pub enum Act {
     Extension,
 }
 
+/// The files that were moved, added up. A file that was opened twice counts twice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Total {
+    /// Files of which bytes went one way or both.
+    pub moved: u64,
+    /// Bytes that were read of them, towards the client.
+    pub read: u64,
+    /// Bytes that were written to them, from the client.
+    pub written: u64,
+}
+
+impl Total {
+    /// One act more; only those count that moved bytes.
+    pub fn count(&mut self, act: &FileAct) {
+        self.moved += u64::from(act.read.is_some() || act.written.is_some());
+        self.read += act.read.as_ref().map_or(0, |moved| moved.bytes);
+        self.written += act.written.as_ref().map_or(0, |moved| moved.bytes);
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self { moved: self.moved + other.moved, read: self.read + other.read, written: self.written + other.written }
+    }
+
+    /// `3 files: 412 bytes read, 0 bytes written`.
+    pub fn words(self) -> String {
+        let files = if self.moved == 1 { "file" } else { "files" };
+        format!("{} {files}: {} bytes read, {} bytes written", self.moved, self.read, self.written)
+    }
+}
+
 /// Bytes that went one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

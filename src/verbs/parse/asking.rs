@@ -1,5 +1,6 @@
 //! The words of asking and deciding: `request`, `extend`, `show`, `approve`.
 
+use super::Shown;
 use crate::access::channels::Channels;
 use crate::access::names::{GrantId, Login, Note, Reason, RequestId, Ticket};
 use crate::access::time::Span;
@@ -54,9 +55,9 @@ pub struct ExtendWords {
 /// `show ID ..`
 #[derive(Debug, Clone, clap::Args)]
 pub struct ShowWords {
-    /// The request
+    /// The request, or a session (s-7k2m9q)
     #[arg(value_name = "ID")]
-    pub id: RequestId,
+    pub id: Shown,
     /// Only the exact text that an approval says yes to, to be signed
     #[arg(long)]
     pub text: bool,

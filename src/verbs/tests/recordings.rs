@@ -187,3 +187,34 @@ async fn the_files_of_a_session_are_one_opening_and_need_the_memory_of_one() {
     assert!(table.out.lines().count() > 100 && table.out.lines().count() < 150);
     assert_eq!(world.say("carol", &format!("replay {session}.4 --files --because x")).await.status, 0);
 }
+
+#[tokio::test]
+async fn a_session_is_shown_to_whom_the_list_shows_it() {
+    let world = world().await;
+    world.grant().await;
+    let session = world.visit().await;
+    for (who, sees) in [("alice", true), ("bob", true), ("carol", true), ("local", true), ("dave", false), ("vera", false)] {
+        let said = world.say(who, &format!("show {session}")).await;
+        assert_eq!(said.status == 0, sees, "{who}: {said:?}");
+        let listed = world.json(who, "sessions").await.to_string().contains(&session);
+        assert_eq!(listed, sees, "{who}");
+    }
+    let told = world.say("alice", &format!("show {}", session.to_uppercase())).await.out;
+    for words in
+        ["alice on phi-db as postgres, under g-", "kind", "shell", "\n0 connections: 0 bytes up", "\nhint: ssh -t jit-bastion replay s-"]
+    {
+        assert!(told.contains(words), "{words:?} is not in {told}");
+    }
+    let told = world.json("alice", &format!("show {session}")).await;
+    assert_eq!(
+        (&told["session"], &told["connections"]["count"], &told["files"]["moved"]),
+        (&session.as_str().into(), &0.into(), &0.into())
+    );
+    // A manifest that is not the one that was sealed tells nothing.
+    let manifest = world.dir.path().join("recordings/2026/11/21").join(&session).join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    std::fs::write(&manifest, text.replacen("alice", "alica", 1)).unwrap();
+    let said = world.say("alice", &format!("show {session}")).await;
+    assert!(said.status == 0 && said.out.contains("what it carried cannot be told: ") && said.out.contains("fault f-"), "{said:?}");
+    assert!(world.json("alice", &format!("show {session}")).await["files"].is_null());
+}

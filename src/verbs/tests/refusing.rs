@@ -3,7 +3,7 @@
 use super::*;
 
 /// Who types what, the status, and what they read.
-const REFUSED: [(&str, &str, u8, &str); 13] = [
+const REFUSED: [(&str, &str, u8, &str); 15] = [
     (
         "alice",
         "request web --reason x",
@@ -37,6 +37,13 @@ const REFUSED: [(&str, &str, u8, &str); 13] = [
     ),
     ("alice", "recordings", 1, "no rule lets you find recordings\nhint: a [[may]] rule in the policy gives this; ask an administrator\n"),
     ("vera", "show r-000000", 1, "no request \"r-000000\" that you may see\nhint: `ssh jit-bastion requests` lists yours\n"),
+    ("vera", "show s-000000", 1, "no session \"s-000000\" that you may see\nhint: `ssh jit-bastion sessions` lists yours\n"),
+    (
+        "local",
+        "show s-000000 --text",
+        1,
+        "s-000000 is a session, and only of a request a text is approved\nhint: ssh jit-bastion show s-000000\n",
+    ),
     ("vera", "revoke g-000000 --note x", 1, "no grant \"g-000000\" that you may see\nhint: `ssh jit-bastion grants` lists yours\n"),
     ("vera", "kill s-000000 --note x", 1, "no session \"s-000000\" that you may see\nhint: `ssh jit-bastion sessions` lists yours\n"),
     (
