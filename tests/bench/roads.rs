@@ -160,16 +160,22 @@ impl Roads {
         println!("ssh .. true  plain {plain:6.0} ms   ours {ours:6.0} ms   ratio {:.2}", ours / plain);
     }
 
+    /// At both levels of the journal.
     fn echo(&self) {
         let words = ["-tt", "stty raw -echo; echo go; exec cat"];
-        let (mut plain, mut ours) = (Vec::new(), Vec::new());
+        let power = Bastion::start_with("journal = \"power\"\n", |_| Vec::new());
+        power.grant("alice", "phi-db", "4h");
+        let (mut plain, mut process, mut synced) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..ECHO_ROUNDS {
             plain.extend(keystrokes(self.plain(&[]), &words));
-            ours.extend(keystrokes(self.ours(&[]), &words));
+            process.extend(keystrokes(self.ours(&[]), &words));
+            synced.extend(keystrokes(power.ssh().jump("phi-db").flag("-q").command(&[]), &words));
         }
         for (name, part) in [("p50", 0.5), ("p99", 0.99)] {
-            let (plain, ours) = (at_part(&plain, part), at_part(&ours, part));
-            println!("echo {name}     plain {plain:6.0} us   ours {ours:6.0} us   {:+.0} us", ours - plain);
+            let plain = at_part(&plain, part);
+            for (level, ours) in [("process", at_part(&process, part)), ("power", at_part(&synced, part))] {
+                println!("echo {name}     plain {plain:6.0} us   ours at {level:<7} {ours:6.0} us   {:+.0} us", ours - plain);
+            }
         }
     }
 }
