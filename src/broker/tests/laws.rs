@@ -157,7 +157,7 @@ async fn an_export_is_judged_by_the_policy_that_another_process_has_loaded_meanw
     let open = world.enter("postgres").await;
     // Of two policies of one moment nobody could say which is the later.
     world.clock.advance(Span::seconds(1));
-    world.reload(&with("[[may]]\nwho = [\"role:auditor\"]\ndo = [\"export\"]\nhosts = [\"*\"]\n")).await.unwrap();
+    world.reload(&with("[[may]]\nwho = [\"role:auditor\"]\ndo = [\"export\", \"unmask\"]\nhosts = [\"*\"]\n")).await.unwrap();
     let beside = world.beside().await;
     let exports = async || beside.export_recordings(&local(), &open.id, User::parse("carol").ok(), None).await;
     assert_eq!(refused(exports().await).code, "not-sealed", "carol may");
