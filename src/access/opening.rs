@@ -45,7 +45,8 @@ impl Opening {
         let bind = match bind {
             // RFC 4254 section 7.1: all addresses.
             "" | "*" => "0.0.0.0".to_owned(),
-            bind => spelled(bind),
+            // A listener on every IPv6 address hears IPv4 as well, nearly everywhere.
+            bind => Some(spelled(bind)).filter(|bind| bind != "::").unwrap_or_else(|| "0.0.0.0".to_owned()),
         };
         if bind != LOCAL && !bind.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) {
             return Self::only(Kind::Reverse(Destination::Address(bind, port)));
@@ -250,7 +251,7 @@ mod tests {
             assert_eq!(opening.kind().to_string(), "reverse:8080");
             assert!(granted("reverse:8080", &opening) && granted("reverse:localhost:8080", &opening));
         }
-        for bind in ["", "*", "0.0.0.0"] {
+        for bind in ["", "*", "0.0.0.0", "::", "[::]", "0:0:0:0:0:0:0:0"] {
             let opening = Opening::reverse(bind, 8080);
             assert!(!granted("reverse:8080", &opening) && granted("reverse:0.0.0.0:8080", &opening), "{bind}");
         }

@@ -75,7 +75,7 @@ pub use invites::{Inviting, Offered};
 pub use keys::{BARRED, Reopen};
 pub use proof::{AccessPass, Proof};
 pub use request::{Asking, Filed};
-pub use searching::may_search;
+pub use searching::{Erased, may_search};
 pub use turned_away::Meant;
 pub use user_keys::NewKey;
 pub use visit::{OpenSession, Recorded};

@@ -26,6 +26,15 @@ pub fn may_search(policy: &Policy, person: &Person) -> Result<(), Refusal> {
 /// Lines of one channel.
 type Piece = (u32, Vec<SeenLine>);
 
+/// What [`Broker::erase_text`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Erased {
+    /// Pieces of text that are out of the index.
+    pub pieces: u64,
+    /// Nothing of them stays in SQLite's files. False: they lie in its write-ahead log, because somebody reads without end.
+    pub wiped: bool,
+}
+
 impl Broker {
     /// `by` has sought a text in the recordings that fit, and so many lines will be shown: may they, and the event that says so, before the
     /// first of them is. To find is to read: it takes the right to play recordings, somewhere; on which hosts, the reader of the index looks.
@@ -57,8 +66,8 @@ impl Broker {
     }
 
     /// `by` takes the text of a session out of the index, because somebody must not find it there, and lets none in again; its recordings
-    /// stay. How many pieces.
-    pub async fn erase_text(&self, by: &Actor, session: &SessionId, why: Note) -> Result<u64, Error> {
+    /// stay.
+    pub async fn erase_text(&self, by: &Actor, session: &SessionId, why: Note) -> Result<Erased, Error> {
         let (session, salt) = (session.clone(), self.salt());
         let erased = self.act(Urgency::Ordinary, by.clone(), move |tx| {
             Box::pin(async move {
@@ -75,8 +84,8 @@ impl Broker {
         });
         let erased = erased.await;
         // Also where it was erased already: that one may have broken off here.
-        self.store.wipe_text(self.now()).await.map_err(|e| self.store_fault(&e))?;
-        erased
+        let wiped = self.store.wipe_text(self.now()).await.map_err(|e| self.store_fault(&e))?;
+        erased.map(|pieces| Erased { pieces, wiped })
     }
 
     /// May what stood on this session's screens be kept for search, by the rule that bound it and the floors under it now?

@@ -9,7 +9,7 @@ use super::local;
 use super::said::{Outcome, Said};
 use crate::access::names::SessionId;
 use crate::access::time::Timestamp;
-use crate::broker::{Broker, SessionFilter, SessionRow};
+use crate::broker::{Broker, Erased, SessionFilter, SessionRow};
 use crate::config::Config;
 use crate::recording::RecordError;
 use crate::recording::replay::{self, Vouched};
@@ -21,9 +21,14 @@ pub(super) async fn run(config: &Config, broker: &Broker, command: &IndexCommand
     match command {
         IndexCommand::Build { session } => build(config, broker, session.as_ref()).await,
         IndexCommand::Erase { session, note } => {
-            let pieces = broker.erase_text(&local::actor(), session, note.clone()).await?;
-            let text = format!("{session}: its text is out of the index ({pieces} pieces); its recordings stay\n");
-            Ok(Said::done(text, json!({ "session": session.as_str(), "pieces": pieces })))
+            let Erased { pieces, wiped } = broker.erase_text(&local::actor(), session, note.clone()).await?;
+            let mut text = format!("{session}: its text is out of the index ({pieces} pieces); its recordings stay\n");
+            if !wiped {
+                text.push_str(
+                    "somebody reads the store without a pause: until then, or until the bastion stops, it lies in the store's -wal file\n",
+                );
+            }
+            Ok(Said::done(text, json!({ "session": session.as_str(), "pieces": pieces, "wiped": wiped })))
         }
     }
 }

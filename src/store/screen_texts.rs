@@ -112,18 +112,17 @@ impl Store {
     }
 
     /// After text was taken out because it must not be known: nothing of it stays in the index, nor in the file where the store is one.
-    /// In many small changes, between which others have their turn.
-    pub async fn wipe_text(&self, now: Timestamp) -> Result<(), StoreError> {
+    /// In many small changes, between which others have their turn. False: somebody reads without end, and it still lies in SQLite's
+    /// write-ahead log.
+    pub async fn wipe_text(&self, now: Timestamp) -> Result<bool, StoreError> {
         let mut first = true;
         while self.note(now, move |tx| Box::pin(async move { grams::wipe(tx.conn(), first).await })).await? {
             first = false;
         }
-        if let Place::Sqlite(path) = &self.0.at
-            && !sqlite::fold(path).await?
-        {
-            tracing::warn!("what was erased lies in the store's write-ahead log until nobody reads for a moment, or the bastion stops");
+        match &self.0.at {
+            Place::Sqlite(path) => sqlite::fold(path).await,
+            Place::Postgres(_) => Ok(true),
         }
-        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use super::number;
 
 pub use compose::{
     VETOED, clamp_max_packet, close, confirmation, data, eof, exec, exit_signal, extended_data, failure, global_request, open_failure,
-    open_session, request_failure, request_success, set_window, signal, success, vetoed, window_adjust,
+    open_session, request_failure, request_success, set_window, signal, success, vetoed, window_adjust, with_reply,
 };
 pub use route::{Listen, Listening, Route, allocated_port, listening};
 

@@ -64,11 +64,19 @@ fn heads(file: &Path) -> Result<Vec<Head>, Failure> {
     let heads = copy::heads(&lines, &file.display().to_string());
     let bad = match copy::rest(&lines).len() {
         0 if entries || !heads.is_empty() => return Ok(heads),
+        // A bastion writes on while its file is copied, and a crash tears its last head.
+        torn @ 1..TORN if !heads.is_empty() => {
+            eprintln!("note: {}: its last {torn} bytes are no whole signed head, and prove nothing", file.display());
+            return Ok(heads);
+        }
         0 => "it is empty".to_owned(),
         bytes => format!("{bytes} bytes in it are neither entries of a log nor whole signed heads"),
     };
     Err(unusable(file, "no-log", &bad))
 }
+
+/// No signed head is longer.
+const TORN: usize = 8192;
 
 fn unusable(file: &Path, code: &'static str, why: &dyn std::fmt::Display) -> Failure {
     let next = "name what `jit-bastion export --log --out FILE` wrote, or a copy of the file `checkpoints`, byte by byte as it was";

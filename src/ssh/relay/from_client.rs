@@ -25,7 +25,7 @@ where
         match message {
             Message::Data { recipient, data } => self.typed(recipient, data),
             Message::WindowAdjust { recipient, bytes } => self.window_from_client(recipient, bytes),
-            Message::Request(request) => self.asked(&request),
+            Message::Request(request) => self.asked(payload, &request),
             Message::Open(open) => self.opened_by_client(payload, &open),
             Message::Confirmation { recipient, sender, window, max_packet, .. } => {
                 self.confirmed_by_client(recipient, sender)?;
@@ -111,7 +111,7 @@ where
         Ok(if heard { Ruling::STOP } else { Ruling::PASS })
     }
 
-    fn asked(&self, request: &Request<'_>) -> Result<Ruling, Judged> {
+    fn asked(&self, payload: &[u8], request: &Request<'_>) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_host(request.recipient).ok_or(NO_CHANNEL)?;
         if channel.answers.is_over() {
@@ -125,12 +125,8 @@ where
             channel.answers.asked();
         }
         let wish = match self.wish(channel, &request.kind) {
-            Wish::Granted => {
-                if let (RequestKind::Pty { .. }, true) = (&request.kind, request.want_reply) {
-                    channel.answers.asked_terminal();
-                }
-                return Ok(Ruling::PASS);
-            }
+            Wish::Granted if matches!(request.kind, RequestKind::Pty { .. }) => return Ok(ask_terminal(channel, payload, request)),
+            Wish::Granted => return Ok(Ruling::PASS),
             Wish::Silent => return Ok(veto(request, None)),
             Wish::Refused(reason) => return Ok(self.refused(channel, request, &reason)),
             Wish::Vetoed(reason) => return Ok(self.vetoed(channel, request, &reason)),
@@ -241,6 +237,19 @@ where
         }
         channel.answers.close();
         Ruling { onward: Onward::Change(channel::close(request.recipient)), back: said }
+    }
+}
+
+/// Hosts are made to say whether they give a terminal, also where the client does not ask.
+fn ask_terminal(channel: &mut Channel, payload: &[u8], request: &Request<'_>) -> Ruling {
+    if request.want_reply {
+        channel.answers.asked_terminal();
+        return Ruling::PASS;
+    }
+    match channel.answers.asked_terminal_ourselves() {
+        true => Ruling::change(channel::with_reply(request, payload)),
+        // A second one would change nothing.
+        false => Ruling::STOP,
     }
 }
 

@@ -98,6 +98,9 @@ where
         let mut table = self.table.borrow_mut();
         let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
         let refused = channel.answers.is_of_the_refused(success);
+        if channel.answers.is_ours() {
+            return Ok(Ruling::STOP);
+        }
         match channel.host {
             Some(host) if refused && !channel.client_closed && !channel.host_closed => {
                 channel.answers.close();

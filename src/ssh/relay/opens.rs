@@ -63,7 +63,13 @@ where
 
     /// Where a client wants to be connected, under every name of it.
     fn forward(&self, to: &[u8], port: u16) -> Result<Opening, Refusal> {
-        address(to).map(|to| Opening::forward(self.law.host(), to, port))
+        // Servers differ in what they make of nothing and of every machine: for some it is the host itself.
+        match address(to)? {
+            "" | "*" => {
+                Err(Refusal::new("bad-destination", "a forward leads to one machine").hint("name it: localhost, or a name or address"))
+            }
+            to => Ok(Opening::forward(self.law.host(), to, port)),
+        }
     }
 
     /// The host opens a channel: for a listener that was asked for and granted, or to an agent that was lent.

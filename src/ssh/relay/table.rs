@@ -39,6 +39,8 @@ pub(super) struct Answers {
     terminal: Option<u64>,
     /// The host has said yes to it.
     gave_terminal: bool,
+    /// The client wants no reply to it: the host's is for us.
+    ours: bool,
     /// The host has been told to close.
     over: bool,
 }
@@ -57,6 +59,22 @@ impl Answers {
     /// The request that went last is for a terminal.
     pub(super) fn asked_terminal(&mut self) {
         self.terminal.get_or_insert(self.asked);
+    }
+
+    /// One more request goes to the host, for a terminal, and the client waits for no reply. False where a terminal was asked for before: then nothing is asked.
+    pub(super) fn asked_terminal_ourselves(&mut self) -> bool {
+        if self.terminal.is_some() {
+            return false;
+        }
+        self.ours = true;
+        self.asked();
+        self.asked_terminal();
+        true
+    }
+
+    /// The reply that came last is for us alone.
+    pub(super) fn is_ours(self) -> bool {
+        self.ours && self.terminal == Some(self.answered)
     }
 
     /// Whether the host has said that there is a terminal.

@@ -61,7 +61,7 @@ async fn keep(store: &Store, n: u32, pieces: Vec<(u32, Vec<SeenLine>)>) {
 
 async fn erase(store: &Store, n: u32) -> Option<u64> {
     let erased = store.note(NOW, move |tx| Box::pin(async move { tx.erase_text(&session(n)).await })).await.unwrap();
-    store.wipe_text(NOW).await.unwrap();
+    assert!(store.wipe_text(NOW).await.unwrap());
     erased
 }
 

@@ -103,7 +103,7 @@ async fn a_text_that_is_erased_is_not_found_and_its_recording_plays() {
     world.broker.index_waiting().await.unwrap();
     let (local, id) = (Actor::Local("root".into()), SessionId::parse(&session).unwrap());
     let why = || Note::parse("a patient's name").unwrap();
-    assert_eq!(world.broker.erase_text(&local, &id, why()).await.unwrap(), 1);
+    assert_eq!(world.broker.erase_text(&local, &id, why()).await.unwrap().pieces, 1);
     let event = last_event(&world).await;
     assert!(event.contains("\"text-erased\"") && !event.contains("patient"), "{event}");
     assert_eq!(world.json("carol", "recordings --text from phi-db").await, Value::Array(vec![]));
@@ -118,7 +118,7 @@ async fn a_text_that_is_erased_before_it_came_in_does_not_come_in() {
     let session = world.visit().await;
     let text = world.dir.path().join("journal").join(format!("{session}.text"));
     let (local, id) = (Actor::Local("root".into()), SessionId::parse(&session).unwrap());
-    assert_eq!(world.broker.erase_text(&local, &id, Note::parse("a patient's name").unwrap()).await.unwrap(), 0);
+    assert_eq!(world.broker.erase_text(&local, &id, Note::parse("a patient's name").unwrap()).await.unwrap().pieces, 0);
     world.broker.index_waiting().await.unwrap();
     assert!(!text.exists());
     assert_eq!(world.json("carol", "recordings --text from phi-db").await, Value::Array(vec![]));

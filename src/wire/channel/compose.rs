@@ -49,6 +49,15 @@ pub fn confirmation(recipient: u32, sender: u32, window: u32, max_packet: u32) -
     to(number::CHANNEL_OPEN_CONFIRMATION, recipient).u32(sender).u32(window).u32(max_packet).done()
 }
 
+/// The same CHANNEL_REQUEST, as one that wants a reply. Other messages stay as they are.
+pub fn with_reply(request: &Request<'_>, payload: &[u8]) -> Vec<u8> {
+    let mut changed = payload.to_vec();
+    if let Some(wants) = changed.get_mut(1 + 4 + 4 + request.name.len()) {
+        *wants = 1;
+    }
+    changed
+}
+
 /// CHANNEL_SUCCESS.
 pub fn success(recipient: u32) -> Vec<u8> {
     to(number::CHANNEL_SUCCESS, recipient).done()

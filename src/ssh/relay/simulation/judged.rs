@@ -64,6 +64,28 @@ fn input_is_kept_where_the_host_gave_no_terminal() {
 }
 
 #[test]
+fn a_host_says_whether_it_gives_a_terminal_though_the_client_does_not_ask() {
+    for (given, kept) in [(true, 0), (false, 1)] {
+        judging(|relay, keep| {
+            relay.judge_client(&channel::open_session(0, 0, 32 * 1024)).unwrap();
+            relay.judge_host(&channel::confirmation(0, 7, 1 << 20, 32 * 1024)).unwrap();
+            let pty = |reply| request(7, b"pty-req", reply).string(b"xterm").u32(80).u32(24).u32(0).u32(0).string(b"").done();
+            let asked = relay.judge_client(&pty(false)).unwrap();
+            assert!(matches!(asked.onward, Onward::Change(message) if message == pty(true)));
+            assert_eq!(passes(&pty(false), &relay.judge_client(&pty(false)).unwrap()), 0);
+            relay.judge_client(&request(7, b"shell", true).done()).unwrap();
+            let reply = if given { channel::success(0) } else { channel::failure(0) };
+            assert_eq!(passes(&reply, &relay.judge_host(&reply).unwrap()), 0, "the client waits for none");
+            let shell = channel::success(0);
+            assert_eq!(passes(&shell, &relay.judge_host(&shell).unwrap()), shell.len());
+            let before = keep.borrow().taken;
+            relay.judge_client(&channel::data(7, b"a password\n")).unwrap();
+            assert_eq!(keep.borrow().taken - before, kept);
+        });
+    }
+}
+
+#[test]
 fn what_is_no_data_carries_none() {
     judging(|relay, _| {
         let big = vec![b'x'; 100 * 1024];
