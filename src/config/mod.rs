@@ -70,7 +70,7 @@ pub struct Config {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kept {
-    /// When the kernel has it: a bastion that is killed loses nothing, a power cut takes up to a second.
+    /// When the kernel has it: a bastion that is killed loses nothing, a power cut takes about a second.
     #[default]
     Process,
     /// When the disk has it: a power cut takes nothing either.

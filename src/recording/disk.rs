@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 use std::thread::Thread;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -30,7 +31,7 @@ const FULL_FOR: u32 = 3;
 pub enum Trouble {
     /// No space is left.
     Full,
-    /// There is some, but not enough for another session. Who is inside goes on.
+    /// There is some, but not enough for another session; or no file can be opened for it. Who is inside goes on.
     NoRoom,
     /// Neither yes nor no.
     Silent,
@@ -38,6 +39,18 @@ pub enum Trouble {
     Missing,
     /// It cannot be written: read-only, an error of the device, no permission.
     Unwritable,
+}
+
+impl Trouble {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Self::Missing,
+            _ if is_full(error) => Self::Full,
+            // Says nothing of the disk, nor of files that are open already.
+            _ if matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => Self::NoRoom,
+            _ => Self::Unwritable,
+        }
+    }
 }
 
 impl fmt::Display for Trouble {
@@ -184,7 +197,10 @@ impl Watched {
             }
         }
         let [journals, recordings] = &self.places;
-        let tried = journals.try_file().and_then(|()| recordings.try_file()).and_then(|()| recordings.try_space());
+        // Both folders first: that a file cannot be opened now must not hide that one of them is gone.
+        let there = journals.is_there(&self.live).and_then(|()| recordings.is_there(&self.live));
+        let written = there.and_then(|()| journals.try_file()).and_then(|()| recordings.try_file());
+        let tried = written.and_then(|()| recordings.try_space());
         if tried.is_ok() {
             *full_for = 0;
             self.full.store(false, Ordering::SeqCst);
@@ -200,34 +216,105 @@ impl Place {
         Ok(Self { folder: folder.to_owned(), device: found.dev(), inode: AtomicU64::new(found.ino()) })
     }
 
-    /// The folder is the one of the start, and a file can be written there.
-    fn try_file(&self) -> Result<(), Trouble> {
-        let trouble = |error: io::Error| {
-            tracing::debug!(folder = %self.folder.display(), %error, "a try failed");
-            match error.kind() {
-                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Trouble::Missing,
-                _ if is_full(&error) => Trouble::Full,
-                _ => Trouble::Unwritable,
-            }
-        };
-        let found = self.folder.metadata().map_err(trouble)?;
+    /// The folder is the one of the start, or of the time when nobody was inside.
+    fn is_there(&self, live: &AtomicUsize) -> Result<(), Trouble> {
+        let found = self.tried(|| self.folder.metadata())?;
         // Not mounted any more, or something else is mounted in its place: what was kept there is out of reach.
         if found.dev() != self.device {
             return Err(Trouble::Missing);
         }
-        // Made anew: whoever wrote into the old one writes into nothing. Who comes after that is safe.
-        if self.inode.swap(found.ino(), Ordering::SeqCst) != found.ino() {
-            return Err(Trouble::Missing);
+        // Made anew: whoever wrote into the old one writes into nothing, and ends. Who comes after that is safe. It is found before it is
+        // counted: whoever comes between the two writes into the new one.
+        if self.inode.load(Ordering::SeqCst) != found.ino() {
+            if live.load(Ordering::SeqCst) > 0 {
+                return Err(Trouble::Missing);
+            }
+            self.inode.store(found.ino(), Ordering::SeqCst);
         }
-        let mut file = nameless(&self.folder).map_err(trouble)?;
-        file.write_all(&[0; 4096]).map_err(trouble)
+        Ok(())
+    }
+
+    /// A file can be written there.
+    fn try_file(&self) -> Result<(), Trouble> {
+        let mut file = self.tried(|| nameless(&self.folder))?;
+        self.tried(|| file.write_all(&[0; 4096]))
     }
 
     fn try_space(&self) -> Result<(), Trouble> {
         match Reserve::take(&self.folder, &Arc::default()) {
-            Err(RecordError::Io { source, .. }) if is_full(&source) => Err(Trouble::NoRoom),
+            Err(RecordError::Io { source, .. }) => Err(match Trouble::of(&source) {
+                Trouble::Full => Trouble::NoRoom,
+                other => other,
+            }),
             Err(_) => Err(Trouble::Unwritable),
             Ok(_) => Ok(()),
         }
+    }
+
+    /// Does it, again where a signal came between.
+    fn tried<T>(&self, mut work: impl FnMut() -> io::Result<T>) -> Result<T, Trouble> {
+        loop {
+            match work() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::debug!(folder = %self.folder.display(), %error, "a try failed");
+                    return Err(Trouble::of(&error));
+                }
+                Ok(done) => return Ok(done),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_was_made_anew_is_missed_until_nobody_is_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("recordings");
+        let (place, live) = (Place::of(&folder).unwrap(), AtomicUsize::new(1));
+        place.is_there(&live).unwrap();
+        std::fs::rename(&folder, dir.path().join("away")).unwrap();
+        assert_eq!(place.is_there(&live), Err(Trouble::Missing));
+        std::fs::create_dir(&folder).unwrap();
+        for _ in 0..3 {
+            assert_eq!(place.is_there(&live), Err(Trouble::Missing), "somebody writes into the old one");
+        }
+        live.store(0, Ordering::SeqCst);
+        place.is_there(&live).unwrap();
+        live.store(1, Ordering::SeqCst);
+        place.is_there(&live).unwrap();
+        place.try_file().unwrap();
+    }
+
+    #[test]
+    fn what_this_machine_lacks_ends_nobody_who_is_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::of(dir.path()).unwrap();
+        let found = |errno: Errno| place.tried(|| Err::<(), _>(errno.into())).unwrap_err();
+        for (errno, trouble) in [
+            (Errno::MFILE, Trouble::NoRoom),
+            (Errno::NFILE, Trouble::NoRoom),
+            (Errno::NOMEM, Trouble::NoRoom),
+            (Errno::NOSPC, Trouble::Full),
+            (Errno::DQUOT, Trouble::Full),
+            (Errno::NOENT, Trouble::Missing),
+            (Errno::NOTDIR, Trouble::Missing),
+            (Errno::IO, Trouble::Unwritable),
+            (Errno::ROFS, Trouble::Unwritable),
+        ] {
+            assert_eq!(found(errno), trouble, "{errno}");
+        }
+        let mut signals = 3;
+        let interrupted = || match signals {
+            0 => Ok(()),
+            _ => {
+                signals -= 1;
+                Err(Errno::INTR.into())
+            }
+        };
+        assert_eq!(place.tried(interrupted), Ok(()));
     }
 }

@@ -15,7 +15,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -41,10 +41,51 @@ pub(super) struct Ledger {
     generation: u64,
     at: usize,
     /// Journals of which it holds something that is perhaps nowhere else on the disk.
-    journals: BTreeMap<SessionId, (Arc<File>, Bell)>,
+    journals: BTreeMap<SessionId, Mentioned>,
     record: Vec<u8>,
     /// A write or a sync failed: nothing is trusted before it is begun anew.
     failed: bool,
+}
+
+/// A journal that the ledger speaks of. It is not held open: one that is sealed gives its blocks back, and one that could not be sealed is
+/// unlocked, so that it can be sealed later.
+#[derive(Debug)]
+struct Mentioned {
+    file: Weak<File>,
+    path: Arc<Path>,
+    bell: Bell,
+    /// That it cannot be synced is in the log.
+    told: bool,
+}
+
+impl Mentioned {
+    fn new(job: &Job) -> Self {
+        Self { file: Arc::downgrade(&job.file), path: Arc::clone(&job.path), bell: job.bell.clone(), told: false }
+    }
+
+    /// Has the disk take the journal. Tells whether the ledger's copy is needed no more.
+    fn settle(&mut self, ledger: &Path) -> bool {
+        let Some(file) = self.file.upgrade() else { return self.settle_closed() };
+        if let Err(error) = file.sync_data() {
+            self.bell.fail(ledger, format!("a journal cannot be synced: {error}"));
+        }
+        true
+    }
+
+    /// The same when its session is over, and nobody hears of a failure.
+    fn settle_closed(&mut self) -> bool {
+        match File::open(&self.path).and_then(|file| file.sync_data()) {
+            Ok(()) => true,
+            // Sealed, and gone; unless its whole folder is gone, and may come back.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.path.parent().is_some_and(Path::exists),
+            Err(error) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    tracing::error!(journal = %self.path.display(), %error, "a journal cannot be synced; the ledger is kept for it");
+                }
+                false
+            }
+        }
+    }
 }
 
 impl Ledger {
@@ -68,16 +109,16 @@ impl Ledger {
         if size > SIZE / 2 {
             return sync_each(batch);
         }
-        if !self.is_in_place() && !self.replace()? {
+        if !self.is_in_place() && !self.replace() {
             return sync_each(batch);
         }
-        if self.failed || self.at + size > SIZE {
-            self.begin_anew()?;
+        if (self.failed || self.at + size > SIZE) && !self.begin_anew() {
+            return sync_each(batch);
         }
         self.record.clear();
         for job in batch {
             put(&mut self.record, self.generation, job);
-            self.journals.entry(job.session.clone()).or_insert_with(|| (Arc::clone(&job.file), job.bell.clone()));
+            self.journals.entry(job.session.clone()).or_insert_with(|| Mentioned::new(job));
         }
         let synced = self.file.write_all_at(&self.record, self.at as u64).and_then(|()| self.file.sync_data());
         self.failed = synced.is_err();
@@ -96,27 +137,29 @@ impl Ledger {
     }
 
     /// Its folder was made anew: makes another one there. Tells whether there is one now.
-    fn replace(&mut self) -> io::Result<bool> {
-        self.begin_anew()?;
+    fn replace(&mut self) -> bool {
+        if !self.begin_anew() {
+            return false;
+        }
         let made = self.path.parent().and_then(|dir| Self::create(dir).ok().flatten());
         let is_made = made.is_some();
         if let Some(made) = made {
             *self = Self { generation: self.generation, ..made };
         }
-        Ok(is_made)
+        is_made
     }
 
-    /// What it holds is on the disk elsewhere, so that it can be written from its beginning.
-    fn begin_anew(&mut self) -> io::Result<()> {
-        for (file, bell) in std::mem::take(&mut self.journals).into_values() {
-            if let Err(error) = file.sync_data() {
-                bell.fail(&self.path, format!("a journal cannot be synced: {error}"));
-            }
+    /// What it holds is on the disk elsewhere, so that it can be written from its beginning. False where that is not so: nothing of it may be
+    /// written over.
+    fn begin_anew(&mut self) -> bool {
+        self.journals.retain(|_, journal| !journal.settle(&self.path));
+        if !self.journals.is_empty() {
+            return false;
         }
         self.generation += 1;
         self.at = 0;
         self.failed = false;
-        Ok(())
+        true
     }
 }
 
@@ -284,6 +327,45 @@ mod tests {
         assert!(first.generation > 1 && first.at > 0);
         assert_eq!(restore(dir.path()).unwrap(), 1);
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    /// Whoever seals later needs the lock, and the disk the blocks.
+    #[tokio::test]
+    async fn a_journal_whose_session_is_over_is_not_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let scribe = Scribe::start(Level::Power, dir.path()).unwrap();
+        let mut journal = Journal::create(dir.path(), &sample::meta(), Level::Power).unwrap();
+        let recorder = Recorder::start(&dir.path().join("recordings"), &journal).unwrap();
+        say(&mut journal, &scribe, b"shown").landed().await.unwrap();
+        let path = journal.path().to_owned();
+        drop((journal, recorder));
+        let begun = std::time::Instant::now();
+        while flock(File::open(&path).unwrap(), FlockOperation::NonBlockingLockExclusive).is_err() {
+            assert!(begun.elapsed().as_secs() < 30, "the ledger holds it");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        drop(scribe);
+    }
+
+    #[test]
+    fn it_begins_anew_when_the_journals_of_sessions_that_are_over_are_safe() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::create(dir.path()).unwrap().unwrap();
+        let over = |path: &str| Mentioned { file: Weak::new(), path: dir.path().join(path).into(), bell: Bell::default(), told: false };
+        std::fs::write(dir.path().join("unsealed"), b"x").unwrap();
+        // One that cannot be reached now, and may be later.
+        for (number, path) in [(1, "unsealed"), (2, "sealed"), (3, "unsealed/no folder"), (4, "away/journal")] {
+            ledger.journals.insert(SessionId::parse(&format!("s-00000{number}")).unwrap(), over(path));
+        }
+        ledger.at = 7;
+        assert!(!ledger.begin_anew());
+        assert_eq!((ledger.at, ledger.generation, ledger.journals.len()), (7, 1, 2), "nothing of it is written over");
+        std::fs::remove_file(dir.path().join("unsealed")).unwrap();
+        for folder in ["unsealed", "away"] {
+            std::fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        assert!(ledger.begin_anew());
+        assert_eq!((ledger.at, ledger.generation, ledger.journals.len()), (0, 2, 0));
     }
 
     #[tokio::test]

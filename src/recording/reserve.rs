@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::RecordError;
 
@@ -100,21 +100,55 @@ pub(super) fn nameless(folder: &Path) -> io::Result<File> {
         // File systems that know no nameless files say so in one of these ways.
         Err(error) if matches!(Errno::from_io_error(&error), Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL)) => {
             let path: PathBuf = folder.join(format!(".space-{}-{:?}", std::process::id(), std::thread::current().id()));
-            let file = open(&path, OFlags::empty())?;
-            std::fs::remove_file(&path)?;
-            Ok(file)
+            nameless_soon(&path, || open(&path, OFlags::empty()))
         }
         opened => opened,
     }
 }
 
+/// What `make` makes at `path`, without that name.
+fn nameless_soon(path: &Path, make: impl Fn() -> io::Result<File>) -> io::Result<File> {
+    let file = match make() {
+        // Left by a process that had our number and was killed between the two.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let _ = std::fs::remove_file(path);
+            make()?
+        }
+        made => made?,
+    };
+    match std::fs::remove_file(path) {
+        // One on another machine, with our number, took it for such a file.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(file),
+    }
+}
+
 /// Gives `file` its blocks.
 fn allocate(file: &File) -> io::Result<()> {
-    match fallocate(file, FallocateFlags::empty(), 0, RESERVED) {
+    match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, RESERVED)) {
         Err(Errno::OPNOTSUPP) => {
             let zeros = vec![0; 256 * 1024];
             (0..RESERVED / zeros.len() as u64).try_for_each(|_| (&*file).write_all(&zeros))
         }
         done => Ok(done?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_kill_left_behind_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(".space");
+        let make = || OpenOptions::new().write(true).create_new(true).open(&path);
+        for left in [false, true] {
+            if left {
+                std::fs::write(&path, b"left").unwrap();
+            }
+            let file = nameless_soon(&path, make).unwrap();
+            assert!(!path.exists() && file.metadata().unwrap().len() == 0, "{left}");
+        }
     }
 }

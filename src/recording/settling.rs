@@ -1,5 +1,5 @@
-//! At level `process` nobody waits for the disk, but a power cut must not take more than a second: a thread of its own has the disk take
-//! every journal in which something was written, soon after.
+//! At level `process` nobody waits for the disk, but a power cut must not take more than about a second: a thread of its own has the disk take
+//! every journal in which something was written, soon after; later where many sessions write to a slow disk.
 
 use std::collections::BTreeMap;
 use std::fs::File;
