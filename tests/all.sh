@@ -28,8 +28,8 @@ step format cargo fmt --check
 step lint cargo clippy --locked --all-targets -- -D warnings
 step dependencies cargo deny --locked --log-level error check bans licenses sources
 step unit cargo test --locked --lib --bins
-# whatever opens a store runs on both databases
-step on-postgres env JIT_BASTION_TEST_STORE=postgres cargo test --locked --lib -- store:: broker:: verbs::
+# whatever opens a store runs on both databases; here most of the time is waiting
+step on-postgres env JIT_BASTION_TEST_STORE=postgres cargo test --locked --lib -- --test-threads=6 store:: broker:: verbs::
 step documents cargo test --locked --doc
 rm -rf target/tmp/casts
 step end-to-end cargo test --locked --no-fail-fast --test "*"
