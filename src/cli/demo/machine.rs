@@ -143,14 +143,18 @@ pub(super) async fn accepts(address: SocketAddr) -> bool {
     tokio::task::spawn_blocking(ask).await.is_ok_and(|answer| answer.unwrap_or(false))
 }
 
-/// `wanted` if nobody listens there, else a free one.
+/// `wanted` if nobody listens there (0 is any), else a free one.
 pub(super) fn free_port(wanted: Option<u16>) -> anyhow::Result<u16> {
-    let bound = match wanted.map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port))) {
-        Some(Ok(bound)) => bound,
-        _ => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port on 127.0.0.1")?,
-    };
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let wanted = wanted.filter(|port| *port != 0).map(bind).and_then(Result::ok);
+    let free = || (0..TRIES).find_map(|_| bind(rand::random_range(QUIET)).ok());
+    let bound = wanted.or_else(free).map_or_else(|| bind(0), Ok).context("no free port on 127.0.0.1")?;
     Ok(bound.local_addr()?.port())
 }
+
+/// Below the ports that Linux gives to connections that go out: one of those could be taken again before its server has it.
+const QUIET: std::ops::Range<u16> = 20_000..32_768;
+const TRIES: usize = 64;
 
 /// Ends the process `pid` if its command line says that it is the sshd of `folder`; the pid may have gone to somebody else since.
 fn end_if_ours(pid: Pid, folder: &Path) -> anyhow::Result<()> {
