@@ -3,7 +3,7 @@
 use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
-use super::table::{Channel, Prelude, Stage};
+use super::table::{Asker, Channel, Prelude, Stage};
 use super::throttle::Throttle;
 use super::{Judged, Onward, Relay, Ruling, Side, opens, words};
 use crate::access::names::escaped;
@@ -243,14 +243,16 @@ where
 /// Hosts are made to say whether they give a terminal, also where the client does not ask.
 fn ask_terminal(channel: &mut Channel, payload: &[u8], request: &Request<'_>) -> Ruling {
     if request.want_reply {
-        channel.answers.asked_terminal();
+        channel.answers.asked_terminal(Asker::Client);
         return Ruling::PASS;
     }
-    match channel.answers.asked_terminal_ourselves() {
-        true => Ruling::change(channel::with_reply(request, payload)),
+    if channel.answers.has_asked_terminal() {
         // A second one would change nothing.
-        false => Ruling::STOP,
+        return Ruling::STOP;
     }
+    channel.answers.asked();
+    channel.answers.asked_terminal(Asker::Us);
+    Ruling::change(channel::with_reply(request, payload))
 }
 
 /// The answer to one channel request.

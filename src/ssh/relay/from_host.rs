@@ -3,7 +3,7 @@
 use tokio::io::AsyncWrite;
 
 use super::from_client::{MAX_PACKET, NO_CHANNEL, printable, unknown, veto};
-use super::table::Stage;
+use super::table::{Reply, Stage};
 use super::{Judged, Onward, Relay, Ruling, Side};
 use crate::ssh::tap::{Kept, Lands, Purpose};
 use crate::wire::channel::{self, Message, Request, RequestKind};
@@ -97,16 +97,13 @@ where
     fn answered(&self, recipient: u32, success: bool) -> Result<Ruling, Judged> {
         let mut table = self.table.borrow_mut();
         let channel = table.of_client(recipient).ok_or(NO_CHANNEL)?;
-        let refused = channel.answers.is_of_the_refused(success);
-        if channel.answers.is_ours() {
-            return Ok(Ruling::STOP);
-        }
-        match channel.host {
-            Some(host) if refused && !channel.client_closed && !channel.host_closed => {
+        match (channel.answers.replied(success), channel.host) {
+            (Reply::Ours, _) => Ok(Ruling::STOP),
+            (Reply::OfTheRefused, Some(host)) if !channel.client_closed && !channel.host_closed => {
                 channel.answers.close();
                 Ok(Ruling { onward: Onward::Change(channel::success(channel.client)), back: Some(channel::close(host)) })
             }
-            _ => Ok(Ruling::PASS),
+            (Reply::OfTheRefused | Reply::Theirs, _) => Ok(Ruling::PASS),
         }
     }
 

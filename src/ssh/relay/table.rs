@@ -36,13 +36,36 @@ pub(super) struct Answers {
     /// The request that was refused, counted from 1.
     refused: Option<u64>,
     /// The request for a terminal.
-    terminal: Option<u64>,
-    /// The host has said yes to it.
-    gave_terminal: bool,
-    /// The client wants no reply to it: the host's is for us.
-    ours: bool,
+    terminal: Option<TerminalAsked>,
     /// The host has been told to close.
     over: bool,
+}
+
+/// Who waits for the host's reply to the request for a terminal, and what it was.
+#[derive(Debug, Clone, Copy)]
+struct TerminalAsked {
+    /// Its place, counted from 1.
+    at: u64,
+    by: Asker,
+    given: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    Client,
+    /// The client wants no reply; we do.
+    Us,
+}
+
+/// What a host's reply to a channel request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The client's.
+    Theirs,
+    /// To what nobody but us has asked.
+    Ours,
+    /// It stands where the refused request's does.
+    OfTheRefused,
 }
 
 impl Answers {
@@ -56,37 +79,31 @@ impl Answers {
         self.refused.get_or_insert(self.asked);
     }
 
-    /// The request that went last is for a terminal.
-    pub(super) fn asked_terminal(&mut self) {
-        self.terminal.get_or_insert(self.asked);
+    /// The request that went last is for a terminal; the first one counts.
+    pub(super) fn asked_terminal(&mut self, by: Asker) {
+        self.terminal.get_or_insert(TerminalAsked { at: self.asked, by, given: false });
     }
 
-    /// One more request goes to the host, for a terminal, and the client waits for no reply. False where a terminal was asked for before: then nothing is asked.
-    pub(super) fn asked_terminal_ourselves(&mut self) -> bool {
-        if self.terminal.is_some() {
-            return false;
-        }
-        self.ours = true;
-        self.asked();
-        self.asked_terminal();
-        true
-    }
-
-    /// The reply that came last is for us alone.
-    pub(super) fn is_ours(self) -> bool {
-        self.ours && self.terminal == Some(self.answered)
+    /// A terminal was asked for.
+    pub(super) fn has_asked_terminal(self) -> bool {
+        self.terminal.is_some()
     }
 
     /// Whether the host has said that there is a terminal.
     pub(super) fn gave_terminal(self) -> bool {
-        self.gave_terminal
+        self.terminal.is_some_and(|terminal| terminal.given)
     }
 
-    /// A reply of the host's has come: whether it stands where the refused request's does.
-    pub(super) fn is_of_the_refused(&mut self, success: bool) -> bool {
+    /// A reply of the host's has come.
+    pub(super) fn replied(&mut self, success: bool) -> Reply {
         self.answered += 1;
-        self.gave_terminal |= success && self.terminal == Some(self.answered);
-        self.refused == Some(self.answered) && !self.over
+        if let Some(terminal) = self.terminal.as_mut().filter(|terminal| terminal.at == self.answered) {
+            terminal.given = success;
+            if terminal.by == Asker::Us {
+                return Reply::Ours;
+            }
+        }
+        if self.refused == Some(self.answered) && !self.over { Reply::OfTheRefused } else { Reply::Theirs }
     }
 
     /// The host is told to close.
@@ -395,13 +412,13 @@ mod tests {
         answers.asked();
         answers.refuse();
         assert!(answers.is_refused() && !answers.is_over());
-        assert_eq!([(); 3].map(|()| answers.is_of_the_refused(false)), [false, true, false]);
+        assert_eq!([(); 3].map(|()| answers.replied(false)), [Reply::Theirs, Reply::OfTheRefused, Reply::Theirs]);
         answers.close();
-        assert!(answers.is_over() && !answers.is_of_the_refused(false));
+        assert!(answers.is_over() && answers.replied(false) == Reply::Theirs);
         let mut unasked = Answers::default();
         unasked.close();
         assert!(
-            unasked.is_refused() && unasked.is_over() && !unasked.is_of_the_refused(false),
+            unasked.is_refused() && unasked.is_over() && unasked.replied(false) == Reply::Theirs,
             "nothing is answered where nothing was asked"
         );
     }
@@ -412,11 +429,11 @@ mod tests {
             let mut channel = Answers::default();
             channel.asked();
             channel.asked();
-            channel.asked_terminal();
+            channel.asked_terminal(Asker::Client);
             channel.asked();
             for success in answers {
                 assert!(!channel.gave_terminal() || given);
-                channel.is_of_the_refused(success);
+                assert_eq!(channel.replied(success), Reply::Theirs);
             }
             assert_eq!(channel.gave_terminal(), given, "{answers:?}");
         }

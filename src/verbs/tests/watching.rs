@@ -10,27 +10,24 @@ use super::*;
 #[derive(Default)]
 struct Viewer {
     does: VecDeque<Happening>,
-    out: Vec<u8>,
-    err: Vec<u8>,
+    read: Collected,
 }
 
 impl Sink for Viewer {
     fn out<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>> {
-        self.out.extend_from_slice(bytes);
-        Box::pin(std::future::ready(Ok(())))
+        self.read.out(bytes)
     }
 
     fn err<'a>(&'a mut self, bytes: &'a [u8]) -> Waiting<'a, io::Result<()>> {
-        self.err.extend_from_slice(bytes);
-        Box::pin(std::future::ready(Ok(())))
+        self.read.err(bytes)
     }
 
-    fn input(&mut self, _: usize) -> Waiting<'_, io::Result<Vec<u8>>> {
-        Box::pin(std::future::ready(Ok(vec![])))
+    fn input(&mut self, most: usize) -> Waiting<'_, io::Result<Vec<u8>>> {
+        self.read.input(most)
     }
 
     fn closed(&mut self) -> Waiting<'_, ()> {
-        Box::pin(std::future::pending())
+        self.read.closed()
     }
 
     fn happening(&mut self) -> Waiting<'_, Happening> {
@@ -78,8 +75,8 @@ impl World {
         };
         let looking = async { tokio::join!(Box::pin(run(&self.broker, &caller, &parsed, &mut viewer)), course).0 };
         let status = tokio::time::timeout(Duration::from_secs(20), looking).await.expect("it goes on");
-        assert!(viewer.out.ends_with(crate::recording::deck::LEAVE), "their own screen is back");
-        (status, String::from_utf8(viewer.err).unwrap())
+        assert!(viewer.read.out.ends_with(crate::recording::deck::LEAVE), "their own screen is back");
+        (status, String::from_utf8(viewer.read.err).unwrap())
     }
 }
 
@@ -131,7 +128,7 @@ async fn what_cannot_be_watched_is_no_event() {
         let parsed = from_line(&format!("watch {words} --because x"), None).unwrap();
         let (caller, mut viewer) = (world.at_a_terminal(who).await, Viewer::default());
         assert_eq!(run(&world.broker, &caller, &parsed, &mut viewer).await, 1, "{who} {words}");
-        let told = String::from_utf8(viewer.err).unwrap();
+        let told = String::from_utf8(viewer.read.err).unwrap();
         assert!(told.starts_with(if code == "no-such-id" { "no session" } else { "nothing is open" }), "{told}");
     }
     assert_eq!(world.told("session-watched").await, 0);
@@ -155,9 +152,9 @@ async fn a_window_may_change_its_size_while_what_for_is_asked() {
     let caller = world.at_a_terminal("carol").await;
     let mut viewer = Viewer { does: [typed(b"case "), resized.clone(), typed(b"12\r")].into(), ..Viewer::default() };
     assert_eq!(run(&world.broker, &caller, &parsed, &mut viewer).await, 0);
-    assert!(String::from_utf8_lossy(&viewer.out).contains("\x1b[30;1H"), "the status line is in the last row of the new window");
+    assert!(String::from_utf8_lossy(&viewer.read.out).contains("\x1b[30;1H"), "the status line is in the last row of the new window");
     let mut viewer = Viewer { does: [resized, typed(b"\x03")].into(), ..Viewer::default() };
     assert_eq!(run(&world.broker, &caller, &parsed, &mut viewer).await, 1);
-    let told = String::from_utf8(viewer.err).unwrap();
+    let told = String::from_utf8(viewer.read.err).unwrap();
     assert!(told.ends_with(&format!("hint: ssh -t jit-bastion replay {session}.1 --because WHY\n")), "{told}");
 }
